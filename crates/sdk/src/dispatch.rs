@@ -1,0 +1,137 @@
+//! How an answer leaves: the target, one part of the text, the receipt.
+
+use crate::{Call, Error, FromHost, Handler, Result};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+use std::{future::Future, sync::Arc};
+use uuid::Uuid;
+
+/// Where an answer goes: `dispatch_config` with its `type`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What else the dispatcher needs, as the service names it.
+    #[serde(flatten)]
+    pub config: Map<String, Value>,
+}
+
+impl Target {
+    /// A target of the given dispatch type; `config` is a JSON object.
+    pub fn new(kind: &str, config: Value) -> Self {
+        let config = match config {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        };
+        Self { kind: kind.into(), config }
+    }
+}
+
+/// One part of one answer, about to leave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outbound {
+    /// Id of the outbox row: the same for every attempt.
+    pub id: Uuid,
+    /// To be put into the text where people do not see it, so that `find` and the webhook know our own posts.
+    /// An HMAC of the row id: nobody else can make one.
+    pub marker: String,
+    pub text: String,
+    /// From 1.
+    pub part: u32,
+    pub parts: u32,
+    /// From 1.
+    pub attempt: u32,
+    pub bot_id: String,
+    pub task_id: Option<Uuid>,
+    pub session_id: Option<Uuid>,
+    /// When the row was made, RFC 3339: `find` need not look further back.
+    pub created_at: String,
+}
+
+/// Proof that a part arrived.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The service's id of what was made there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// A dispatcher part.
+#[derive(Clone)]
+pub struct Dispatcher {
+    pub deliver: Handler,
+    /// Looks for a post whose acknowledgement was lost.
+    pub find: Option<Handler>,
+    /// Characters that one post may have, without the marker.
+    pub limit: usize,
+    /// The service recognises a repetition by the row id: an unknown outcome is simply tried again.
+    pub idempotent: bool,
+}
+
+/// A dispatcher from `fn(host, target, outbound) -> Result<Receipt>`. `target` is read from the `dispatch_config`.
+pub fn dispatcher<H, T, F, Fut>(deliver: F) -> Dispatcher
+where
+    H: FromHost,
+    T: DeserializeOwned + Send + 'static,
+    F: Fn(H, T, Outbound) -> Fut + Send + Sync + Clone + 'static,
+    Fut: Future<Output = Result<Receipt>> + Send + 'static,
+{
+    Dispatcher { deliver: erase_delivery(deliver), find: None, limit: usize::MAX, idempotent: false }
+}
+
+impl Dispatcher {
+    /// `fn(host, target, outbound) -> Result<Option<Receipt>>`: what became of a post that nobody acknowledged.
+    pub fn find<H, T, F, Fut>(mut self, find: F) -> Self
+    where
+        H: FromHost,
+        T: DeserializeOwned + Send + 'static,
+        F: Fn(H, T, Outbound) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Result<Option<Receipt>>> + Send + 'static,
+    {
+        self.find = Some(erase_delivery(find));
+        self
+    }
+
+    /// Longer answers are split, at line ends where there are any.
+    pub fn limit(mut self, characters: usize) -> Self {
+        self.limit = characters;
+        self
+    }
+
+    pub fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+
+    /// The call that `deliver` and `find` take.
+    pub fn call(target: &Target, outbound: &Outbound) -> Call {
+        Call::from(json!({"target": target.config, "outbound": outbound}))
+    }
+}
+
+#[derive(Deserialize)]
+struct Delivery<T> {
+    target: T,
+    outbound: Outbound,
+}
+
+fn erase_delivery<H, T, R, F, Fut>(function: F) -> Handler
+where
+    H: FromHost,
+    T: DeserializeOwned + Send + 'static,
+    R: Serialize,
+    F: Fn(H, T, Outbound) -> Fut + Send + Sync + Clone + 'static,
+    Fut: Future<Output = Result<R>> + Send + 'static,
+{
+    Arc::new(move |host, call| {
+        let function = function.clone();
+        Box::pin(async move {
+            let Delivery { target, outbound } = serde_json::from_value::<Delivery<T>>(call.json)
+                .map_err(|e| Error::schema(format!("The dispatch_config does not fit this dispatch type: {e}")))?;
+            let answer = function(H::from_host(&host)?, target, outbound).await?;
+            Ok(serde_json::to_value(answer)?)
+        })
+    })
+}

@@ -1,0 +1,280 @@
+//! What comes in by webhook, and what an integration makes of it.
+
+use crate::{FromHost, Host, Result, Scheme, Target, Trust};
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::{
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
+
+/// A request to a webhook address. Its body can be read only through [`Inbound::signed`] or [`Inbound::unsigned`].
+#[derive(Debug, Clone)]
+pub struct Inbound {
+    headers: HeaderMap,
+    body: Bytes,
+    received_at: SystemTime,
+    /// Where the signature goes when the request is still to be signed (rehearsals and tests).
+    signer: Option<Arc<Mutex<Option<HeaderMap>>>>,
+}
+
+impl Inbound {
+    pub fn new(headers: HeaderMap, body: Bytes, received_at: SystemTime) -> Self {
+        Self { headers, body, received_at, signer: None }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// # Errors
+    /// `Refusal::Signature` when the signature is missing, wrong or too old.
+    pub fn signed(self, scheme: &Scheme) -> Result<Signed, Refusal> {
+        if let Some(signer) = &self.signer {
+            let headers = scheme.sign(&self.body, self.received_at);
+            *signer.lock().expect("no holder of this lock panics") = Some(headers);
+            return Err(Refusal::signature("This request was only to be signed"));
+        }
+        scheme.verify(&self.headers, &self.body, self.received_at)?;
+        Ok(Signed { headers: self.headers, body: self.body, verified_by: scheme.name() })
+    }
+
+    /// For a service that cannot sign; `reason` is shown on the card.
+    pub fn unsigned(self, reason: &'static str) -> Signed {
+        Signed { headers: self.headers, body: self.body, verified_by: reason }
+    }
+}
+
+/// A request whose origin was checked.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    headers: HeaderMap,
+    body: Bytes,
+    verified_by: &'static str,
+}
+
+impl Signed {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    pub fn verified_by(&self) -> &'static str {
+        self.verified_by
+    }
+
+    /// # Errors
+    /// `Refusal::Malformed` when the body is not JSON of that shape.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        serde_json::from_slice(&self.body)
+            .map_err(|e| Refusal::malformed(format!("The body is not the JSON expected: {e}")))
+    }
+
+    /// One field of a body of type `application/x-www-form-urlencoded`.
+    pub fn form_field(&self, name: &str) -> Option<String> {
+        url::form_urlencoded::parse(&self.body).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    }
+}
+
+/// Why a request was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// 403: who sent this is not known.
+    #[error("{0}")]
+    Signature(String),
+    /// 400: known, but not understood.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+impl Refusal {
+    pub fn signature(message: impl Into<String>) -> Self {
+        Self::Signature(message.into())
+    }
+
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self::Malformed(message.into())
+    }
+}
+
+impl From<crate::Error> for Refusal {
+    fn from(error: crate::Error) -> Self {
+        match error.hint {
+            Some(hint) => Self::Signature(format!("{}. {hint}", error.message)),
+            None => Self::Signature(error.message),
+        }
+    }
+}
+
+/// How a repetition of the same delivery is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Dedupe {
+    /// No id: equal bodies within 60 seconds are one.
+    #[default]
+    Body,
+    /// An id that the signature covers: the same id within 30 days is the same delivery.
+    SignedId(String),
+    /// An id that the signature does not cover: by id, and by body for 24 hours, so that a replay under a new id is caught.
+    UnsignedId(String),
+    /// Every request is a delivery of its own (a doorbell).
+    Never,
+}
+
+/// What a webhook function answers: the outcome, and how a repetition is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received {
+    pub dedupe: Dedupe,
+    /// Name of the event in the service's own words: `pull_request.opened`.
+    pub name: String,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// All of them are stored in one transaction.
+    Events(Vec<Event>),
+    /// Nothing to do, and why. Listed with the deliveries.
+    Ignored(String),
+    /// The service wants this answer (a ping, a URL challenge).
+    Reply(Reply),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u16,
+    pub content_type: String,
+    pub body: Bytes,
+}
+
+impl Reply {
+    pub fn json(body: &Value) -> Self {
+        Self { status: 200, content_type: "application/json".into(), body: body.to_string().into() }
+    }
+
+    pub fn text(body: impl Into<String>) -> Self {
+        Self { status: 200, content_type: "text/plain; charset=utf-8".into(), body: body.into().into() }
+    }
+}
+
+/// Something that happened outside, addressed to a conversation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// The lasting place it comes from: `github:owner/repo`.
+    pub from: String,
+    /// A conversation of its own inside that place: `pr/42`.
+    #[serde(default)]
+    pub thread: Option<String>,
+    /// What the agent reads.
+    pub text: String,
+    /// Who wrote the text. Outside events are untrusted unless said otherwise.
+    #[serde(default)]
+    pub trust: Trust,
+    /// Where the answer goes, unless the operator said otherwise.
+    #[serde(default)]
+    pub reply_to: Option<Target>,
+    /// What this run needs beyond what the bot has. `None`: the event is only kept.
+    #[serde(default)]
+    pub brief: Option<Brief>,
+    /// The bot that answers where no channel says otherwise.
+    #[serde(default)]
+    pub bot: Option<String>,
+}
+
+impl Event {
+    /// An untrusted event that is kept and starts no run.
+    pub fn stored(from: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            from: from.into(),
+            thread: None,
+            text: text.into(),
+            trust: Trust::Untrusted,
+            reply_to: None,
+            brief: None,
+            bot: None,
+        }
+    }
+
+    pub fn thread(mut self, thread: impl Into<String>) -> Self {
+        self.thread = Some(thread.into());
+        self
+    }
+
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    pub fn reply_to(mut self, target: Target) -> Self {
+        self.reply_to = Some(target);
+        self
+    }
+
+    /// Runs the agent with this brief.
+    pub fn run(mut self, brief: Brief) -> Self {
+        self.brief = Some(brief);
+        self
+    }
+
+    pub fn bot(mut self, id: impl Into<String>) -> Self {
+        self.bot = Some(id.into());
+        self
+    }
+}
+
+/// `execution_config`: what one run gets beyond what its bot has.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Brief {
+    /// A system message just before the event's text.
+    #[serde(default, rename = "system_preamble", skip_serializing_if = "Option::is_none")]
+    pub preamble: Option<String>,
+    /// Skill ids; their full text is put into the context.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<String>,
+    /// Names of tools, for this run only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
+    #[serde(default, rename = "model_override", skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+/// A webhook part.
+#[derive(Clone)]
+pub struct Webhook {
+    receive: Arc<dyn Fn(&Host, Inbound) -> Result<Received, Refusal> + Send + Sync>,
+}
+
+impl Webhook {
+    pub fn new<H, F>(receive: F) -> Self
+    where
+        H: FromHost,
+        F: Fn(H, Inbound) -> Result<Received, Refusal> + Send + Sync + 'static,
+    {
+        Self { receive: Arc::new(move |host, request| receive(H::from_host(host)?, request)) }
+    }
+
+    /// Verifies and reads a request. Pure: the same request gets the same answer.
+    pub fn receive(&self, host: &Host, request: Inbound) -> Result<Received, Refusal> {
+        (self.receive)(host, request)
+    }
+
+    /// The headers that make `request` acceptable to [`Webhook::receive`]: empty for a service that does not sign.
+    ///
+    /// # Errors
+    /// What stands in the way of signing: usually a secret that is not set.
+    pub fn sign(&self, host: &Host, mut request: Inbound) -> Result<HeaderMap, Refusal> {
+        let slot = Arc::new(Mutex::new(None));
+        request.signer = Some(slot.clone());
+        let outcome = self.receive(host, request);
+        let signed = slot.lock().expect("no holder of this lock panics").take();
+        match (signed, outcome) {
+            (Some(headers), _) => Ok(headers),
+            (None, Ok(_)) => Ok(HeaderMap::new()),
+            (None, Err(refusal)) => Err(refusal),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! An integration is a value made of parts.
+
+use crate::{
+    Dispatcher, Field, FromHost, Handler, Inbound, Received, Refusal, Result, Skill, Tool,
+    erased::erase,
+    hook::{Hook, HookEvent},
+    inbound::Webhook,
+    tool::Unnamed,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::future::Future;
+
+/// How much a connection test proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Depth {
+    /// The fields have values.
+    Presence,
+    /// The service knows the credentials.
+    Auth,
+    /// What the connection is for exists there and may be used.
+    Target,
+    Write,
+}
+
+/// A connection test that passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    pub depth: Depth,
+    /// Who the credentials belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    pub message: String,
+}
+
+/// A webhook request as the service sends it, for rehearsals and tests.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// File name without its ending: `pull_request.opened`.
+    #[serde(default)]
+    pub name: String,
+    /// Without the signature: whoever sends it signs it.
+    pub headers: std::collections::BTreeMap<String, String>,
+    pub body: Value,
+}
+
+/// One recorded read of the service's API, by which a rehearsal answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// Path and query, without the host: `/repos/octo/hello/pulls/1`.
+    pub path: String,
+    /// What the request's `accept` header must contain, when the answer depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept: Option<String>,
+    #[serde(default = "ok")]
+    pub status: u16,
+    /// A string is sent as it is, anything else as JSON.
+    pub body: Value,
+}
+
+fn ok() -> u16 {
+    200
+}
+
+/// One outside service, connected.
+#[derive(Clone)]
+pub struct Integration {
+    /// `^[a-z][a-z0-9_]{0,63}$`; the folder's name, the dispatch type, the prefix of client ids.
+    pub name: String,
+    pub version: String,
+    pub label: String,
+    pub description: String,
+    /// Name of a lucide icon.
+    pub icon: String,
+    pub tier: String,
+    pub fields: Vec<Field>,
+    pub webhook: Option<Webhook>,
+    pub dispatcher: Option<Dispatcher>,
+    pub connector: Option<Handler>,
+    pub tools: Vec<Tool>,
+    pub hooks: Vec<Hook>,
+    pub skills: Vec<Skill>,
+    pub readme: String,
+    pub samples: Vec<Sample>,
+    pub exchanges: Vec<Exchange>,
+}
+
+impl Integration {
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            version: "0.0.0".into(),
+            label: name.into(),
+            description: String::new(),
+            icon: "Plug".into(),
+            tier: "free".into(),
+            fields: Vec::new(),
+            webhook: None,
+            dispatcher: None,
+            connector: None,
+            tools: Vec::new(),
+            hooks: Vec::new(),
+            skills: Vec::new(),
+            readme: String::new(),
+            samples: Vec::new(),
+            exchanges: Vec::new(),
+        }
+    }
+
+    pub fn version(mut self, version: &str) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    pub fn label(mut self, label: &str) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    pub fn description(mut self, text: &str) -> Self {
+        self.description = text.into();
+        self
+    }
+
+    pub fn icon(mut self, name: &str) -> Self {
+        self.icon = name.into();
+        self
+    }
+
+    /// A field with the environment name `<NAME>_<KEY>`.
+    pub fn field(mut self, mut field: Field) -> Self {
+        field.env = format!("{}_{}", self.name, field.key).to_uppercase();
+        self.fields.push(field);
+        self
+    }
+
+    /// Verifies and reads what comes to `/integrations/<name>/webhook`.
+    pub fn webhook<H, F>(mut self, receive: F) -> Self
+    where
+        H: FromHost,
+        F: Fn(H, Inbound) -> Result<Received, Refusal> + Send + Sync + 'static,
+    {
+        self.webhook = Some(Webhook::new(receive));
+        self
+    }
+
+    /// Sends answers of the dispatch type `<name>`.
+    pub fn dispatcher(mut self, dispatcher: Dispatcher) -> Self {
+        self.dispatcher = Some(dispatcher);
+        self
+    }
+
+    /// An honest test of the connection.
+    pub fn connector<H, F, Fut>(mut self, check: F) -> Self
+    where
+        H: FromHost,
+        F: Fn(H) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Result<Checked>> + Send + 'static,
+    {
+        self.connector = Some(erase(move |host: H, _: Value| check(host)));
+        self
+    }
+
+    /// A tool: `.tool("github_get_pr", reads(tools::get_pr))`.
+    pub fn tool(mut self, name: &str, tool: Unnamed) -> Self {
+        self.tools.push(tool.named(name));
+        self
+    }
+
+    /// A hook; the event's type says which.
+    pub fn on<H, E, F, Fut>(mut self, hook: F) -> Self
+    where
+        H: FromHost,
+        E: HookEvent,
+        F: Fn(H, E) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Result<E::Answer>> + Send + 'static,
+    {
+        self.hooks.push(Hook::new(hook));
+        self
+    }
+
+    /// A skill document with the id `integrations/<name>/<stem>`.
+    ///
+    /// # Panics
+    /// When the front matter is not YAML: the text is part of the program.
+    pub fn skill(mut self, stem: &str, text: &str) -> Self {
+        self.skills.push(Skill::parse(&self.name, stem, text).expect("a shipped skill has a valid front matter"));
+        self
+    }
+
+    pub fn readme(mut self, text: &str) -> Self {
+        self.readme = text.into();
+        self
+    }
+
+    /// A webhook request as the service sends it: `fixtures/<name>.json`.
+    ///
+    /// # Panics
+    /// When the text is not a [`Sample`]: it is part of the program.
+    pub fn sample(mut self, name: &str, text: &str) -> Self {
+        let sample: Sample = serde_json::from_str(text).expect("a shipped sample is valid JSON");
+        self.samples.push(Sample { name: name.into(), ..sample });
+        self
+    }
+
+    /// Recorded reads, a JSON list of [`Exchange`].
+    ///
+    /// # Panics
+    /// When the text is not such a list: it is part of the program.
+    pub fn exchanges(mut self, text: &str) -> Self {
+        let list: Vec<Exchange> = serde_json::from_str(text).expect("shipped exchanges are valid JSON");
+        self.exchanges.extend(list);
+        self
+    }
+}

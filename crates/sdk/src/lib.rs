@@ -1,0 +1,31 @@
+//! The contract between Tercel and an integration: what an integration is made of, what it is given, what it may answer.
+//!
+//! An [`Integration`] is a value made of parts. A part is a plain function whose first argument is anything that can be
+//! made from [`Host`], and whose failure is an [`Error`].
+
+pub mod chat;
+pub mod dispatch;
+pub mod erased;
+pub mod error;
+pub mod field;
+pub mod hook;
+pub mod host;
+pub mod http;
+pub mod inbound;
+pub mod integration;
+pub mod signature;
+pub mod skill;
+pub mod testing;
+pub mod text;
+pub mod tool;
+
+pub use dispatch::{Dispatcher, Outbound, Receipt, Target, dispatcher};
+pub use erased::{Call, Handler};
+pub use error::{Error, Kind, Result};
+pub use field::Field;
+pub use host::{FromHost, Host, Mode, Trust};
+pub use inbound::{Brief, Dedupe, Event, Inbound, Outcome, Received, Refusal, Reply, Signed};
+pub use integration::{Checked, Depth, Integration};
+pub use signature::Scheme;
+pub use skill::Skill;
+pub use tool::{Effect, Tool, destroys, reads, writes};

@@ -1,0 +1,447 @@
+//! Taking something in: delivery, message and task become one commit. "Accepted means stored" is kept here.
+
+use crate::{
+    Error, Result, Store,
+    deliveries::insert_all as insert_deliveries,
+    engine::{Arg, Connection, list},
+    now,
+    writer::{Bell, Write},
+};
+use sqlx::FromRow;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use uuid::Uuid;
+
+/// What shall be stored together, or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct Accept {
+    /// Absent for messages that come by the API.
+    pub delivery: Option<NewDelivery>,
+    /// Keys that make a repetition known, with the time until which they do.
+    pub dedupe: Vec<(String, i64)>,
+    pub items: Vec<Item>,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewDelivery {
+    pub id: Uuid,
+    pub integration: String,
+    pub connection: String,
+    pub event: String,
+    /// `run` becomes `stored` when a ceiling refuses every run of it.
+    pub outcome: &'static str,
+    pub reason: Option<String>,
+    pub verified_by: String,
+    /// JSON object.
+    pub headers: String,
+    pub body: Vec<u8>,
+    /// What the sender was answered, for a repetition.
+    pub answer: Option<String>,
+}
+
+/// One message, and the run it starts.
+#[derive(Debug, Clone)]
+pub struct Item {
+    pub session: SessionRef,
+    pub message: NewMessage,
+    pub task: Option<NewTask>,
+    /// Counted when there is a task; a full one refuses it and keeps the message.
+    pub ceilings: Vec<Ceiling>,
+    pub busy: Busy,
+}
+
+/// What a message does to a session that is busy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Busy {
+    #[default]
+    Enqueue,
+    Reject,
+    Interrupt,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SessionRef {
+    Id(Uuid),
+    /// Made if it is not there.
+    Key {
+        client_id: String,
+        bot_id: String,
+        thread: String,
+        channel_id: Option<Uuid>,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    pub id: Uuid,
+    pub role: &'static str,
+    pub content: String,
+    pub source: Option<String>,
+    pub trusted: bool,
+    pub hops: u32,
+    pub metadata: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewTask {
+    pub id: Uuid,
+    pub bot_id: String,
+    pub channel_id: Option<Uuid>,
+    pub origin: String,
+    pub execution_config: Option<String>,
+    pub sealed_target: Option<String>,
+    pub rehearse: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ceiling {
+    pub scope: String,
+    pub bucket: i64,
+    pub runs: Option<i64>,
+    pub tokens: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    New(Vec<Placed>),
+    /// The same was there before; this is the delivery, message or document that came first.
+    Duplicate(Uuid),
+}
+
+/// Where an item went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    pub session_id: Uuid,
+    pub message_id: Uuid,
+    pub task_id: Option<Uuid>,
+    /// The ceiling that kept the run from being made.
+    pub refused: Option<String>,
+    /// Runs that were told to stop in favour of this one.
+    pub interrupted: Vec<Uuid>,
+}
+
+impl Store {
+    /// # Errors
+    /// `NotFound` for a session id that does not exist, `Conflict` for a busy session that shall not be disturbed.
+    pub async fn accept(&self, accept: Accept) -> Result<Accepted> {
+        self.writer.write(accept).await
+    }
+}
+
+impl Write for Accept {
+    type Answer = Accepted;
+    const WAKES: &'static [Bell] = &[Bell::Tasks];
+
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<Accepted>>> {
+        let time = now();
+        let first = first_of_each(group, connection, time).await?;
+        let fresh: Vec<usize> = (0..group.len()).filter(|&i| first[i].is_none()).collect();
+        let items: Vec<&Item> = fresh.iter().flat_map(|&i| &group[i].items).collect();
+        let refused = count_runs(&items, connection).await?;
+        let mut interrupted = vec![Vec::new(); items.len()];
+        for (i, item) in items.iter().enumerate() {
+            interrupted[i] = make_way(item, connection).await?;
+        }
+        let places = place(&items, &refused, connection, time).await?;
+
+        let mut deliveries = Vec::new();
+        let mut messages = Vec::new();
+        let mut tasks = Vec::new();
+        let mut answers: Vec<Result<Accepted>> =
+            first.iter().map(|first| Ok(first.map_or(Accepted::New(Vec::new()), Accepted::Duplicate))).collect();
+        let mut placed = places.into_iter().zip(refused).zip(interrupted).zip(&items);
+        for (i, accept) in group.iter().enumerate() {
+            if let Some(original) = first[i] {
+                deliveries.extend(accept.delivery.as_ref().map(|delivery| (delivery, Some(original), false)));
+                continue;
+            }
+            let delivery_id = accept.delivery.as_ref().map(|delivery| delivery.id);
+            let mut rows = Vec::with_capacity(accept.items.len());
+            for (((place, refused), interrupted), item) in placed.by_ref().take(accept.items.len()) {
+                let task = item.task.as_ref().filter(|_| refused.is_none());
+                messages.push(message_row(item, &place, task.map(|task| task.id), delivery_id, time));
+                tasks.extend(task.map(|task| task_row(task, item, &place, delivery_id, time)));
+                rows.push(Placed {
+                    session_id: place.session,
+                    message_id: item.message.id,
+                    task_id: task.map(|task| task.id),
+                    refused,
+                    interrupted,
+                });
+            }
+            let ran = rows.iter().any(|row| row.task_id.is_some());
+            deliveries.extend(accept.delivery.as_ref().map(|delivery| (delivery, None, ran)));
+            answers[i] = Ok(Accepted::New(rows));
+        }
+        insert_deliveries(&deliveries, connection, time).await?;
+        crate::messages::insert_all(messages, connection).await?;
+        crate::tasks::insert_all(tasks, connection).await?;
+        Ok(answers)
+    }
+}
+
+/// For each accept, what came before it with one of its keys. Its own keys are taken if nothing did.
+async fn first_of_each(group: &[&Accept], connection: &mut Connection, time: i64) -> Result<Vec<Option<Uuid>>> {
+    let mut first: Vec<Option<Uuid>> = vec![None; group.len()];
+    let mut owners: BTreeMap<&str, (Uuid, i64)> = BTreeMap::new();
+    for (i, accept) in group.iter().enumerate() {
+        first[i] = accept.dedupe.iter().find_map(|(key, _)| Some(owners.get(key.as_str())?.0));
+        let subject = first[i].unwrap_or_else(|| accept.subject());
+        for (key, expires) in &accept.dedupe {
+            owners.entry(key).or_insert((subject, *expires));
+        }
+    }
+    if owners.is_empty() {
+        return Ok(first);
+    }
+    let rows = owners.iter().map(|(key, (subject, expires))| list![*key, *subject, *expires]).collect();
+    let taken: Vec<(String,)> = connection
+        .all_rows(
+            "INSERT INTO dedupe (key, subject, expires_at) VALUES",
+            rows,
+            &format!(
+                " ON CONFLICT (key) DO UPDATE SET subject = excluded.subject, expires_at = excluded.expires_at \
+                 WHERE dedupe.expires_at <= {time} RETURNING key"
+            ),
+        )
+        .await?;
+    let taken: HashSet<&str> = taken.iter().map(|(key,)| key.as_str()).collect();
+    let known: Vec<&str> = owners.keys().copied().filter(|key| !taken.contains(key)).collect();
+    for key in known {
+        let earlier: Option<(Uuid,)> =
+            connection.first("SELECT subject FROM dedupe WHERE key = $1", list![key]).await?;
+        let Some((earlier,)) = earlier else { continue };
+        for (i, accept) in group.iter().enumerate() {
+            if accept.dedupe.iter().any(|(own, _)| own == key) {
+                first[i] = Some(earlier);
+                // Its other keys were new and shall lead to the original too.
+                connection
+                    .run("UPDATE dedupe SET subject = $1 WHERE subject = $2", list![earlier, accept.subject()])
+                    .await?;
+            }
+        }
+    }
+    Ok(first)
+}
+
+impl Accept {
+    fn subject(&self) -> Uuid {
+        match (&self.delivery, self.items.first()) {
+            (Some(delivery), _) => delivery.id,
+            (None, Some(item)) => item.message.id,
+            (None, None) => Uuid::nil(),
+        }
+    }
+}
+
+/// Counts the runs that are asked for; says for each item which ceiling refuses it.
+async fn count_runs(items: &[&Item], connection: &mut Connection) -> Result<Vec<Option<String>>> {
+    let mut refused = vec![None; items.len()];
+    let mut asked: BTreeMap<(&str, i64), i64> = BTreeMap::new();
+    for ceiling in items.iter().filter(|item| item.task.is_some()).flat_map(|item| &item.ceilings) {
+        *asked.entry((&ceiling.scope, ceiling.bucket)).or_default() += 1;
+    }
+    if asked.is_empty() {
+        return Ok(refused);
+    }
+    let rows = asked.iter().map(|(&(scope, bucket), &runs)| list![scope, bucket, runs, 0_i64]).collect();
+    let counts: Vec<(String, i64, i64, i64)> =
+        connection.all_rows(crate::usage::ADD.0, rows, crate::usage::ADD.1).await?;
+    let mut left: HashMap<(&str, i64), (i64, i64)> = HashMap::new();
+    for (scope, bucket, runs, tokens) in &counts {
+        left.insert((scope, *bucket), (runs - asked[&(scope.as_str(), *bucket)], *tokens));
+    }
+    let mut given_back: BTreeMap<(&str, i64), i64> = BTreeMap::new();
+    for (i, item) in items.iter().enumerate().filter(|(_, item)| item.task.is_some()) {
+        refused[i] = item.ceilings.iter().find_map(|ceiling| {
+            let (runs, tokens) = left[&(ceiling.scope.as_str(), ceiling.bucket)];
+            let full =
+                ceiling.runs.is_some_and(|limit| runs >= limit) || ceiling.tokens.is_some_and(|limit| tokens >= limit);
+            full.then(|| ceiling.scope.clone())
+        });
+        for ceiling in &item.ceilings {
+            let key = (ceiling.scope.as_str(), ceiling.bucket);
+            match refused[i] {
+                None => left.get_mut(&key).expect("every scope was counted").0 += 1,
+                Some(_) => *given_back.entry(key).or_default() -= 1,
+            }
+        }
+    }
+    if !given_back.is_empty() {
+        let rows = given_back.iter().map(|(&(scope, bucket), &runs)| list![scope, bucket, runs, 0_i64]).collect();
+        connection.all_rows::<(String, i64, i64, i64)>(crate::usage::ADD.0, rows, crate::usage::ADD.1).await?;
+    }
+    Ok(refused)
+}
+
+/// Carries out what an item says about a busy session.
+async fn make_way(item: &Item, connection: &mut Connection) -> Result<Vec<Uuid>> {
+    if item.busy == Busy::Enqueue {
+        return Ok(Vec::new());
+    }
+    let session: Option<(Uuid, Option<Uuid>)> = match &item.session {
+        SessionRef::Id(id) => connection.first("SELECT id, head FROM sessions WHERE id = $1", list![*id]).await?,
+        SessionRef::Key { client_id, bot_id, thread, .. } => {
+            connection
+                .first(
+                    "SELECT id, head FROM sessions WHERE client_id = $1 AND bot_id = $2 AND thread = $3 AND active",
+                    list![client_id, bot_id, thread],
+                )
+                .await?
+        }
+    };
+    let Some((session, Some(head))) = session else { return Ok(Vec::new()) };
+    if item.busy == Busy::Reject {
+        return Err(Error::Conflict(format!("The session is busy with task {head}")));
+    }
+    let stopped: Vec<(Uuid,)> = connection
+        .all(
+            "UPDATE tasks SET cancelled = TRUE WHERE session_id = $1 AND status IN ('pending', 'running') RETURNING id",
+            list![session],
+        )
+        .await?;
+    Ok(stopped.into_iter().map(|(id,)| id).collect())
+}
+
+/// The session and the number that an item's message gets there.
+struct Place {
+    session: Uuid,
+    seq: i64,
+    head: Option<Uuid>,
+}
+
+#[derive(FromRow)]
+struct SessionRow {
+    id: Uuid,
+    client_id: String,
+    bot_id: String,
+    thread: String,
+    seq: i64,
+    head: Option<Uuid>,
+}
+
+async fn place(
+    items: &[&Item],
+    refused: &[Option<String>],
+    connection: &mut Connection,
+    time: i64,
+) -> Result<Vec<Place>> {
+    // By session: how many messages, and the task that becomes its head if it has none.
+    let mut wanted: BTreeMap<(Option<Uuid>, &str, &str, &str), (i64, Option<Uuid>, Option<Uuid>)> = BTreeMap::new();
+    for (item, refused) in items.iter().zip(refused) {
+        let entry = wanted.entry(key_of(&item.session)).or_default();
+        entry.0 += 1;
+        if let (Some(task), None, None) = (&item.task, refused, entry.1) {
+            entry.1 = Some(task.id);
+        }
+        if let SessionRef::Key { channel_id, .. } = &item.session {
+            entry.2 = *channel_id;
+        }
+    }
+    let mut by_key = Vec::new();
+    let mut sessions: Vec<SessionRow> = Vec::new();
+    for ((id, client_id, bot_id, thread), (count, head, channel)) in &wanted {
+        match id {
+            None => by_key.push(list![
+                Uuid::now_v7(),
+                *client_id,
+                *bot_id,
+                *thread,
+                *channel,
+                *count,
+                *head,
+                true,
+                time,
+                time
+            ]),
+            Some(id) => {
+                let updated = connection
+                    .first(
+                        "UPDATE sessions SET seq = seq + $2, head = COALESCE(head, $3), last_at = $4 WHERE id = $1 \
+                         RETURNING id, client_id, bot_id, thread, seq, head",
+                        list![*id, *count, *head, time],
+                    )
+                    .await?;
+                sessions.push(updated.ok_or_else(|| Error::NotFound(format!("There is no session {id}")))?);
+            }
+        }
+    }
+    let ids: HashMap<Uuid, usize> = sessions.iter().enumerate().map(|(i, session)| (session.id, i)).collect();
+    let named = sessions.len();
+    sessions.extend(
+        connection
+            .all_rows::<SessionRow>(
+                "INSERT INTO sessions (id, client_id, bot_id, thread, channel_id, seq, head, active, created_at, last_at) VALUES",
+                by_key,
+                " ON CONFLICT (client_id, bot_id, thread) WHERE active DO UPDATE SET seq = sessions.seq + excluded.seq, \
+                 head = COALESCE(sessions.head, excluded.head), last_at = excluded.last_at, \
+                 channel_id = COALESCE(excluded.channel_id, sessions.channel_id) \
+                 RETURNING id, client_id, bot_id, thread, seq, head",
+            )
+            .await?,
+    );
+    let keys: HashMap<(&str, &str, &str), usize> = sessions
+        .iter()
+        .enumerate()
+        .skip(named)
+        .map(|(i, s)| ((s.client_id.as_str(), s.bot_id.as_str(), s.thread.as_str()), i))
+        .collect();
+    let mut given: HashMap<usize, i64> = HashMap::new();
+    Ok(items
+        .iter()
+        .map(|item| {
+            let key = key_of(&item.session);
+            let at = match key.0 {
+                Some(id) => ids[&id],
+                None => keys[&(key.1, key.2, key.3)],
+            };
+            let count = wanted[&key].0;
+            let nth = given.entry(at).and_modify(|n| *n += 1).or_insert(1);
+            Place { session: sessions[at].id, seq: sessions[at].seq - count + *nth, head: sessions[at].head }
+        })
+        .collect())
+}
+
+fn key_of(session: &SessionRef) -> (Option<Uuid>, &str, &str, &str) {
+    match session {
+        SessionRef::Id(id) => (Some(*id), "", "", ""),
+        SessionRef::Key { client_id, bot_id, thread, .. } => (None, client_id, bot_id, thread),
+    }
+}
+
+fn message_row(item: &Item, place: &Place, task: Option<Uuid>, delivery: Option<Uuid>, time: i64) -> Vec<Arg> {
+    let message = &item.message;
+    list![
+        message.id,
+        place.session,
+        place.seq,
+        message.role,
+        &message.content,
+        &message.source,
+        task,
+        delivery,
+        message.trusted,
+        message.hops,
+        &message.metadata,
+        time,
+    ]
+}
+
+fn task_row(task: &NewTask, item: &Item, place: &Place, delivery: Option<Uuid>, time: i64) -> Vec<Arg> {
+    list![
+        task.id,
+        place.session,
+        item.message.id,
+        task.channel_id,
+        delivery,
+        &task.bot_id,
+        &task.origin,
+        place.seq,
+        place.head == Some(task.id),
+        &task.execution_config,
+        &task.sealed_target,
+        item.message.trusted,
+        item.message.hops,
+        task.rehearse,
+        time,
+    ]
+}

@@ -1,0 +1,141 @@
+//! Webhook requests that were taken.
+
+use crate::{
+    Error, NewDelivery, Result, Store,
+    engine::{Connection, list},
+    writer::Write,
+};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+#[derive(Debug, Clone, FromRow)]
+pub struct Delivery {
+    pub id: Uuid,
+    pub integration: String,
+    pub connection: String,
+    pub event: String,
+    pub state: String,
+    pub outcome: Option<String>,
+    pub reason: Option<String>,
+    pub verified_by: String,
+    /// JSON object.
+    pub headers: String,
+    #[sqlx(skip)]
+    pub body: Option<Vec<u8>>,
+    pub answer: Option<String>,
+    pub generation: i64,
+    pub received_at: i64,
+}
+
+const COLUMNS: &str =
+    "id, integration, connection, event, state, outcome, reason, verified_by, headers, answer, generation, received_at";
+
+/// Inserts deliveries, each with the one it repeats, and whether a run was made of it.
+pub(crate) async fn insert_all(
+    deliveries: &[(&NewDelivery, Option<Uuid>, bool)],
+    connection: &mut Connection,
+    time: i64,
+) -> Result<()> {
+    let rows = deliveries
+        .iter()
+        .map(|(delivery, original, ran)| {
+            let (outcome, reason, body) = match original {
+                Some(original) => ("duplicate", Some(format!("It repeats {original}")), None),
+                None if delivery.outcome == "run" && !ran => {
+                    ("stored", delivery.reason.clone(), Some(pack(&delivery.body)))
+                }
+                None => (delivery.outcome, delivery.reason.clone(), Some(pack(&delivery.body))),
+            };
+            list![
+                delivery.id,
+                &delivery.integration,
+                &delivery.connection,
+                &delivery.event,
+                "processed",
+                outcome,
+                reason,
+                &delivery.verified_by,
+                &delivery.headers,
+                body,
+                &delivery.answer,
+                1_i64,
+                time,
+            ]
+        })
+        .collect();
+    connection
+        .run_rows(
+            "INSERT INTO deliveries (id, integration, connection, event, state, outcome, reason, verified_by, headers, body, \
+             answer, generation, received_at) VALUES",
+            rows,
+            "",
+        )
+        .await
+}
+
+fn pack(body: &[u8]) -> Vec<u8> {
+    body.to_vec()
+}
+
+fn unpack(packed: &[u8]) -> Vec<u8> {
+    packed.to_vec()
+}
+
+/// Raises the generation of a delivery: an operator wants it processed again.
+#[derive(Debug, Clone)]
+struct Replay {
+    id: Uuid,
+}
+
+impl Write for Replay {
+    type Answer = i64;
+
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<i64>>> {
+        let mut answers = Vec::new();
+        for replay in group {
+            let sql = "UPDATE deliveries SET generation = generation + 1 WHERE id = $1 RETURNING generation";
+            let row: Option<(i64,)> = connection.first(sql, list![replay.id]).await?;
+            answers
+                .push(row.map(|(n,)| n).ok_or_else(|| Error::NotFound(format!("There is no delivery {}", replay.id))));
+        }
+        Ok(answers)
+    }
+}
+
+impl Store {
+    /// Newest first, older than the delivery `after`.
+    pub async fn deliveries(
+        &self,
+        integration: Option<&str>,
+        after: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Delivery>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM deliveries WHERE ($1 IS NULL OR integration = $1) AND ($2 IS NULL OR id < $2) \
+             ORDER BY id DESC LIMIT $3"
+        );
+        self.engine.read(sql, list![integration, after, limit]).await
+    }
+
+    /// With its body.
+    pub async fn delivery(&self, id: Uuid) -> Result<Option<Delivery>> {
+        let sql = format!("SELECT {COLUMNS} FROM deliveries WHERE id = $1");
+        let Some(mut delivery) = self.engine.read_first::<Delivery>(sql, list![id]).await? else { return Ok(None) };
+        let body: Option<(Option<Vec<u8>>,)> =
+            self.engine.read_first("SELECT body FROM deliveries WHERE id = $1", list![id]).await?;
+        delivery.body = body.and_then(|(body,)| body).map(|packed| unpack(&packed));
+        Ok(Some(delivery))
+    }
+
+    /// The tasks that each of some deliveries started.
+    pub async fn tasks_of_delivery(&self, id: Uuid) -> Result<Vec<Uuid>> {
+        let rows: Vec<(Uuid,)> =
+            self.engine.read("SELECT id FROM tasks WHERE delivery_id = $1 ORDER BY id", list![id]).await?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
+    }
+
+    /// Notes that a delivery is processed anew and answers its new generation.
+    pub async fn replay(&self, id: Uuid) -> Result<i64> {
+        self.writer.write(Replay { id }).await
+    }
+}

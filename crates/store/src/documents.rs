@@ -1,0 +1,142 @@
+//! Texts that agents can search.
+
+use crate::{
+    Error, Result, Store,
+    engine::{Connection, list},
+    writer::Write,
+};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+#[derive(Debug, Clone, FromRow)]
+pub struct Document {
+    pub id: Uuid,
+    pub integration_id: Option<String>,
+    pub session_id: Option<Uuid>,
+    pub title: String,
+    pub content: String,
+    /// JSON object.
+    pub metadata: String,
+    pub created_at: i64,
+}
+
+/// A document with how well it fits (larger is better) and where.
+#[derive(Debug, Clone, FromRow)]
+pub struct Found {
+    #[sqlx(flatten)]
+    pub document: Document,
+    pub score: f64,
+    pub snippet: String,
+}
+
+struct Ingest {
+    document: Document,
+    /// A key that makes a repetition known, with the time until which it does.
+    dedupe: Option<(String, i64)>,
+}
+
+const COLUMNS: &str = "d.id, d.integration_id, d.session_id, d.title, d.content, d.metadata, d.created_at";
+
+impl Write for Ingest {
+    type Answer = Uuid;
+
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<Uuid>>> {
+        let mut answers = Vec::new();
+        for Ingest { document, dedupe } in group {
+            if let Some((key, expires)) = dedupe {
+                let sql = "INSERT INTO dedupe (key, subject, expires_at) VALUES ($1, $2, $3) ON CONFLICT (key) DO UPDATE SET \
+                           subject = excluded.subject, expires_at = excluded.expires_at WHERE dedupe.expires_at <= $4 RETURNING subject";
+                let taken: Option<(Uuid,)> =
+                    connection.first(sql, list![key, document.id, *expires, document.created_at]).await?;
+                if taken.is_none() {
+                    let first = connection.first("SELECT subject FROM dedupe WHERE key = $1", list![key]).await?;
+                    answers.push(
+                        first.map(|(id,)| id).ok_or_else(|| Error::Conflict("The key was in use a moment ago".into())),
+                    );
+                    continue;
+                }
+            }
+            let sql = "INSERT INTO documents (id, rank, integration_id, session_id, title, content, metadata, created_at) \
+                       SELECT $1, COALESCE(MAX(rank), 0) + 1, $2, $3, $4, $5, $6, $7 FROM documents RETURNING rank";
+            let args = list![
+                document.id,
+                &document.integration_id,
+                document.session_id,
+                &document.title,
+                &document.content,
+                &document.metadata,
+                document.created_at
+            ];
+            let row: Option<(i64,)> = connection.first(sql, args).await?;
+            let rank = row.map(|(rank,)| rank);
+            let sql = "INSERT INTO documents_text (rowid, title, content) VALUES ($1, $2, $3)";
+            connection.run(sql, list![rank, &document.title, &document.content]).await?;
+            answers.push(Ok(document.id));
+        }
+        Ok(answers)
+    }
+}
+
+struct Remove {
+    id: Uuid,
+}
+
+impl Write for Remove {
+    type Answer = ();
+
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<()>>> {
+        let mut answers = Vec::new();
+        for remove in group {
+            let row: Option<(i64,)> =
+                connection.first("DELETE FROM documents WHERE id = $1 RETURNING rank", list![remove.id]).await?;
+            answers.push(match row {
+                Some((rank,)) => {
+                    connection.run("DELETE FROM documents_text WHERE rowid = $1", list![rank]).await.map(drop)
+                }
+                None => Err(Error::NotFound(format!("There is no document {}", remove.id))),
+            });
+        }
+        Ok(answers)
+    }
+}
+
+impl Store {
+    /// Stores a document, searchable when this returns. Answers its id, or that of the one with the same key.
+    pub async fn ingest(&self, document: Document, dedupe: Option<(String, i64)>) -> Result<Uuid> {
+        self.writer.write(Ingest { document, dedupe }).await
+    }
+
+    pub async fn document(&self, id: Uuid) -> Result<Option<Document>> {
+        self.engine.read_first(format!("SELECT {COLUMNS} FROM documents d WHERE d.id = $1"), list![id]).await
+    }
+
+    pub async fn delete_document(&self, id: Uuid) -> Result<()> {
+        self.writer.write(Remove { id }).await
+    }
+
+    /// Documents with any word of `q` in title or content, the best first. Titles count more.
+    pub async fn search(
+        &self,
+        q: &str,
+        integration: Option<&str>,
+        session: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Found>> {
+        let words: Vec<String> = q
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .take(32)
+            .map(|word| format!("\"{word}\""))
+            .collect();
+        if words.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "SELECT {COLUMNS}, -bm25(documents_text, 4.0, 1.0) AS score, snippet(documents_text, -1, '', '', '…', 24) AS snippet \
+             FROM documents_text JOIN documents d ON d.rank = documents_text.rowid \
+             WHERE documents_text MATCH $1 AND ($2 IS NULL OR d.integration_id = $2) AND ($3 IS NULL OR d.session_id = $3) \
+             ORDER BY score DESC, d.rank LIMIT $4"
+        );
+        self.engine.read(sql, list![words.join(" OR "), integration, session, limit]).await
+    }
+}

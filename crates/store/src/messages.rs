@@ -1,0 +1,59 @@
+//! What was said in a session.
+
+use crate::{
+    Result, Store,
+    engine::{Arg, Connection, list},
+};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+#[derive(Debug, Clone, FromRow)]
+pub struct Message {
+    pub id: Uuid,
+    pub session_id: Uuid,
+    pub seq: i64,
+    pub role: String,
+    pub content: String,
+    pub source: Option<String>,
+    pub task_id: Option<Uuid>,
+    pub delivery_id: Option<Uuid>,
+    pub trusted: bool,
+    pub hops: i64,
+    /// JSON object.
+    pub metadata: Option<String>,
+    pub created_at: i64,
+}
+
+const COLUMNS: &str =
+    "id, session_id, seq, role, content, source, task_id, delivery_id, trusted, hops, metadata, created_at";
+
+pub(crate) async fn insert_all(rows: Vec<Vec<Arg>>, connection: &mut Connection) -> Result<()> {
+    connection.run_rows(&format!("INSERT INTO messages ({COLUMNS}) VALUES"), rows, "").await
+}
+
+impl Store {
+    /// The newest `limit` messages of a session that are older than `before`, oldest first.
+    pub async fn messages(&self, session: Uuid, before: Option<i64>, limit: i64) -> Result<Vec<Message>> {
+        let sql =
+            format!("SELECT {COLUMNS} FROM messages WHERE session_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3");
+        let mut messages: Vec<Message> =
+            self.engine.read(sql, list![session, before.unwrap_or(i64::MAX), limit]).await?;
+        messages.reverse();
+        Ok(messages)
+    }
+
+    pub async fn message(&self, id: Uuid) -> Result<Option<Message>> {
+        self.engine.read_first(format!("SELECT {COLUMNS} FROM messages WHERE id = $1"), list![id]).await
+    }
+
+    /// What a run may see: all up to `context_seq` but the questions that came after its own, newest `limit`, oldest first.
+    pub async fn context(&self, session: Uuid, own_seq: i64, context_seq: i64, limit: i64) -> Result<Vec<Message>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM messages WHERE session_id = $1 AND seq <= $3 AND (seq <= $2 OR role <> 'user') \
+             ORDER BY seq DESC LIMIT $4"
+        );
+        let mut messages: Vec<Message> = self.engine.read(sql, list![session, own_seq, context_seq, limit]).await?;
+        messages.reverse();
+        Ok(messages)
+    }
+}

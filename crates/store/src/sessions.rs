@@ -1,0 +1,130 @@
+//! Conversations.
+
+use crate::{
+    Error, Result, Store,
+    engine::{Connection, list},
+    now,
+    writer::Write,
+};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+#[derive(Debug, Clone, FromRow)]
+pub struct Session {
+    pub id: Uuid,
+    pub client_id: String,
+    pub bot_id: String,
+    pub thread: String,
+    pub channel_id: Option<Uuid>,
+    /// JSON, secrets sealed.
+    pub sealed_target: Option<String>,
+    pub seq: i64,
+    pub head: Option<Uuid>,
+    pub active: bool,
+    pub created_at: i64,
+    pub last_at: i64,
+}
+
+const COLUMNS: &str =
+    "id, client_id, bot_id, thread, channel_id, sealed_target, seq, head, active, created_at, last_at";
+
+struct Open {
+    id: Uuid,
+    client_id: String,
+    bot_id: String,
+    thread: String,
+    channel_id: Option<Uuid>,
+    sealed_target: Option<String>,
+}
+
+impl Write for Open {
+    type Answer = Session;
+
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<Session>>> {
+        let mut answers = Vec::new();
+        for open in group {
+            let sql = format!(
+                "INSERT INTO sessions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, 0, NULL, TRUE, $7, $7) \
+                 ON CONFLICT (client_id, bot_id, thread) WHERE active DO UPDATE SET \
+                 sealed_target = COALESCE(excluded.sealed_target, sessions.sealed_target), \
+                 channel_id = COALESCE(excluded.channel_id, sessions.channel_id) RETURNING {COLUMNS}"
+            );
+            let args = list![
+                open.id,
+                &open.client_id,
+                &open.bot_id,
+                &open.thread,
+                open.channel_id,
+                &open.sealed_target,
+                now()
+            ];
+            let session = connection.first(sql, args).await?;
+            answers.push(session.ok_or_else(|| Error::Conflict("The session could not be opened".into())));
+        }
+        Ok(answers)
+    }
+}
+
+struct Reset {
+    id: Uuid,
+}
+
+impl Write for Reset {
+    type Answer = ();
+
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<()>>> {
+        let mut answers = Vec::new();
+        for reset in group {
+            let changed = connection.run("UPDATE sessions SET active = FALSE WHERE id = $1", list![reset.id]).await?;
+            answers.push(if changed > 0 {
+                Ok(())
+            } else {
+                Err(Error::NotFound(format!("There is no session {}", reset.id)))
+            });
+        }
+        Ok(answers)
+    }
+}
+
+impl Store {
+    /// Gets the active session of (client_id, bot, thread) or makes it, and says whether it was made. A given target
+    /// replaces the stored one.
+    pub async fn open_session(
+        &self,
+        client_id: &str,
+        bot_id: &str,
+        thread: &str,
+        channel_id: Option<Uuid>,
+        sealed_target: Option<String>,
+    ) -> Result<(Session, bool)> {
+        let id = Uuid::now_v7();
+        let open = Open {
+            id,
+            client_id: client_id.into(),
+            bot_id: bot_id.into(),
+            thread: thread.into(),
+            channel_id,
+            sealed_target,
+        };
+        let session = self.writer.write(open).await?;
+        let created = session.id == id;
+        Ok((session, created))
+    }
+
+    /// Ends a conversation: the next message to the same place begins a new one.
+    pub async fn reset_session(&self, id: Uuid) -> Result<()> {
+        self.writer.write(Reset { id }).await
+    }
+
+    pub async fn session(&self, id: Uuid) -> Result<Option<Session>> {
+        self.engine.read_first(format!("SELECT {COLUMNS} FROM sessions WHERE id = $1"), list![id]).await
+    }
+
+    /// Newest first.
+    pub async fn sessions(&self, client_id: Option<&str>, after: Option<Uuid>, limit: i64) -> Result<Vec<Session>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM sessions WHERE ($1 IS NULL OR client_id = $1) AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"
+        );
+        self.engine.read(sql, list![client_id, after, limit]).await
+    }
+}
