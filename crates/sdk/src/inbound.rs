@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::SystemTime,
 };
 
@@ -16,13 +16,28 @@ pub struct Inbound {
     headers: HeaderMap,
     body: Bytes,
     received_at: SystemTime,
-    /// Where the signature goes when the request is still to be signed (rehearsals and tests).
-    signer: Option<Arc<Mutex<Option<HeaderMap>>>>,
+    origin: Origin,
+    verified_by: Arc<OnceLock<&'static str>>,
+}
+
+#[derive(Debug, Clone)]
+enum Origin {
+    /// Nobody knows yet.
+    Network,
+    /// It was verified when it was stored.
+    Stored,
+    /// Still to be signed: the signature goes here.
+    Unsigned(Arc<Mutex<Option<HeaderMap>>>),
 }
 
 impl Inbound {
     pub fn new(headers: HeaderMap, body: Bytes, received_at: SystemTime) -> Self {
-        Self { headers, body, received_at, signer: None }
+        Self { headers, body, received_at, origin: Origin::Network, verified_by: Arc::default() }
+    }
+
+    /// A request that was verified when it came, and is read again: its signature is not kept.
+    pub fn stored(headers: HeaderMap, body: Bytes, received_at: SystemTime) -> Self {
+        Self { headers, body, received_at, origin: Origin::Stored, verified_by: Arc::default() }
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -32,18 +47,31 @@ impl Inbound {
     /// # Errors
     /// `Refusal::Signature` when the signature is missing, wrong or too old.
     pub fn signed(self, scheme: &Scheme) -> Result<Signed, Refusal> {
-        if let Some(signer) = &self.signer {
-            let headers = scheme.sign(&self.body, self.received_at);
-            *signer.lock().expect("no holder of this lock panics") = Some(headers);
-            return Err(Refusal::signature("This request was only to be signed"));
+        match &self.origin {
+            Origin::Network => scheme.verify(&self.headers, &self.body, self.received_at)?,
+            Origin::Stored => {}
+            Origin::Unsigned(signature) => {
+                let headers = scheme.sign(&self.body, self.received_at);
+                *signature.lock().expect("no holder of this lock panics") = Some(headers);
+                return Err(Refusal::signature("This request was only to be signed"));
+            }
         }
-        scheme.verify(&self.headers, &self.body, self.received_at)?;
-        Ok(Signed { headers: self.headers, body: self.body, verified_by: scheme.name() })
+        Ok(self.read(scheme.name()))
     }
 
     /// For a service that cannot sign; `reason` is shown on the card.
     pub fn unsigned(self, reason: &'static str) -> Signed {
-        Signed { headers: self.headers, body: self.body, verified_by: reason }
+        self.read(reason)
+    }
+
+    /// Filled in once somebody has read the body: the scheme that vouches for it, or why none does.
+    pub fn witness(&self) -> Arc<OnceLock<&'static str>> {
+        self.verified_by.clone()
+    }
+
+    fn read(self, verified_by: &'static str) -> Signed {
+        self.verified_by.get_or_init(|| verified_by);
+        Signed { headers: self.headers, body: self.body }
     }
 }
 
@@ -52,7 +80,6 @@ impl Inbound {
 pub struct Signed {
     headers: HeaderMap,
     body: Bytes,
-    verified_by: &'static str,
 }
 
 impl Signed {
@@ -62,10 +89,6 @@ impl Signed {
 
     pub fn body(&self) -> &Bytes {
         &self.body
-    }
-
-    pub fn verified_by(&self) -> &'static str {
-        self.verified_by
     }
 
     /// # Errors
@@ -242,10 +265,12 @@ pub struct Brief {
     pub model: Option<String>,
 }
 
+type Receive = dyn Fn(&Host, Inbound) -> Result<Received, Refusal> + Send + Sync;
+
 /// A webhook part.
 #[derive(Clone)]
 pub struct Webhook {
-    receive: Arc<dyn Fn(&Host, Inbound) -> Result<Received, Refusal> + Send + Sync>,
+    receive: Arc<Receive>,
 }
 
 impl Webhook {
@@ -268,7 +293,7 @@ impl Webhook {
     /// What stands in the way of signing: usually a secret that is not set.
     pub fn sign(&self, host: &Host, mut request: Inbound) -> Result<HeaderMap, Refusal> {
         let slot = Arc::new(Mutex::new(None));
-        request.signer = Some(slot.clone());
+        request.origin = Origin::Unsigned(slot.clone());
         let outcome = self.receive(host, request);
         let signed = slot.lock().expect("no holder of this lock panics").take();
         match (signed, outcome) {

@@ -248,7 +248,7 @@ fn required<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, Refusal> 
         .ok_or_else(|| Refusal::signature(format!("Header `{name}` is missing: the request is not signed")))
 }
 
-fn in_window<'t>(time: &'t str, now: SystemTime, window: Duration) -> Result<&'t str, Refusal> {
+fn in_window(time: &str, now: SystemTime, window: Duration) -> Result<&str, Refusal> {
     let signed_at: u64 = time.parse().map_err(|_| Refusal::signature("The signature has no usable time"))?;
     let off = signed_at.abs_diff(seconds(now));
     if off > window.as_secs() {

@@ -1,8 +1,8 @@
 //! Taking something in: delivery, message and task become one commit. "Accepted means stored" is kept here.
 
 use crate::{
-    Error, Result, Store,
-    deliveries::insert_all as insert_deliveries,
+    Error, NewOutbox, Result, Store,
+    deliveries::{Run, insert_all as insert_deliveries},
     engine::{Arg, Connection, list},
     now,
     writer::{Bell, Write},
@@ -16,6 +16,8 @@ use uuid::Uuid;
 pub struct Accept {
     /// Absent for messages that come by the API.
     pub delivery: Option<NewDelivery>,
+    /// A delivery that is stored already and is processed again.
+    pub replayed: Option<Uuid>,
     /// Keys that make a repetition known, with the time until which they do.
     pub dedupe: Vec<(String, i64)>,
     pub items: Vec<Item>,
@@ -47,6 +49,8 @@ pub struct Item {
     /// Counted when there is a task; a full one refuses it and keeps the message.
     pub ceilings: Vec<Ceiling>,
     pub busy: Busy,
+    /// Shows the message where its session's answers go. The session is filled in here.
+    pub shown: Option<NewOutbox>,
 }
 
 /// What a message does to a session that is busy.
@@ -129,101 +133,148 @@ impl Store {
 
 impl Write for Accept {
     type Answer = Accepted;
-    const WAKES: &'static [Bell] = &[Bell::Tasks];
+    const WAKES: &'static [Bell] = &[Bell::Tasks, Bell::Outbox];
 
     async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<Accepted>>> {
-        let time = now();
-        let first = first_of_each(group, connection, time).await?;
-        let fresh: Vec<usize> = (0..group.len()).filter(|&i| first[i].is_none()).collect();
-        let items: Vec<&Item> = fresh.iter().flat_map(|&i| &group[i].items).collect();
-        let refused = count_runs(&items, connection).await?;
-        let mut interrupted = vec![Vec::new(); items.len()];
-        for (i, item) in items.iter().enumerate() {
-            interrupted[i] = make_way(item, connection).await?;
-        }
-        let places = place(&items, &refused, connection, time).await?;
-
-        let mut deliveries = Vec::new();
-        let mut messages = Vec::new();
-        let mut tasks = Vec::new();
-        let mut answers: Vec<Result<Accepted>> =
-            first.iter().map(|first| Ok(first.map_or(Accepted::New(Vec::new()), Accepted::Duplicate))).collect();
-        let mut placed = places.into_iter().zip(refused).zip(interrupted).zip(&items);
-        for (i, accept) in group.iter().enumerate() {
-            if let Some(original) = first[i] {
-                deliveries.extend(accept.delivery.as_ref().map(|delivery| (delivery, Some(original), false)));
+        let mut answers = Vec::with_capacity(group.len());
+        for part in group.chunk_by(|a, b| !a.minds_the_busy() && !b.minds_the_busy()) {
+            if !part[0].minds_the_busy() {
+                answers.extend(store_all(part, connection).await?);
                 continue;
             }
-            let delivery_id = accept.delivery.as_ref().map(|delivery| delivery.id);
-            let mut rows = Vec::with_capacity(accept.items.len());
-            for (((place, refused), interrupted), item) in placed.by_ref().take(accept.items.len()) {
-                let task = item.task.as_ref().filter(|_| refused.is_none());
-                messages.push(message_row(item, &place, task.map(|task| task.id), delivery_id, time));
-                tasks.extend(task.map(|task| task_row(task, item, &place, delivery_id, time)));
-                rows.push(Placed {
-                    session_id: place.session,
-                    message_id: item.message.id,
-                    task_id: task.map(|task| task.id),
-                    refused,
-                    interrupted,
-                });
+            connection.savepoint().await?;
+            match store_all(part, connection).await {
+                Ok(stored) => {
+                    connection.release().await?;
+                    answers.extend(stored);
+                }
+                Err(error @ (Error::Conflict(_) | Error::NotFound(_))) => {
+                    connection.undo().await?;
+                    answers.push(Err(error));
+                }
+                Err(error) => return Err(error),
             }
-            let ran = rows.iter().any(|row| row.task_id.is_some());
-            deliveries.extend(accept.delivery.as_ref().map(|delivery| (delivery, None, ran)));
-            answers[i] = Ok(Accepted::New(rows));
         }
-        insert_deliveries(&deliveries, connection, time).await?;
-        crate::messages::insert_all(messages, connection).await?;
-        crate::tasks::insert_all(tasks, connection).await?;
         Ok(answers)
     }
 }
 
+async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec<Result<Accepted>>> {
+    let time = now();
+    let first = first_of_each(group, connection, time).await?;
+    let fresh: Vec<usize> = (0..group.len()).filter(|&i| first[i].is_none()).collect();
+    let items: Vec<&Item> = fresh.iter().flat_map(|&i| &group[i].items).collect();
+    let refused = count_runs(&items, connection).await?;
+    let mut interrupted = vec![Vec::new(); items.len()];
+    for (i, item) in items.iter().enumerate() {
+        interrupted[i] = make_way(item, refused[i].is_some(), connection).await?;
+    }
+    let places = place(&items, &refused, connection, time).await?;
+
+    let mut deliveries = Vec::new();
+    let mut messages = Vec::new();
+    let mut tasks = Vec::new();
+    let mut outbox = Vec::new();
+    let mut answers: Vec<Result<Accepted>> =
+        first.iter().map(|first| Ok(first.map_or(Accepted::New(Vec::new()), Accepted::Duplicate))).collect();
+    let mut placed = places.into_iter().zip(refused).zip(interrupted).zip(&items);
+    for (i, accept) in group.iter().enumerate() {
+        if let Some(original) = first[i] {
+            deliveries.extend(accept.delivery.as_ref().map(|delivery| (delivery, Run::Repeated(original))));
+            continue;
+        }
+        let delivery_id = accept.delivery.as_ref().map(|delivery| delivery.id).or(accept.replayed);
+        let mut rows = Vec::with_capacity(accept.items.len());
+        for (((place, refused), interrupted), item) in placed.by_ref().take(accept.items.len()) {
+            let task = item.task.as_ref().filter(|_| refused.is_none());
+            outbox.extend(item.shown.clone().map(|shown| NewOutbox { session_id: Some(place.session), ..shown }));
+            messages.push(message_row(item, &place, task.map(|task| task.id), delivery_id, time));
+            tasks.extend(task.map(|task| task_row(task, item, &place, delivery_id, time)));
+            rows.push(Placed {
+                session_id: place.session,
+                message_id: item.message.id,
+                task_id: task.map(|task| task.id),
+                refused,
+                interrupted,
+            });
+        }
+        let run = match rows.iter().find_map(|row| row.refused.clone()) {
+            _ if rows.iter().any(|row| row.task_id.is_some()) => Run::Made,
+            Some(ceiling) => Run::Refused(ceiling),
+            None => Run::NotAsked,
+        };
+        deliveries.extend(accept.delivery.as_ref().map(|delivery| (delivery, run)));
+        answers[i] = Ok(Accepted::New(rows));
+    }
+    insert_deliveries(&deliveries, connection, time).await?;
+    crate::messages::insert_all(messages, connection).await?;
+    crate::tasks::insert_all(tasks, connection).await?;
+    crate::outbox::insert_all(&outbox.iter().collect::<Vec<_>>(), connection, time).await?;
+    Ok(answers)
+}
+
 /// For each accept, what came before it with one of its keys. Its own keys are taken if nothing did.
 async fn first_of_each(group: &[&Accept], connection: &mut Connection, time: i64) -> Result<Vec<Option<Uuid>>> {
-    let mut first: Vec<Option<Uuid>> = vec![None; group.len()];
-    let mut owners: BTreeMap<&str, (Uuid, i64)> = BTreeMap::new();
-    for (i, accept) in group.iter().enumerate() {
-        first[i] = accept.dedupe.iter().find_map(|(key, _)| Some(owners.get(key.as_str())?.0));
-        let subject = first[i].unwrap_or_else(|| accept.subject());
-        for (key, expires) in &accept.dedupe {
-            owners.entry(key).or_insert((subject, *expires));
-        }
-    }
+    let (first, owners) = trace(group, &HashMap::new());
     if owners.is_empty() {
         return Ok(first);
     }
     let rows = owners.iter().map(|(key, (subject, expires))| list![*key, *subject, *expires]).collect();
     let taken: Vec<(String,)> = connection
-        .all_rows(
+        .all_rows_then(
             "INSERT INTO dedupe (key, subject, expires_at) VALUES",
             rows,
-            &format!(
-                " ON CONFLICT (key) DO UPDATE SET subject = excluded.subject, expires_at = excluded.expires_at \
-                 WHERE dedupe.expires_at <= {time} RETURNING key"
-            ),
+            " ON CONFLICT (key) DO UPDATE SET subject = excluded.subject, expires_at = excluded.expires_at \
+             WHERE dedupe.expires_at <= ? RETURNING key",
+            &[Arg::from(time)],
         )
         .await?;
-    let taken: HashSet<&str> = taken.iter().map(|(key,)| key.as_str()).collect();
-    let known: Vec<&str> = owners.keys().copied().filter(|key| !taken.contains(key)).collect();
-    for key in known {
-        let earlier: Option<(Uuid,)> =
-            connection.first("SELECT subject FROM dedupe WHERE key = $1", list![key]).await?;
-        let Some((earlier,)) = earlier else { continue };
-        for (i, accept) in group.iter().enumerate() {
-            if accept.dedupe.iter().any(|(own, _)| own == key) {
-                first[i] = Some(earlier);
-                // Its other keys were new and shall lead to the original too.
-                connection
-                    .run("UPDATE dedupe SET subject = $1 WHERE subject = $2", list![earlier, accept.subject()])
-                    .await?;
-            }
-        }
+    if taken.len() == owners.len() {
+        return Ok(first);
     }
+    let taken: HashSet<&str> = taken.iter().map(|(key,)| key.as_str()).collect();
+    let rows = owners.keys().filter(|key| !taken.contains(*key)).map(|key| list![*key]).collect();
+    let known: Vec<(String, Uuid)> =
+        connection.all_rows("SELECT key, subject FROM dedupe WHERE key IN (VALUES", rows, ")").await?;
+    let (first, corrected) = trace(group, &known.into_iter().collect());
+    // The new keys of what turned out to be a repetition lead to the original, too.
+    let moved = corrected.iter().filter(|(key, owner)| owners[*key].0 != owner.0);
+    connection
+        .run_rows(
+            "UPDATE dedupe SET subject = v.column2 FROM (VALUES",
+            moved.map(|(key, (subject, _))| list![*key, *subject]).collect(),
+            ") AS v WHERE dedupe.key = v.column1",
+        )
+        .await?;
     Ok(first)
 }
 
+/// A key, what it leads to and how long it does.
+type Owners<'a> = BTreeMap<&'a str, (Uuid, i64)>;
+
+/// For each accept, what it repeats, given the keys that are known; and what each other key leads to.
+fn trace<'a>(group: &[&'a Accept], known: &HashMap<String, Uuid>) -> (Vec<Option<Uuid>>, Owners<'a>) {
+    let mut owners = Owners::new();
+    let mut first = Vec::with_capacity(group.len());
+    for accept in group {
+        let original = accept
+            .dedupe
+            .iter()
+            .find_map(|(key, _)| known.get(key).copied().or_else(|| Some(owners.get(key.as_str())?.0)));
+        for (key, expires) in accept.dedupe.iter().filter(|(key, _)| !known.contains_key(key)) {
+            owners.entry(key).or_insert((original.unwrap_or_else(|| accept.subject()), *expires));
+        }
+        first.push(original);
+    }
+    (first, owners)
+}
+
 impl Accept {
+    /// Whether what it does depends on what came before it in the same group.
+    fn minds_the_busy(&self) -> bool {
+        self.items.iter().any(|item| item.busy != Busy::Enqueue)
+    }
+
     fn subject(&self) -> Uuid {
         match (&self.delivery, self.items.first()) {
             (Some(delivery), _) => delivery.id,
@@ -274,7 +325,7 @@ async fn count_runs(items: &[&Item], connection: &mut Connection) -> Result<Vec<
 }
 
 /// Carries out what an item says about a busy session.
-async fn make_way(item: &Item, connection: &mut Connection) -> Result<Vec<Uuid>> {
+async fn make_way(item: &Item, refused: bool, connection: &mut Connection) -> Result<Vec<Uuid>> {
     if item.busy == Busy::Enqueue {
         return Ok(Vec::new());
     }
@@ -293,13 +344,18 @@ async fn make_way(item: &Item, connection: &mut Connection) -> Result<Vec<Uuid>>
     if item.busy == Busy::Reject {
         return Err(Error::Conflict(format!("The session is busy with task {head}")));
     }
-    let stopped: Vec<(Uuid,)> = connection
-        .all(
-            "UPDATE tasks SET cancelled = TRUE WHERE session_id = $1 AND status IN ('pending', 'running') RETURNING id",
-            list![session],
-        )
-        .await?;
-    Ok(stopped.into_iter().map(|(id,)| id).collect())
+    if refused || item.task.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut stopped = Vec::new();
+    // One statement for both could use no index.
+    for sql in [
+        "UPDATE tasks SET cancelled = TRUE WHERE id = $1 AND status = 'running' AND session_id = $2 AND NOT cancelled RETURNING id",
+        "UPDATE tasks SET cancelled = TRUE WHERE session_id = $2 AND status = 'pending' AND NOT cancelled RETURNING id",
+    ] {
+        stopped.extend(connection.all::<(Uuid,)>(sql, list![head, session]).await?.into_iter().map(|(id,)| id));
+    }
+    Ok(stopped)
 }
 
 /// The session and the number that an item's message gets there.
@@ -319,27 +375,38 @@ struct SessionRow {
     head: Option<Uuid>,
 }
 
+/// Id, or client, bot and thread.
+type Key<'a> = (Option<Uuid>, &'a str, &'a str, &'a str);
+
+/// What a group brings to one session.
+#[derive(Default)]
+struct Wanted {
+    messages: i64,
+    /// The task that becomes its head if it has none.
+    head: Option<Uuid>,
+    channel: Option<Uuid>,
+}
+
 async fn place(
     items: &[&Item],
     refused: &[Option<String>],
     connection: &mut Connection,
     time: i64,
 ) -> Result<Vec<Place>> {
-    // By session: how many messages, and the task that becomes its head if it has none.
-    let mut wanted: BTreeMap<(Option<Uuid>, &str, &str, &str), (i64, Option<Uuid>, Option<Uuid>)> = BTreeMap::new();
+    let mut wanted: BTreeMap<Key, Wanted> = BTreeMap::new();
     for (item, refused) in items.iter().zip(refused) {
         let entry = wanted.entry(key_of(&item.session)).or_default();
-        entry.0 += 1;
-        if let (Some(task), None, None) = (&item.task, refused, entry.1) {
-            entry.1 = Some(task.id);
+        entry.messages += 1;
+        if let (Some(task), None, None) = (&item.task, refused, entry.head) {
+            entry.head = Some(task.id);
         }
-        if let SessionRef::Key { channel_id, .. } = &item.session {
-            entry.2 = *channel_id;
+        if let SessionRef::Key { channel_id: Some(channel), .. } = &item.session {
+            entry.channel = Some(*channel);
         }
     }
     let mut by_key = Vec::new();
     let mut sessions: Vec<SessionRow> = Vec::new();
-    for ((id, client_id, bot_id, thread), (count, head, channel)) in &wanted {
+    for ((id, client_id, bot_id, thread), Wanted { messages, head, channel }) in &wanted {
         match id {
             None => by_key.push(list![
                 Uuid::now_v7(),
@@ -347,7 +414,7 @@ async fn place(
                 *bot_id,
                 *thread,
                 *channel,
-                *count,
+                *messages,
                 *head,
                 true,
                 time,
@@ -358,7 +425,7 @@ async fn place(
                     .first(
                         "UPDATE sessions SET seq = seq + $2, head = COALESCE(head, $3), last_at = $4 WHERE id = $1 \
                          RETURNING id, client_id, bot_id, thread, seq, head",
-                        list![*id, *count, *head, time],
+                        list![*id, *messages, *head, time],
                     )
                     .await?;
                 sessions.push(updated.ok_or_else(|| Error::NotFound(format!("There is no session {id}")))?);
@@ -394,14 +461,14 @@ async fn place(
                 Some(id) => ids[&id],
                 None => keys[&(key.1, key.2, key.3)],
             };
-            let count = wanted[&key].0;
+            let count = wanted[&key].messages;
             let nth = given.entry(at).and_modify(|n| *n += 1).or_insert(1);
             Place { session: sessions[at].id, seq: sessions[at].seq - count + *nth, head: sessions[at].head }
         })
         .collect())
 }
 
-fn key_of(session: &SessionRef) -> (Option<Uuid>, &str, &str, &str) {
+fn key_of(session: &SessionRef) -> Key<'_> {
     match session {
         SessionRef::Id(id) => (Some(*id), "", "", ""),
         SessionRef::Key { client_id, bot_id, thread, .. } => (None, client_id, bot_id, thread),

@@ -30,21 +30,33 @@ pub struct Delivery {
 const COLUMNS: &str =
     "id, integration, connection, event, state, outcome, reason, verified_by, headers, answer, generation, received_at";
 
-/// Inserts deliveries, each with the one it repeats, and whether a run was made of it.
+/// What became of the run that a delivery asked for.
+pub(crate) enum Run {
+    NotAsked,
+    Made,
+    /// By that ceiling.
+    Refused(String),
+    /// By that delivery, which came first.
+    Repeated(Uuid),
+}
+
 pub(crate) async fn insert_all(
-    deliveries: &[(&NewDelivery, Option<Uuid>, bool)],
+    deliveries: &[(&NewDelivery, Run)],
     connection: &mut Connection,
     time: i64,
 ) -> Result<()> {
     let rows = deliveries
         .iter()
-        .map(|(delivery, original, ran)| {
-            let (outcome, reason, body) = match original {
-                Some(original) => ("duplicate", Some(format!("It repeats {original}")), None),
-                None if delivery.outcome == "run" && !ran => {
+        .map(|(delivery, run)| {
+            let (outcome, reason, body) = match run {
+                Run::Repeated(original) => ("duplicate", Some(format!("It repeats {original}")), None),
+                Run::Refused(ceiling) if delivery.outcome == "run" => {
+                    ("stored", Some(format!("The ceiling of `{ceiling}` was reached")), Some(pack(&delivery.body)))
+                }
+                Run::NotAsked if delivery.outcome == "run" => {
                     ("stored", delivery.reason.clone(), Some(pack(&delivery.body)))
                 }
-                None => (delivery.outcome, delivery.reason.clone(), Some(pack(&delivery.body))),
+                _ => (delivery.outcome, delivery.reason.clone(), Some(pack(&delivery.body))),
             };
             list![
                 delivery.id,

@@ -91,7 +91,8 @@ impl Write for Remove {
                 connection.first("DELETE FROM documents WHERE id = $1 RETURNING rank", list![remove.id]).await?;
             answers.push(match row {
                 Some((rank,)) => {
-                    connection.run("DELETE FROM documents_text WHERE rowid = $1", list![rank]).await.map(drop)
+                    connection.run("DELETE FROM documents_text WHERE rowid = $1", list![rank]).await?;
+                    Ok(())
                 }
                 None => Err(Error::NotFound(format!("There is no document {}", remove.id))),
             });

@@ -5,7 +5,7 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection as _, FromRow, Row, SqliteConnection,
     sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow},
 };
-use std::{path::Path, time::Duration};
+use std::{os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
 use uuid::Uuid;
 
 /// A value for a statement. Absent values keep their type: PostgreSQL wants to know it.
@@ -102,8 +102,20 @@ impl Connection {
 
     /// The same, for a statement that answers rows.
     pub async fn all_rows<T: Record>(&mut self, before: &str, rows: Vec<Vec<Arg>>, after: &str) -> Result<Vec<T>> {
+        self.all_rows_then(before, rows, after, &[]).await
+    }
+
+    /// The same, with values for the `?` of `after`.
+    pub async fn all_rows_then<T: Record>(
+        &mut self,
+        before: &str,
+        rows: Vec<Vec<Arg>>,
+        after: &str,
+        rest: &[Arg],
+    ) -> Result<Vec<T>> {
         let mut answers = Vec::with_capacity(rows.len());
-        for (sql, args) in chunks(before, rows, after) {
+        for (sql, mut args) in chunks(before, rows, after) {
+            args.extend_from_slice(rest);
             answers.extend(self.all::<T>(sql, args).await?);
         }
         Ok(answers)
@@ -120,6 +132,20 @@ impl Connection {
 
     pub async fn rollback(&mut self) -> Result<()> {
         self.run("ROLLBACK", vec![]).await.map(drop)
+    }
+
+    /// Begins a piece of the open transaction that can be undone alone.
+    pub async fn savepoint(&mut self) -> Result<()> {
+        self.run("SAVEPOINT piece", vec![]).await.map(drop)
+    }
+
+    pub async fn release(&mut self) -> Result<()> {
+        self.run("RELEASE piece", vec![]).await.map(drop)
+    }
+
+    pub async fn undo(&mut self) -> Result<()> {
+        self.run("ROLLBACK TO piece", vec![]).await?;
+        self.release().await
     }
 
     pub async fn close(self) -> Result<()> {
@@ -165,19 +191,22 @@ fn bind(args: Vec<Arg>) -> Result<SqliteArguments> {
     Ok(bound)
 }
 
-/// Connections for reading, and how to make the one for writing.
+/// Connections for reading.
 pub(crate) struct Engine {
-    options: SqliteConnectOptions,
     readers: SqlitePool,
 }
 
+/// Files up to this size are read whole before they are used: about a tenth of a second.
+const CHECKED_WHOLE: u64 = 64 << 20;
+
 impl Engine {
+    /// Answers the connection for writing, too.
+    ///
     /// # Errors
     /// `Unusable` when the file is no database, is damaged, cannot be written, or has a newer schema.
-    pub async fn open(file: &Path) -> Result<Self> {
+    pub async fn open(file: &Path) -> Result<(Self, Connection)> {
         let options = SqliteConnectOptions::new()
             .filename(file)
-            .create_if_missing(true)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5))
             .statement_cache_capacity(256)
@@ -185,23 +214,25 @@ impl Engine {
             .pragma("wal_autocheckpoint", "1000")
             .pragma("journal_size_limit", "67108864")
             .pragma("cache_size", "-4096");
-        let writing = options.clone().pragma("journal_mode", "WAL").pragma("synchronous", "FULL");
+        let reading = options.clone().read_only(true);
+        let size = make_private(file)?;
+        if size > 0 {
+            // By a connection that cannot write: closing another one could carry the log into a damaged file.
+            let mut connection = SqliteConnection::connect_with(&reading).await.map_err(|e| unusable(file, e))?;
+            check(&mut connection, file, size).await?;
+            connection.close().await?;
+        }
+        let writing = options.pragma("journal_mode", "WAL").pragma("synchronous", "FULL");
         let mut connection = SqliteConnection::connect_with(&writing).await.map_err(|e| unusable(file, e))?;
-        check(&mut connection, file).await?;
         migrate(&mut connection, file).await?;
-        connection.close().await?;
-        let reading = options.read_only(true).create_if_missing(false);
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .min_connections(0)
             .acquire_timeout(Duration::from_secs(10))
             .idle_timeout(Duration::from_secs(60))
+            .test_before_acquire(false)
             .connect_lazy_with(reading);
-        Ok(Self { options: writing, readers })
-    }
-
-    pub async fn writer(&self) -> Result<Connection> {
-        Ok(Connection::Sqlite(SqliteConnection::connect_with(&self.options).await?))
+        Ok((Self { readers }, Connection::Sqlite(connection)))
     }
 
     pub async fn read<T: Record>(&self, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<Vec<T>> {
@@ -217,25 +248,64 @@ impl Engine {
     }
 }
 
-/// A damaged file is told apart from a good one before anything is written to it.
-async fn check(connection: &mut SqliteConnection, file: &Path) -> Result<()> {
-    let row = sqlx::query("PRAGMA quick_check(1)").fetch_one(&mut *connection).await.map_err(|e| unusable(file, e))?;
-    match row.try_get::<String, _>(0)?.as_str() {
-        "ok" => Ok(()),
-        damage => Err(Error::Unusable(format!(
-            "The database {} is damaged ({damage}). Nothing was changed. Restore a backup, or move the file away to start anew",
+/// Makes the file, if need be, so that nobody else can read it; SQLite gives its log the same rights. Answers its size.
+fn make_private(file: &Path) -> Result<u64> {
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(file)
+        .and_then(|file| file.metadata())
+        .map(|metadata| metadata.len())
+        .map_err(|error| {
+            Error::Unusable(format!(
+                "The database {} cannot be written ({error}): check the owner and the rights of the file and its directory",
+                file.display()
+            ))
+        })
+}
+
+/// A damaged, foreign or newer file is told apart from a good one before anything is written to it.
+async fn check(connection: &mut SqliteConnection, file: &Path, size: u64) -> Result<()> {
+    let failed = |error| unusable(file, error);
+    if size <= CHECKED_WHOLE {
+        let row = sqlx::query("PRAGMA quick_check(1)").fetch_one(&mut *connection).await.map_err(failed)?;
+        let damage = row.try_get::<String, _>(0)?;
+        if damage != "ok" {
+            return Err(Error::Unusable(format!(
+                "The database {} is damaged ({damage}). Nothing was changed. Restore a backup, or move the file away to start anew",
+                file.display()
+            )));
+        }
+    }
+    let tables: Vec<(String,)> = sqlx::query_as("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if tables.is_empty() {
+        return Ok(());
+    }
+    if !tables.iter().any(|(name,)| name == "_sqlx_migrations") {
+        return Err(Error::Unusable(format!(
+            "The database {} belongs to another program. Nothing was changed. TERCEL_DATA_DIR names another directory",
             file.display()
-        ))),
+        )));
+    }
+    let (version,): (Option<i64>,) =
+        sqlx::query_as("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(connection).await.map_err(failed)?;
+    match version {
+        Some(version) if !MIGRATIONS.version_exists(version) => Err(newer(file, version)),
+        _ => Ok(()),
     }
 }
 
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+
 async fn migrate(connection: &mut SqliteConnection, file: &Path) -> Result<()> {
-    match sqlx::migrate!("migrations/sqlite").run(connection).await {
+    match MIGRATIONS.run(connection).await {
         Ok(()) => Ok(()),
-        Err(sqlx::migrate::MigrateError::VersionMissing(version)) => Err(Error::Unusable(format!(
-            "The database {} was made by a newer Tercel (schema {version}). Run that version, or restore a backup",
-            file.display()
-        ))),
+        Err(sqlx::migrate::MigrateError::VersionMissing(version)) => Err(newer(file, version)),
         Err(sqlx::migrate::MigrateError::Execute(error)) => Err(unusable(file, error)),
         Err(error) => {
             Err(Error::Unusable(format!("The database {} cannot be brought up to date: {error}", file.display())))
@@ -243,7 +313,14 @@ async fn migrate(connection: &mut SqliteConnection, file: &Path) -> Result<()> {
     }
 }
 
-fn unusable(file: &Path, error: sqlx::Error) -> Error {
+fn newer(file: &Path, version: i64) -> Error {
+    Error::Unusable(format!(
+        "The database {} was made by a newer Tercel (schema {version}). Nothing was changed. Run that version, or restore a backup",
+        file.display()
+    ))
+}
+
+pub(crate) fn unusable(file: &Path, error: sqlx::Error) -> Error {
     let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default().into_owned();
     // Primary result codes of SQLite, https://sqlite.org/rescode.html; extended ones carry them in the low byte.
     let advice = match code.parse::<u32>().unwrap_or_default() & 0xff {

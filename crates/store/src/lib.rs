@@ -74,16 +74,23 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether another program holds the database.
+    pub(crate) fn is_locked(&self) -> bool {
+        matches!(self.sqlite_code(), Some(5 | 6))
+    }
+
+    fn sqlite_code(&self) -> Option<u32> {
+        let Self::Database(error) = self else { return None };
+        Some(error.as_database_error()?.code()?.parse::<u32>().ok()? & 0xff)
+    }
+
     /// Whether waiting may help: the disk is full, the file locked, the writer behind.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Stopping => true,
-            Self::Database(error) => match error.as_database_error().and_then(|e| e.code()) {
-                // SQLITE_BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN.
-                Some(code) => matches!(code.parse::<u32>().unwrap_or_default() & 0xff, 5 | 6 | 8 | 10 | 13 | 14),
-                None => matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed),
-            },
-            _ => false,
+            Self::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed) => true,
+            // SQLITE_BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN.
+            _ => matches!(self.sqlite_code(), Some(5 | 6 | 8 | 10 | 13 | 14)),
         }
     }
 }
@@ -117,9 +124,12 @@ impl Store {
     ///
     /// The caller holds the [`DirectoryLock`]: that proves the earlier process is gone.
     pub async fn open(_lock: &DirectoryLock, directory: &Path) -> Result<Arc<Self>> {
-        let engine = engine::Engine::open(&directory.join("tercel.db")).await?;
-        let mut connection = engine.writer().await?;
-        let worker = workers::enter(&mut connection).await?;
+        let file = directory.join("tercel.db");
+        let (engine, mut connection) = engine::Engine::open(&file).await?;
+        let worker = workers::enter(&mut connection).await.map_err(|error| match error {
+            Error::Database(error) => engine::unusable(&file, error),
+            error => error,
+        })?;
         let wake = Arc::new(Wake::default());
         let writer = writer::Writer::start(connection, wake.clone());
         Ok(Arc::new(Self { engine, writer, wake, worker, directory: directory.to_owned() }))
@@ -146,7 +156,13 @@ impl Store {
 
     /// Commits what waits, notes the orderly end and closes the database.
     pub async fn close(&self) {
-        self.writer.stop(self.worker).await;
+        let connection = self.writer.stop(self.worker).await;
+        // The last connection to go clears the log away, which one for reading cannot.
         self.engine.close().await;
+        if let Some(connection) = connection
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!("The database was not closed in order: {error}");
+        }
     }
 }

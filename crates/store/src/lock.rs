@@ -36,7 +36,10 @@ impl DirectoryLock {
             .mode(0o600)
             .open(directory.join("lock"))
             .map_err(failed)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if error != rustix::io::Errno::WOULDBLOCK {
+                return Err(failed(error.into()));
+            }
             let mut holder = String::new();
             file.read_to_string(&mut holder).map_err(failed)?;
             return Err(Error::Unusable(format!(

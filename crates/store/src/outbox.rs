@@ -114,6 +114,9 @@ impl AttemptEnd {
 const COLUMNS: &str = "id, target, seq, task_id, session_id, bot_id, dispatch_type, sealed_target, text, part, parts, hops, \
                        rehearse, state, attempts, unknown, next_at, receipt, error, created_at, expires_at, ended_at";
 
+/// What has an index of its own: the few rows that wait for a person.
+const STUCK: &str = "state IN ('held', 'parked', 'dead')";
+
 /// Puts rows at the end of their targets' queues.
 pub(crate) async fn insert_all(rows: &[&NewOutbox], connection: &mut Connection, time: i64) -> Result<()> {
     if rows.is_empty() {
@@ -173,13 +176,22 @@ pub(crate) async fn insert_all(rows: &[&NewOutbox], connection: &mut Connection,
         .await
 }
 
-/// Makes the next row of each target its head.
+/// Makes the first pending row of each target its head, unless one is on its way.
 async fn promote(targets: BTreeSet<String>, connection: &mut Connection) -> Result<()> {
-    let rows = targets.into_iter().map(|target| list![target]).collect();
+    let rows: Vec<_> = targets.into_iter().map(|target| list![target]).collect();
+    // A row that was sent again may stand before the one that was next.
+    connection
+        .run_rows(
+            "UPDATE outbox SET ready = FALSE WHERE state = 'pending' AND id IN (SELECT head FROM targets WHERE key IN (VALUES",
+            rows.clone(),
+            "))",
+        )
+        .await?;
     let heads: Vec<(Option<Uuid>,)> = connection
         .all_rows(
             "UPDATE targets SET head = (SELECT o.id FROM outbox o WHERE o.target = targets.key AND o.state = 'pending' \
-             ORDER BY o.seq LIMIT 1) WHERE key IN (VALUES",
+             ORDER BY o.seq LIMIT 1) WHERE NOT EXISTS (SELECT 1 FROM outbox o WHERE o.id = targets.head AND o.state = 'sending') \
+             AND key IN (VALUES",
             rows,
             ") RETURNING head",
         )
@@ -205,7 +217,8 @@ impl Write for Claim {
                  (SELECT id FROM outbox WHERE ready AND state = 'pending' AND next_at <= $2 ORDER BY next_at LIMIT $3) \
                  RETURNING {COLUMNS}"
             );
-            let rows: Vec<OutboxRow> = connection.all(sql, list![claim.worker, time, claim.limit]).await?;
+            let mut rows: Vec<OutboxRow> = connection.all(sql, list![claim.worker, time, claim.limit]).await?;
+            rows.sort_by_key(|row| row.next_at);
             let attempts = rows.iter().map(|row| list![row.id, row.attempts, time]).collect();
             connection.run_rows("INSERT INTO attempts (outbox_id, n, started_at) VALUES", attempts, "").await?;
             let next_at = if (rows.len() as i64) < claim.limit {
@@ -233,30 +246,38 @@ impl Write for EndAttempt {
 
     async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<()>>> {
         let time = now();
-        let rows = group
-            .iter()
+        let mut ends: BTreeMap<(Uuid, i64), &Self> = BTreeMap::new();
+        for end in group {
+            ends.entry((end.id, end.attempt)).or_insert(end);
+        }
+        let rows = ends
+            .values()
             .map(|e| {
                 let (state, _, receipt, error) = e.end.columns();
                 let (next_at, unknown) = match &e.end {
-                    AttemptEnd::Retry { at, unknown, .. } => (*at, *unknown),
-                    AttemptEnd::Held(_) => (time, true),
-                    _ => (time, false),
+                    AttemptEnd::Retry { at, unknown, .. } => (*at, Some(i64::from(*unknown))),
+                    AttemptEnd::Held(_) => (time, Some(1)),
+                    AttemptEnd::Sent(_) | AttemptEnd::Withheld => (time, Some(0)),
+                    // What an earlier attempt left open is open still.
+                    AttemptEnd::Parked(_) | AttemptEnd::Dead(_) | AttemptEnd::Expired => (time, None),
                 };
                 let ended_at = (state != "pending").then_some(time);
                 list![e.id, e.worker, e.attempt, state, receipt.cloned(), error.cloned(), next_at, unknown, ended_at]
             })
             .collect();
-        let ended: Vec<(Uuid, String, String, i64, i64, Option<Uuid>, i64)> = connection
+        let ended: Vec<Ended> = connection
             .all_rows(
                 "UPDATE outbox SET state = v.column4, receipt = v.column5, error = v.column6, next_at = v.column7, \
-                 unknown = v.column8, ended_at = v.column9, worker = NULL FROM (VALUES",
+                 unknown = COALESCE(v.column8, outbox.unknown), ended_at = v.column9, worker = NULL FROM (VALUES",
                 rows,
                 ") AS v WHERE outbox.id = v.column1 AND outbox.worker = v.column2 AND outbox.attempts = v.column3 \
-                 AND outbox.state = 'sending' RETURNING id, target, state, part, parts, task_id, seq",
+                 AND outbox.state = 'sending' RETURNING id, attempts, target, state, part, parts, task_id, seq",
             )
             .await?;
-        let rows = group
-            .iter()
+        let held: HashMap<(Uuid, i64), &Self> =
+            ended.iter().filter_map(|row| ends.remove_entry(&(row.id, row.attempts))).collect();
+        let rows = held
+            .values()
             .map(|e| {
                 let (_, outcome, _, error) = e.end.columns();
                 list![e.id, e.attempt, outcome, error.cloned(), time]
@@ -269,32 +290,57 @@ impl Write for EndAttempt {
                 ") AS v WHERE attempts.outbox_id = v.column1 AND attempts.n = v.column2",
             )
             .await?;
-        for (_, target, state, part, parts, task, seq) in &ended {
-            match state.as_str() {
-                _ if part == parts => {}
-                "sent" => release_parts(target, *task, connection).await?,
-                "held" | "parked" | "dead" | "expired" => hold_parts(target, *task, *seq, *part, connection).await?,
+        for row in ended.iter().filter(|row| row.part < row.parts) {
+            match row.state.as_str() {
+                "sent" => release_parts(row, connection).await?,
+                "held" | "parked" | "dead" | "expired" => hold_parts(row, connection).await?,
                 _ => {}
             }
         }
-        let over = ended.iter().filter(|row| row.2 != "pending").map(|row| row.1.clone()).collect();
-        promote(over, connection).await?;
-        let held: BTreeSet<Uuid> = ended.into_iter().map(|row| row.0).collect();
-        Ok(group.iter().map(|e| if held.contains(&e.id) { Ok(()) } else { Err(Error::Fenced) }).collect())
+        promote(ended.into_iter().map(|row| row.target).collect(), connection).await?;
+        let answer = |e: &&Self| match held.get(&(e.id, e.attempt)) {
+            Some(first) if std::ptr::eq(*first, *e) => Ok(()),
+            _ => Err(Error::Fenced),
+        };
+        Ok(group.iter().map(answer).collect())
     }
 }
 
-/// A part must not arrive without the one before it.
-async fn hold_parts(target: &str, task: Option<Uuid>, seq: i64, part: i64, connection: &mut Connection) -> Result<()> {
-    let error =
-        serde_json::json!({"code": "error", "message": format!("Part {part} of this answer was not delivered")});
-    let sql = "UPDATE outbox SET state = 'held', error = $4 WHERE target = $1 AND task_id = $2 AND seq > $3 AND state = 'pending'";
-    connection.run(sql, list![target, task, seq, error.to_string()]).await.map(drop)
+/// A row whose state has just changed.
+#[derive(FromRow)]
+struct Ended {
+    id: Uuid,
+    attempts: i64,
+    target: String,
+    state: String,
+    part: i64,
+    parts: i64,
+    task_id: Option<Uuid>,
+    seq: i64,
 }
 
-async fn release_parts(target: &str, task: Option<Uuid>, connection: &mut Connection) -> Result<()> {
-    let sql = "UPDATE outbox SET state = 'pending', error = NULL WHERE target = $1 AND task_id = $2 AND state = 'held' AND attempts = 0";
-    connection.run(sql, list![target, task]).await.map(drop)
+impl From<&OutboxRow> for Ended {
+    fn from(row: &OutboxRow) -> Self {
+        let OutboxRow { id, attempts, part, parts, task_id, seq, .. } = *row;
+        Self { id, attempts, target: row.target.clone(), state: row.state.clone(), part, parts, task_id, seq }
+    }
+}
+
+/// A part must not arrive without the one before it. The parts of an answer stand in a row.
+async fn hold_parts(row: &Ended, connection: &mut Connection) -> Result<()> {
+    let message = format!("Part {} of this answer was not delivered", row.part);
+    let error = serde_json::json!({"code": "error", "message": message}).to_string();
+    let sql = "UPDATE outbox SET state = 'held', ready = FALSE, error = $5 \
+               WHERE target = $1 AND task_id = $2 AND seq > $3 AND seq <= $4 AND state = 'pending'";
+    let last = row.seq + row.parts - row.part;
+    connection.run(sql, list![&row.target, row.task_id, row.seq, last, error]).await.map(drop)
+}
+
+async fn release_parts(row: &Ended, connection: &mut Connection) -> Result<()> {
+    let sql = "UPDATE outbox SET state = 'pending', error = NULL \
+               WHERE target = $1 AND task_id = $2 AND seq > $3 AND seq <= $4 AND state = 'held' AND attempts = 0";
+    let last = row.seq + row.parts - row.part;
+    connection.run(sql, list![&row.target, row.task_id, row.seq, last]).await.map(drop)
 }
 
 /// What an operator does to rows.
@@ -335,12 +381,16 @@ impl Write for Order {
                         "UPDATE outbox SET state = 'dropped', ready = FALSE, ended_at = $2 \
                          WHERE id = $1 AND state IN ('held', 'parked', 'dead', 'expired', 'pending') RETURNING {COLUMNS}"
                     );
-                    connection.all(sql, list![*id, time]).await?
+                    let dropped: Vec<OutboxRow> = connection.all(sql, list![*id, time]).await?;
+                    for row in dropped.iter().filter(|row| row.part < row.parts) {
+                        hold_parts(&Ended::from(row), connection).await?;
+                    }
+                    dropped
                 }
                 Self::Unpark { dispatch_type } => {
                     let sql = format!(
                         "UPDATE outbox SET state = 'pending', ready = FALSE, next_at = $2, ended_at = NULL \
-                         WHERE dispatch_type = $1 AND state = 'parked' RETURNING {COLUMNS}"
+                         WHERE dispatch_type = $1 AND state = 'parked' AND {STUCK} RETURNING {COLUMNS}"
                     );
                     connection.all(sql, list![dispatch_type, time]).await?
                 }
@@ -391,8 +441,15 @@ impl Store {
 
     /// Newest first, older than the row `after`.
     pub async fn outbox(&self, state: Option<&str>, after: Option<Uuid>, limit: i64) -> Result<Vec<OutboxRow>> {
+        let by_state = match state {
+            None => "$1 IS NULL".to_owned(),
+            Some("pending") => "state = 'pending' AND state = $1".to_owned(),
+            Some("sending") => "state = 'sending' AND state = $1".to_owned(),
+            Some("held" | "parked" | "dead") => format!("{STUCK} AND state = $1"),
+            Some(_) => "state = $1".to_owned(),
+        };
         let sql = format!(
-            "SELECT {COLUMNS} FROM outbox WHERE ($1 IS NULL OR state = $1) AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"
+            "SELECT {COLUMNS} FROM outbox WHERE {by_state} AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"
         );
         self.engine.read(sql, list![state, after, limit]).await
     }
@@ -409,8 +466,10 @@ impl Store {
 
     /// Rows by state, and when the oldest pending one was made.
     pub async fn outbox_backlog(&self) -> Result<(Vec<(String, i64)>, Option<i64>)> {
-        let sql =
-            "SELECT state, COUNT(*) FROM outbox WHERE state IN ('pending', 'held', 'parked', 'dead') GROUP BY state";
+        let sql = format!(
+            "SELECT 'pending', COUNT(*) FROM outbox WHERE state = 'pending' UNION ALL \
+             SELECT state, COUNT(*) FROM outbox WHERE {STUCK} GROUP BY state"
+        );
         let counts = self.engine.read(sql, list![]).await?;
         let sql = "SELECT MIN(created_at) FROM outbox WHERE state = 'pending'";
         let oldest: Option<(Option<i64>,)> = self.engine.read_first(sql, list![]).await?;

@@ -161,18 +161,20 @@ pub fn mask_secrets(mut json: Value) -> Value {
 }
 
 fn visit(json: &mut Value, secret: &mut impl FnMut(&mut Value)) {
+    visit_below(json, false, secret);
+}
+
+/// Everything below a secret key is secret.
+fn visit_below(json: &mut Value, inside: bool, secret: &mut impl FnMut(&mut Value)) {
     match json {
         Value::Object(map) => {
             for (key, value) in map {
                 let name = key.to_lowercase();
-                match value {
-                    Value::Object(_) | Value::Array(_) => visit(value, secret),
-                    _ if SECRET_KEYS.iter().any(|word| name.ends_with(word)) => secret(value),
-                    _ => {}
-                }
+                visit_below(value, inside || SECRET_KEYS.iter().any(|word| name.ends_with(word)), secret);
             }
         }
-        Value::Array(list) => list.iter_mut().for_each(|value| visit(value, secret)),
+        Value::Array(list) => list.iter_mut().for_each(|value| visit_below(value, inside, secret)),
+        _ if inside => secret(json),
         _ => {}
     }
 }
@@ -201,9 +203,13 @@ mod tests {
     #[test]
     fn secrets_inside_a_target_are_sealed_masked_and_opened() {
         let sealer = Sealer::new(&[7; 32]);
-        let target = json!({"type": "slack", "channel_id": "C1", "token": "xoxb", "auth": {"api_key": "k"}, "list": [{"Authorization": "b"}]});
+        let target = json!({"type": "slack", "channel_id": "C1", "token": "xoxb", "auth": {"api_key": "k"}, "list": [{"Authorization": "b"}], "secret": {"deep": ["s3cret"]}});
         let sealed = sealer.seal_secrets("outbox/1", target.clone());
-        assert!(!sealed.to_string().contains("xoxb") && sealed["channel_id"] == "C1");
+        assert!(
+            !sealed.to_string().contains("xoxb")
+                && !sealed.to_string().contains("s3cret")
+                && sealed["channel_id"] == "C1"
+        );
         assert_eq!(sealer.seal_secrets("outbox/1", sealed.clone()), sealed);
         assert_eq!(sealer.open_secrets("outbox/1", sealed.clone()).unwrap(), target);
         assert_eq!(mask_secrets(sealed)["list"][0]["Authorization"], MASK);

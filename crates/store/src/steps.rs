@@ -68,50 +68,57 @@ impl Write for Committing {
 
     async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<()>>> {
         let time = now();
-        let mut held = insert_steps(group, connection, time).await?;
-        count_tokens(group, connection).await?;
-        held.extend(end_tasks(group, connection, time).await?);
-        Ok(group.iter().map(|c| if held.contains(&c.commit.task) { Ok(()) } else { Err(Error::Fenced) }).collect())
+        let held = fence(group, connection).await?;
+        let holding: Vec<&Commit> =
+            group.iter().zip(&held).filter(|(_, held)| **held).map(|(c, _)| &c.commit).collect();
+        insert_steps(&holding, connection, time).await?;
+        count_tokens(&holding, connection).await?;
+        end_tasks(&holding, connection, time).await?;
+        Ok(held.into_iter().map(|held| if held { Ok(()) } else { Err(Error::Fenced) }).collect())
     }
 }
 
-/// Answers the tasks that this worker still holds.
-async fn insert_steps(group: &[&Committing], connection: &mut Connection, time: i64) -> Result<HashSet<Uuid>> {
-    let rows = group
-        .iter()
-        .flat_map(|c| {
-            c.commit
-                .steps
-                .iter()
-                .map(|step| list![c.commit.task, c.worker, c.commit.attempt, step.n, &step.kind, &step.body, time])
-        })
-        .collect();
-    let inserted: Vec<(Uuid,)> = connection
+/// Whether each commit's worker holds the task in that attempt. In one group nothing may come after an end.
+async fn fence(group: &[&Committing], connection: &mut Connection) -> Result<Vec<bool>> {
+    let rows = group.iter().map(|c| list![c.commit.task, c.worker, c.commit.attempt]).collect();
+    let mut held: HashSet<(Uuid, i64)> = connection
         .all_rows(
-            "INSERT INTO steps (task_id, n, attempt, kind, body, created_at) \
-             SELECT v.column1, v.column4, v.column3, v.column5, v.column6, v.column7 FROM (VALUES",
+            "SELECT t.id, t.attempt FROM (VALUES",
             rows,
-            ") AS v JOIN tasks t ON t.id = v.column1 AND t.worker = v.column2 AND t.attempt = v.column3 AND t.status = 'running' \
-             RETURNING task_id",
+            ") AS v CROSS JOIN tasks t WHERE t.id = v.column1 AND t.worker = v.column2 AND t.attempt = v.column3 \
+             AND t.status = 'running'",
         )
-        .await?;
-    Ok(inserted.into_iter().map(|(task,)| task).collect())
+        .await?
+        .into_iter()
+        .collect();
+    let holds = |c: &&Committing| {
+        let key = (c.commit.task, c.commit.attempt);
+        if c.commit.end.is_some() { held.remove(&key) } else { held.contains(&key) }
+    };
+    Ok(group.iter().map(holds).collect())
 }
 
-async fn count_tokens(group: &[&Committing], connection: &mut Connection) -> Result<()> {
-    let spent = group.iter().filter(|c| c.commit.tokens > 0);
+async fn insert_steps(commits: &[&Commit], connection: &mut Connection, time: i64) -> Result<()> {
+    let rows = commits
+        .iter()
+        .flat_map(|c| c.steps.iter().map(|step| list![c.task, step.n, c.attempt, &step.kind, &step.body, time]))
+        .collect();
+    connection.run_rows("INSERT INTO steps (task_id, n, attempt, kind, body, created_at) VALUES", rows, "").await
+}
+
+async fn count_tokens(commits: &[&Commit], connection: &mut Connection) -> Result<()> {
+    let mut tasks: BTreeMap<Uuid, i64> = BTreeMap::new();
     let mut scopes: BTreeMap<(&str, i64), i64> = BTreeMap::new();
-    let mut tasks = Vec::new();
-    for c in spent {
-        tasks.push(list![c.commit.task, c.commit.tokens]);
-        for (scope, bucket) in &c.commit.scopes {
-            *scopes.entry((scope, *bucket)).or_default() += c.commit.tokens;
+    for commit in commits.iter().filter(|commit| commit.tokens > 0) {
+        *tasks.entry(commit.task).or_default() += commit.tokens;
+        for (scope, bucket) in &commit.scopes {
+            *scopes.entry((scope, *bucket)).or_default() += commit.tokens;
         }
     }
     connection
         .run_rows(
             "UPDATE tasks SET tokens = tasks.tokens + v.column2 FROM (VALUES",
-            tasks,
+            tasks.into_iter().map(|(task, tokens)| list![task, tokens]).collect(),
             ") AS v WHERE tasks.id = v.column1",
         )
         .await?;
@@ -119,34 +126,34 @@ async fn count_tokens(group: &[&Committing], connection: &mut Connection) -> Res
     connection.all_rows::<(String, i64, i64, i64)>(crate::usage::ADD.0, scopes, crate::usage::ADD.1).await.map(drop)
 }
 
-async fn end_tasks(group: &[&Committing], connection: &mut Connection, time: i64) -> Result<HashSet<Uuid>> {
-    let ends: HashMap<Uuid, (&Committing, &End)> =
-        group.iter().filter_map(|c| Some((c.commit.task, (*c, c.commit.end.as_ref()?)))).collect();
-    let rows = ends
-        .values()
-        .map(|(c, end)| {
+async fn end_tasks(commits: &[&Commit], connection: &mut Connection, time: i64) -> Result<()> {
+    let ends: HashMap<Uuid, &End> = commits.iter().filter_map(|c| Some((c.task, c.end.as_ref()?))).collect();
+    let rows = commits
+        .iter()
+        .filter_map(|commit| Some((commit.task, commit.end.as_ref()?)))
+        .map(|(task, end)| {
             let (status, result, error) = match end {
                 End::Complete { text, .. } => ("complete", Some(text), None),
                 End::Failed(error) => ("failed", None, Some(error)),
                 End::Cancelled => ("cancelled", None, None),
                 End::Waiting(error) => ("waiting", None, Some(error)),
             };
-            let completed_at = (status != "waiting").then_some(time);
-            list![c.commit.task, c.worker, c.commit.attempt, status, result.cloned(), error.cloned(), completed_at]
+            list![task, status, result.cloned(), error.cloned(), time]
         })
         .collect();
+    // Who asked a run to stop shall not find it waiting.
     let ended: Vec<(Uuid, Uuid)> = connection
         .all_rows(
-            "UPDATE tasks SET status = v.column4, result = v.column5, error = v.column6, completed_at = v.column7, \
-             worker = NULL, ready = FALSE FROM (VALUES",
+            "UPDATE tasks SET status = CASE WHEN v.column2 = 'waiting' AND tasks.cancelled THEN 'cancelled' ELSE v.column2 END, \
+             result = v.column3, error = v.column4, worker = NULL, ready = FALSE, \
+             completed_at = CASE WHEN v.column2 = 'waiting' AND NOT tasks.cancelled THEN NULL ELSE v.column5 END FROM (VALUES",
             rows,
-            ") AS v WHERE tasks.id = v.column1 AND tasks.worker = v.column2 AND tasks.attempt = v.column3 \
-             AND tasks.status = 'running' RETURNING id, session_id",
+            ") AS v WHERE tasks.id = v.column1 RETURNING id, session_id",
         )
         .await?;
     let sessions = ended
         .iter()
-        .map(|(task, session)| list![*session, i64::from(matches!(ends[task].1, End::Complete { .. })), time])
+        .map(|(task, session)| list![*session, i64::from(matches!(ends[task], End::Complete { .. })), time])
         .collect();
     let sessions: Vec<(Uuid, i64, Option<Uuid>)> = connection
         .all_rows(
@@ -163,7 +170,7 @@ async fn end_tasks(group: &[&Committing], connection: &mut Connection, time: i64
     let mut messages = Vec::new();
     let mut outbox = Vec::new();
     for (task, session) in &ended {
-        if let End::Complete { message_id, text, trusted, hops, outbox: parts } = ends[task].1 {
+        if let End::Complete { message_id, text, trusted, hops, outbox: parts } = ends[task] {
             let source: Option<String> = None;
             let (delivery, metadata): (Option<Uuid>, Option<String>) = (None, None);
             messages.push(list![
@@ -184,8 +191,7 @@ async fn end_tasks(group: &[&Committing], connection: &mut Connection, time: i64
         }
     }
     crate::messages::insert_all(messages, connection).await?;
-    crate::outbox::insert_all(&outbox, connection, time).await?;
-    Ok(ended.into_iter().map(|(task, _)| task).collect())
+    crate::outbox::insert_all(&outbox, connection, time).await
 }
 
 impl Store {

@@ -89,7 +89,8 @@ impl Write for Claim {
                  WHERE id IN (SELECT id FROM tasks WHERE ready AND status = 'pending' AND run_at <= $2 ORDER BY run_at LIMIT $3) \
                  RETURNING {COLUMNS}"
             );
-            let tasks: Vec<Task> = connection.all(sql, list![claim.worker, time, claim.limit]).await?;
+            let mut tasks: Vec<Task> = connection.all(sql, list![claim.worker, time, claim.limit]).await?;
+            tasks.sort_by_key(|task| task.run_at);
             let next_at = if (tasks.len() as i64) < claim.limit {
                 let sql = "SELECT MIN(run_at) FROM tasks WHERE ready AND status = 'pending'";
                 connection.first::<(Option<i64>,)>(sql, list![]).await?.and_then(|(at,)| at)
@@ -207,9 +208,20 @@ impl Store {
         after: Option<Uuid>,
         limit: i64,
     ) -> Result<Vec<Task>> {
+        // The few that have not ended are not looked for among all: each of their states has an index.
+        let by_status = match status {
+            None => "$1 IS NULL",
+            Some("pending") => "status = 'pending' AND status = $1",
+            Some("running") => "status = 'running' AND status = $1",
+            Some("waiting") => "status = 'waiting' AND status = $1",
+            Some(_) => "status = $1",
+        };
+        let by_session = match session {
+            None => "$2 IS NULL",
+            Some(_) => "id IN (SELECT m.task_id FROM messages m WHERE m.session_id = $2)",
+        };
         let sql = format!(
-            "SELECT {COLUMNS} FROM tasks WHERE ($1 IS NULL OR status = $1) AND ($2 IS NULL OR session_id = $2) \
-             AND ($3 IS NULL OR id < $3) ORDER BY id DESC LIMIT $4"
+            "SELECT {COLUMNS} FROM tasks WHERE {by_status} AND {by_session} AND ($3 IS NULL OR id < $3) ORDER BY id DESC LIMIT $4"
         );
         self.engine.read(sql, list![status, session, after, limit]).await
     }
@@ -220,15 +232,12 @@ impl Store {
             .await
     }
 
-    /// Tasks by status, for metrics; and how old the oldest pending one is.
+    /// Tasks that have not ended by status, for metrics; and since when the oldest pending one is due.
     pub async fn queue(&self) -> Result<(Vec<(String, i64)>, Option<i64>)> {
-        let counts = self
-            .engine
-            .read(
-                "SELECT status, COUNT(*) FROM tasks WHERE status IN ('pending', 'running', 'waiting') GROUP BY status",
-                list![],
-            )
-            .await?;
+        let sql = "SELECT 'pending', COUNT(*) FROM tasks WHERE status = 'pending' UNION ALL \
+                   SELECT 'running', COUNT(*) FROM tasks WHERE status = 'running' UNION ALL \
+                   SELECT 'waiting', COUNT(*) FROM tasks WHERE status = 'waiting'";
+        let counts = self.engine.read(sql, list![]).await?;
         let oldest: Option<(Option<i64>,)> =
             self.engine.read_first("SELECT MIN(run_at) FROM tasks WHERE ready AND status = 'pending'", list![]).await?;
         Ok((counts, oldest.and_then(|(at,)| at)))

@@ -175,17 +175,15 @@ impl Writer {
         }
     }
 
-    pub async fn stop(&self, worker: i64) {
+    /// Commits what was sent and answers the connection, once.
+    pub async fn stop(&self, worker: i64) -> Option<Connection> {
         self.stop.send_replace(true);
         let task = self.task.lock().expect("no holder of this lock panics").take();
-        if let Some(task) = task
-            && let Ok(mut connection) = task.await
-        {
-            if let Err(error) = crate::workers::leave(&mut connection, worker).await {
-                tracing::warn!("The orderly end could not be noted: {error}");
-            }
-            let _ = connection.close().await;
+        let mut connection = task?.await.ok()?;
+        if let Err(error) = crate::workers::leave(&mut connection, worker).await {
+            tracing::warn!("The orderly end could not be noted: {error}");
         }
+        Some(connection)
     }
 }
 
@@ -201,20 +199,15 @@ async fn write_all(
     loop {
         tokio::select! {
             biased;
+            // What was sent before the end is committed; what comes later is told.
+            _ = stopped.changed(), if !queue.is_closed() => {
+                queue.close();
+                continue;
+            }
             received = queue.recv() => match received {
                 Some(job) => jobs.push_back(job),
                 None => return connection,
             },
-            _ = stopped.changed() => {
-                // What was sent before the end is committed; what comes later is told.
-                queue.close();
-                while let Some(job) = queue.recv().await {
-                    jobs.push_back(job);
-                }
-                if jobs.is_empty() {
-                    return connection;
-                }
-            }
         }
         while jobs.len() < GROUP
             && let Ok(job) = queue.try_recv()
@@ -248,29 +241,57 @@ async fn write_all(
     }
 }
 
-/// All of it in one transaction; when that fails, each write in its own.
+/// All of it in one transaction. When that fails, again with each write apart, so that one failure costs one more
+/// commit; when even that fails (the disk is full), each in a transaction of its own.
 async fn commit(connection: &mut Connection, groups: &mut [Box<dyn Group>]) {
-    let Err(error) = transact(connection, groups, None).await else { return };
+    let Err(error) = transact(connection, groups, Way::Together).await else { return };
     let total: usize = groups.iter().map(|group| group.len()).sum();
     if total == 1 {
         groups[0].fail(0, error);
         return;
     }
-    tracing::warn!("A group of {total} writes failed and each is tried alone: {error}");
+    if error.is_locked() {
+        // Each try waits for seconds; what the first met, the others would.
+        for group in groups {
+            for i in 0..group.len() {
+                group.fail(i, Error::Database(sqlx::Error::Io(std::io::Error::other(error.to_string()))));
+            }
+        }
+        return;
+    }
+    tracing::warn!("A group of {total} writes failed and each is tried apart: {error}");
+    if transact(connection, groups, Way::Apart).await.is_ok() {
+        return;
+    }
     for g in 0..groups.len() {
         for i in 0..groups[g].len() {
-            if let Err(error) = transact(connection, &mut groups[g..=g], Some(i)).await {
+            if let Err(error) = transact(connection, &mut groups[g..=g], Way::Only(i)).await {
                 groups[g].fail(i, error);
             }
         }
     }
 }
 
-async fn transact(connection: &mut Connection, groups: &mut [Box<dyn Group>], only: Option<usize>) -> Result<()> {
+#[derive(Clone, Copy)]
+enum Way {
+    Together,
+    Apart,
+    Only(usize),
+}
+
+async fn transact(connection: &mut Connection, groups: &mut [Box<dyn Group>], way: Way) -> Result<()> {
     let done = async {
         connection.begin().await?;
         for group in groups.iter_mut() {
-            group.run(connection, only).await?;
+            match way {
+                Way::Together => group.run(connection, None).await?,
+                Way::Only(i) => group.run(connection, Some(i)).await?,
+                Way::Apart => {
+                    for i in 0..group.len() {
+                        run_apart(group.as_mut(), i, connection).await?;
+                    }
+                }
+            }
         }
         failpoint::hit("commit.before");
         connection.commit().await?;
@@ -280,10 +301,24 @@ async fn transact(connection: &mut Connection, groups: &mut [Box<dyn Group>], on
     .await;
     if done.is_err() {
         for group in groups.iter_mut() {
-            group.forget(only);
+            group.forget(if let Way::Only(i) = way { Some(i) } else { None });
         }
         // Fails when the transaction never began or was rolled back by the engine itself.
         let _ = connection.rollback().await;
     }
     done
+}
+
+/// Keeps the failure of a write as its answer. What waiting may mend fails the transaction instead.
+async fn run_apart(group: &mut dyn Group, i: usize, connection: &mut Connection) -> Result<()> {
+    connection.savepoint().await?;
+    match group.run(connection, Some(i)).await {
+        Ok(()) => connection.release().await,
+        Err(error) if error.is_passing() => Err(error),
+        Err(error) => {
+            connection.undo().await?;
+            group.fail(i, error);
+            Ok(())
+        }
+    }
 }

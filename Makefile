@@ -1,0 +1,54 @@
+# The four commands of daily work. `make run` and `make test` set up what they need.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+DEBUG := $(TARGET)/debug
+PAYLOADS := target/npm/node_modules/.package-lock.json
+
+.PHONY: run test build bench check openapi
+
+# Builds and starts the server. The first time it makes a .env with random secrets.
+run: .env
+	$(CARGO) run --release -p tercel -- serve
+
+.env:
+	@umask 077 && { \
+	  echo "# Made by make run. Everything that can stand here: docs/configuration.md"; \
+	  echo "API_KEY=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"; \
+	  echo "GITHUB_WEBHOOK_SECRET=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"; \
+	} > .env && echo "Made .env with a random API_KEY and GITHUB_WEBHOOK_SECRET"
+
+# A release binary at target/release/tercel.
+build:
+	$(CARGO) build --release -p tercel
+
+# Every test, and everything that a change must pass.
+test: check $(DEBUG)/tercel-failpoints $(PAYLOADS)
+	$(CARGO) build -p tercel
+	$(CARGO) test --workspace
+
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+
+# The same program with the places at which the crash tests end it.
+.PHONY: $(DEBUG)/tercel-failpoints
+$(DEBUG)/tercel-failpoints:
+	$(CARGO) build -p tercel --features failpoints
+	cp $(DEBUG)/tercel $@
+
+# Real webhook payloads, as test data.
+$(PAYLOADS): tests/payloads/package.json tests/payloads/package-lock.json
+	mkdir -p target/npm
+	cp tests/payloads/package.json tests/payloads/package-lock.json target/npm
+	npm ci --prefix target/npm --no-audit --no-fund --loglevel=error
+
+# Writes openapi.json anew.
+openapi:
+	UPDATE=1 $(CARGO) test -p tercel-tests --test invariants openapi
+
+# What Tercel is measured by: a table, and JSON below bench/results.
+bench:
+	$(CARGO) build --release -p tercel -p tercel-bench
+	$(TARGET)/release/tercel-bench

@@ -1,0 +1,24 @@
+//! What an agent run does next, as a pure function of its committed steps.
+//!
+//! [`next`] looks at a [`Run`] and says what to do; whoever runs it does that, commits the result as a [`Step`] and asks
+//! again. Going on after a crash is the same call with a higher attempt. Nothing here has a clock, a database or a socket.
+
+pub mod arguments;
+mod calls;
+mod coerce;
+pub mod context;
+mod fallback;
+pub mod fence;
+mod history;
+pub mod limits;
+mod nearest;
+mod next;
+pub mod policy;
+mod repeats;
+pub mod run;
+mod transcript;
+
+pub use context::{Parts, Past, assemble, skill_tags};
+pub use limits::Limits;
+pub use next::next;
+pub use run::{Action, Committed, Finish, Next, Offered, Planned, Run, Step, ToolOutput};

@@ -1,0 +1,6 @@
+mod failures;
+mod rehearsal;
+mod repairs;
+mod requests;
+mod service;
+mod transcripts;

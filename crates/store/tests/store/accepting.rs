@@ -1,0 +1,159 @@
+//! Accepted means stored, numbered and counted.
+
+use crate::world::{ask, delivered, item, placed, store};
+use futures::future::join_all;
+use tercel_store::{Accept, Accepted, Ceiling, Error, SessionRef, Uuid, accept::Busy};
+
+#[tokio::test]
+async fn a_delivery_becomes_a_message_and_a_task_in_one_commit() {
+    let world = store().await;
+    let accept = delivered(ask("a"), &["id:1"]);
+    let delivery = accept.delivery.clone().unwrap();
+    let placed = world.accept(accept).await;
+    let task = world.store.task(placed.task_id.unwrap()).await.unwrap().unwrap();
+    let kept = world.store.delivery(delivery.id).await.unwrap().unwrap();
+    assert_eq!((task.status.as_str(), task.delivery_id, task.seq), ("pending", Some(delivery.id), 1));
+    assert_eq!(
+        (kept.state.as_str(), kept.outcome.as_deref(), kept.body),
+        ("processed", Some("run"), Some(delivery.body))
+    );
+    let messages = world.store.messages(placed.session_id, None, 9).await.unwrap();
+    assert_eq!(messages.iter().map(|m| (m.id, m.task_id)).collect::<Vec<_>>(), [(placed.message_id, placed.task_id)]);
+    world.is_consistent().await;
+}
+
+#[tokio::test]
+async fn sixty_four_at_once_into_one_session_are_numbered_without_a_hole() {
+    let world = store().await;
+    let all = join_all((0..64).map(|_| world.accept(ask("same")))).await;
+    assert!(all.iter().all(|placed| placed.session_id == all[0].session_id));
+    let seqs = world.rows("SELECT seq FROM messages ORDER BY seq").await;
+    assert_eq!(seqs, (1..=64).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(world.rows("SELECT seq FROM tasks WHERE ready").await, ["1"]);
+    world.is_consistent().await;
+}
+
+#[tokio::test]
+async fn sixty_four_at_once_into_as_many_sessions_are_all_ready() {
+    let world = store().await;
+    join_all((0..64).map(|i| world.accept(ask(&i.to_string())))).await;
+    assert_eq!(world.rows("SELECT COUNT(*), SUM(ready), MAX(seq) FROM tasks").await, ["64 64 1"]);
+    world.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_session_named_by_its_id_and_by_its_key_in_one_group_is_one_session() {
+    let world = store().await;
+    let (session, _) = world.store.open_session("a", "default", "", None, None).await.unwrap();
+    let by_id = || Accept { items: vec![item(SessionRef::Id(session.id))], ..Accept::default() };
+    let asks = (0..20).map(|i| world.accept(if i % 2 == 0 { by_id() } else { ask("a") }));
+    assert!(join_all(asks).await.iter().all(|placed| placed.session_id == session.id));
+    world.is_consistent().await;
+}
+
+#[tokio::test]
+async fn one_that_names_no_session_fails_alone() {
+    let world = store().await;
+    let nowhere = Accept { items: vec![item(SessionRef::Id(Uuid::nil()))], ..Accept::default() };
+    let asks = (0..20).map(|i| if i == 7 { delivered(nowhere.clone(), &["lost"]) } else { ask(&i.to_string()) });
+    let answers = join_all(asks.map(|ask| world.store.accept(ask))).await;
+    for (i, answer) in answers.into_iter().enumerate() {
+        match (i, answer) {
+            (7, Err(Error::NotFound(message))) => assert_eq!(message, format!("There is no session {}", Uuid::nil())),
+            (7, other) => panic!("{other:?}"),
+            (_, answer) => drop(placed(answer)),
+        }
+    }
+    let left = "SELECT (SELECT COUNT(*) FROM deliveries), (SELECT COUNT(*) FROM dedupe), (SELECT COUNT(*) FROM tasks)";
+    assert_eq!(world.rows(left).await, ["0 0 19"]);
+    world.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_ceiling_of_ten_lets_exactly_ten_of_a_hundred_through() {
+    let world = store().await;
+    let ceiling = |runs| Ceiling { scope: "integration:example".into(), bucket: 7, runs, tokens: None };
+    let asks = (0..100).map(|i| {
+        let mut ask = delivered(ask(&format!("{}", i % 30)), &[]);
+        ask.items[0].ceilings = vec![Ceiling { scope: "server".into(), ..ceiling(None) }, ceiling(Some(10))];
+        world.accept(ask)
+    });
+    let all = join_all(asks).await;
+    let refused: Vec<_> = all.iter().filter(|placed| placed.task_id.is_none()).map(|p| p.refused.clone()).collect();
+    assert_eq!(refused, vec![Some("integration:example".to_owned()); 90]);
+    assert_eq!(world.store.usage("integration:example", 7).await.unwrap(), (10, 0));
+    assert_eq!(world.store.usage("server", 7).await.unwrap(), (10, 0));
+    let outcomes = "SELECT outcome, reason, COUNT(*) FROM deliveries GROUP BY 1, 2 ORDER BY 1";
+    let reached = "stored The ceiling of `integration:example` was reached 90";
+    assert_eq!(world.rows(outcomes).await, ["run - 10", reached]);
+    assert_eq!(world.rows("SELECT COUNT(*) FROM messages").await, ["100"]);
+    world.is_consistent().await;
+}
+
+#[tokio::test]
+async fn spent_tokens_close_a_ceiling_of_tokens() {
+    let world = store().await;
+    let mut ask = ask("a");
+    ask.items[0].ceilings = vec![Ceiling { scope: "bot:default".into(), bucket: 1, runs: None, tokens: Some(50) }];
+    let again = |busy| {
+        let mut again = ask.clone();
+        (again.items[0].message.id, again.items[0].busy) = (Uuid::now_v7(), busy);
+        again.items[0].task.as_mut().unwrap().id = Uuid::now_v7();
+        again
+    };
+    world.accept(ask.clone()).await;
+    let task = world.claim().await;
+    let mut commit = crate::world::commit(&task, None);
+    (commit.tokens, commit.scopes) = (50, vec![("bot:default".into(), 1)]);
+    world.store.commit(commit).await.unwrap();
+    assert_eq!(world.accept(again(Busy::Enqueue)).await.refused.as_deref(), Some("bot:default"));
+    // A run that is refused does not stop the one that goes on.
+    assert!(world.accept(again(Busy::Interrupt)).await.interrupted.is_empty());
+    assert!(!world.store.task(task.id).await.unwrap().unwrap().cancelled);
+    assert_eq!(world.store.usage("bot:default", 1).await.unwrap(), (1, 50));
+}
+
+#[tokio::test]
+async fn of_many_at_once_that_want_an_idle_session_one_gets_it() {
+    let world = store().await;
+    let asks = (0..20).map(|i| {
+        let mut ask = delivered(ask("a"), &[&i.to_string()]);
+        ask.items[0].busy = Busy::Reject;
+        ask.items[0].ceilings = vec![Ceiling { scope: "server".into(), bucket: 1, runs: None, tokens: None }];
+        world.store.accept(ask)
+    });
+    let answers = join_all(asks).await;
+    assert_eq!(answers.iter().filter(|answer| matches!(answer, Ok(Accepted::New(_)))).count(), 1);
+    assert_eq!(answers.iter().filter(|answer| matches!(answer, Err(Error::Conflict(_)))).count(), 19);
+    let left = "SELECT (SELECT COUNT(*) FROM deliveries), (SELECT COUNT(*) FROM dedupe), (SELECT runs FROM usage)";
+    assert_eq!(world.rows(left).await, ["1 1 1"]);
+    world.is_consistent().await;
+}
+
+#[tokio::test]
+async fn of_many_at_once_that_interrupt_only_the_last_is_not_told_to_stop() {
+    let world = store().await;
+    world.accept(ask("a")).await;
+    world.claim().await;
+    let asks = (0..10).map(|_| {
+        let mut ask = ask("a");
+        ask.items[0].busy = Busy::Interrupt;
+        world.accept(ask)
+    });
+    let interrupted: usize = join_all(asks).await.iter().map(|placed| placed.interrupted.len()).sum();
+    assert_eq!(interrupted, 10);
+    let stopped = "SELECT status, cancelled, COUNT(*) FROM tasks GROUP BY 1, 2 ORDER BY 1, 2";
+    assert_eq!(world.rows(stopped).await, ["pending 0 1", "pending 1 9", "running 1 1"]);
+    assert_eq!(world.rows("SELECT seq FROM tasks WHERE NOT cancelled").await, ["11"]);
+    world.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_message_without_a_run_is_only_kept() {
+    let world = store().await;
+    let mut quiet = ask("a");
+    quiet.items[0].task = None;
+    assert_eq!(world.accept(quiet).await.task_id, None);
+    assert!(world.store.claim_tasks(9).await.unwrap().tasks.is_empty());
+    world.is_consistent().await;
+}

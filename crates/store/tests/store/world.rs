@@ -1,0 +1,202 @@
+//! A store in a directory of its own, short ways to say what goes in, and what must hold whatever happened.
+
+use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
+use std::sync::Arc;
+use tempfile::TempDir;
+use tercel_store::{
+    Accept, Accepted, Commit, DirectoryLock, End, Item, NewDelivery, NewMessage, NewOutbox, NewStep, NewTask, Placed,
+    Result, SessionRef, Store, Task, Uuid, accept::Busy,
+};
+
+pub struct World {
+    pub store: Arc<Store>,
+    pub directory: TempDir,
+    lock: Option<DirectoryLock>,
+}
+
+pub async fn store() -> World {
+    let directory = tempfile::tempdir().unwrap();
+    let lock = DirectoryLock::take(directory.path()).unwrap();
+    let store = Store::open(&lock, directory.path()).await.unwrap();
+    World { store, directory, lock: Some(lock) }
+}
+
+impl World {
+    /// A new process on the same directory; answers what the old one still holds.
+    pub async fn restart(&mut self) -> Arc<Store> {
+        drop(self.lock.take());
+        let lock = DirectoryLock::take(self.directory.path()).unwrap();
+        let store = Store::open(&lock, self.directory.path()).await.unwrap();
+        self.lock = Some(lock);
+        std::mem::replace(&mut self.store, store)
+    }
+
+    pub async fn accept(&self, accept: Accept) -> Placed {
+        placed(self.store.accept(accept).await)
+    }
+
+    pub async fn sql(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.directory.path().join("tercel.db"));
+        SqliteConnection::connect_with(&options).await.unwrap()
+    }
+
+    /// The rows of a query, their columns joined.
+    pub async fn rows(&self, sql: &'static str) -> Vec<String> {
+        let rows = sqlx::query(sql).fetch_all(&mut self.sql().await).await.unwrap();
+        rows.iter()
+            .map(|row| {
+                let cell = |i| {
+                    row.try_get::<Option<String>, _>(i)
+                        .ok()
+                        .or_else(|| Some(row.try_get::<Option<i64>, _>(i).ok()?.map(|n| n.to_string())))
+                        .unwrap_or_else(|| Some(hex::encode(row.get_unchecked::<Vec<u8>, _>(i))))
+                        .unwrap_or("-".into())
+                };
+                (0..row.len()).map(cell).collect::<Vec<_>>().join(" ")
+            })
+            .collect()
+    }
+
+    /// Each query names what is wrong; none may find anything.
+    pub async fn is_consistent(&self) {
+        for sql in [
+            "SELECT 'not one head', hex(s.id) FROM sessions s WHERE (s.head IS NOT NULL) <> EXISTS \
+             (SELECT 1 FROM tasks t WHERE t.session_id = s.id AND t.status IN ('pending', 'running'))",
+            "SELECT 'head is not live', hex(s.id) FROM sessions s JOIN tasks t ON t.id = s.head \
+             WHERE t.status NOT IN ('pending', 'running') OR NOT t.ready OR t.session_id <> s.id",
+            "SELECT 'ready without being head', hex(t.id) FROM tasks t JOIN sessions s ON s.id = t.session_id \
+             WHERE t.status IN ('pending', 'running') AND t.ready AND t.id <> s.head",
+            "SELECT 'runs without being head', hex(t.id) FROM tasks t JOIN sessions s ON s.id = t.session_id \
+             WHERE t.status = 'running' AND t.id <> s.head",
+            "SELECT 'a hole in the messages', hex(s.id) FROM sessions s LEFT JOIN messages m ON m.session_id = s.id \
+             GROUP BY s.id HAVING COUNT(m.id) <> s.seq OR COALESCE(MAX(m.seq), 0) <> s.seq",
+            "SELECT 'a task without its message', hex(t.id) FROM tasks t LEFT JOIN messages m ON m.id = t.message_id \
+             WHERE m.seq IS NOT t.seq OR m.task_id IS NOT t.id",
+            "SELECT 'not one head', t.key FROM targets t WHERE (t.head IS NOT NULL) <> EXISTS \
+             (SELECT 1 FROM outbox o WHERE o.target = t.key AND o.state IN ('pending', 'sending'))",
+            "SELECT 'head is not live', t.key FROM targets t JOIN outbox o ON o.id = t.head \
+             WHERE o.state NOT IN ('pending', 'sending') OR NOT o.ready OR o.target <> t.key",
+            "SELECT 'leaves without being head', hex(o.id) FROM outbox o JOIN targets t ON t.key = o.target \
+             WHERE (o.state = 'sending' OR o.state = 'pending' AND o.ready) AND o.id IS NOT t.head",
+            "SELECT 'an attempt too few or too many', hex(o.id) FROM outbox o \
+             WHERE o.attempts <> (SELECT COUNT(*) FROM attempts a WHERE a.outbox_id = o.id)",
+            "SELECT * FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
+            "SELECT * FROM pragma_foreign_key_check",
+        ] {
+            assert_eq!(self.rows(sql).await, Vec::<String>::new(), "{sql}");
+        }
+    }
+
+    /// Claims the one task that is due.
+    pub async fn claim(&self) -> Task {
+        let mut claimed = self.store.claim_tasks(2).await.unwrap().tasks;
+        assert_eq!(claimed.len(), 1, "{claimed:?}");
+        claimed.remove(0)
+    }
+
+    pub async fn end(&self, task: &Task, end: End) {
+        self.store.commit(commit(task, Some(end))).await.unwrap();
+    }
+
+    /// Puts an answer of some parts on its way.
+    pub async fn answer(&self, target: &str, parts: u32) -> Vec<Uuid> {
+        self.accept(ask(&format!("{target}/{}", Uuid::now_v7()))).await;
+        let task = self.claim().await;
+        let outbox: Vec<_> = (1..=parts).map(|part| leaving(&task, target, part, parts)).collect();
+        let ids = outbox.iter().map(|row| row.id).collect();
+        self.end(&task, complete(outbox)).await;
+        ids
+    }
+
+    /// The states of outbox rows in order of their making, as `part:state`.
+    pub async fn outbox(&self) -> Vec<String> {
+        self.rows("SELECT text || ':' || state FROM outbox ORDER BY target, seq").await
+    }
+
+    pub async fn statuses(&self) -> Vec<String> {
+        self.rows("SELECT status FROM tasks ORDER BY session_id, seq").await
+    }
+}
+
+/// A message that starts a run in the session of a client, which is made if need be.
+pub fn ask(client: &str) -> Accept {
+    let session =
+        SessionRef::Key { client_id: client.into(), bot_id: "default".into(), thread: String::new(), channel_id: None };
+    Accept { items: vec![item(session)], ..Accept::default() }
+}
+
+pub fn item(session: SessionRef) -> Item {
+    let task = NewTask {
+        id: Uuid::now_v7(),
+        bot_id: "default".into(),
+        channel_id: None,
+        origin: "api".into(),
+        execution_config: None,
+        sealed_target: None,
+        rehearse: false,
+    };
+    let message = NewMessage {
+        id: Uuid::now_v7(),
+        role: "user",
+        content: "hello".into(),
+        source: Some("test".into()),
+        trusted: true,
+        hops: 0,
+        metadata: None,
+    };
+    Item { session, message, task: Some(task), ceilings: Vec::new(), busy: Busy::Enqueue }
+}
+
+pub fn delivered(mut accept: Accept, keys: &[&str]) -> Accept {
+    accept.delivery = Some(NewDelivery {
+        id: Uuid::now_v7(),
+        integration: "example".into(),
+        connection: "default".into(),
+        event: "opened".into(),
+        outcome: "run",
+        reason: None,
+        verified_by: "hmac".into(),
+        headers: "{}".into(),
+        body: b"{\"a\": 1}".to_vec(),
+        answer: Some("ok".into()),
+    });
+    accept.dedupe = keys.iter().map(|key| ((*key).to_owned(), i64::MAX)).collect();
+    accept
+}
+
+pub fn placed(answer: Result<Accepted>) -> Placed {
+    match answer.unwrap() {
+        Accepted::New(mut placed) if placed.len() == 1 => placed.remove(0),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn step(n: i64) -> NewStep {
+    NewStep { n, kind: "model".into(), body: format!("{{\"n\":{n}}}") }
+}
+
+pub fn commit(task: &Task, end: Option<End>) -> Commit {
+    Commit { task: task.id, attempt: task.attempt, steps: Vec::new(), tokens: 0, scopes: Vec::new(), end }
+}
+
+pub fn complete(outbox: Vec<NewOutbox>) -> End {
+    End::Complete { message_id: Uuid::now_v7(), text: "answer".into(), trusted: true, hops: 0, outbox }
+}
+
+pub fn leaving(task: &Task, target: &str, part: u32, parts: u32) -> NewOutbox {
+    NewOutbox {
+        id: Uuid::now_v7(),
+        target: target.into(),
+        task_id: Some(task.id),
+        session_id: Some(task.session_id),
+        bot_id: "default".into(),
+        dispatch_type: "example".into(),
+        sealed_target: "{}".into(),
+        text: format!("{part}/{parts}"),
+        part,
+        parts,
+        hops: 0,
+        rehearse: false,
+        expires_at: None,
+    }
+}
