@@ -20,5 +20,6 @@ mod transcript;
 
 pub use context::{Parts, Past, assemble, skill_tags};
 pub use limits::Limits;
+pub use nearest::nearest;
 pub use next::next;
 pub use run::{Action, Committed, Finish, Next, Offered, Planned, Run, Step, ToolOutput};

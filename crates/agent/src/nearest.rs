@@ -1,7 +1,7 @@
 //! Names that somebody may have meant.
 
 /// At most three of `names`, the nearest first; none when none is near.
-pub(crate) fn nearest<'n>(meant: &str, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+pub fn nearest<'n>(meant: &str, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
     let meant = meant.to_lowercase();
     let mut near: Vec<(usize, &str)> = names
         .filter_map(|name| {
@@ -41,11 +41,11 @@ mod tests {
 
     #[test]
     fn a_slip_finds_the_name_and_nonsense_finds_none() {
-        let names = ["github_get_pr", "github_get_pull_files", "slack_post"];
+        let names = ["forge_get_pr", "forge_get_pull_files", "chat_post"];
         let near = |meant| nearest(meant, names.into_iter());
-        assert_eq!(near("github_get_rp"), ["github_get_pr"]);
-        assert_eq!(near("functions.slack_post"), ["slack_post"]);
-        assert_eq!(near("GITHUB_GET"), ["github_get_pr", "github_get_pull_files"]);
+        assert_eq!(near("forge_get_rp"), ["forge_get_pr"]);
+        assert_eq!(near("functions.chat_post"), ["chat_post"]);
+        assert_eq!(near("FORGE_GET"), ["forge_get_pr", "forge_get_pull_files"]);
         assert_eq!(near("weather"), [""; 0]);
     }
 }

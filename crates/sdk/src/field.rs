@@ -16,7 +16,7 @@ pub enum FieldType {
 pub struct Field {
     /// Key of the connection form: `token`.
     pub key: String,
-    /// Environment name, also the key in settings: `GITHUB_TOKEN`.
+    /// Environment name, also the key in settings: `FORGE_TOKEN`.
     pub env: String,
     pub label: String,
     #[serde(rename = "type")]

@@ -187,7 +187,7 @@ impl Reply {
 /// Something that happened outside, addressed to a conversation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// The lasting place it comes from: `github:owner/repo`.
+    /// The lasting place it comes from: `forge:owner/repo`.
     pub from: String,
     /// A conversation of its own inside that place: `pr/42`.
     #[serde(default)]

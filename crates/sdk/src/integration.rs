@@ -162,7 +162,7 @@ impl Integration {
         self
     }
 
-    /// A tool: `.tool("github_get_pr", reads(tools::get_pr))`.
+    /// A tool: `.tool("forge_get_pr", reads(tools::get_pr))`.
     pub fn tool(mut self, name: &str, tool: Unnamed) -> Self {
         self.tools.push(tool.named(name));
         self

@@ -59,8 +59,8 @@ mod tests {
 
     #[test]
     fn front_matter_is_read_and_cut_off() {
-        let skill = Skill::parse("github", "review", "---\nname: Review\ndescription: How to\n---\n# Body\n").unwrap();
-        assert_eq!((skill.id.as_str(), skill.name.as_str()), ("integrations/github/review", "Review"));
+        let skill = Skill::parse("forge", "review", "---\nname: Review\ndescription: How to\n---\n# Body\n").unwrap();
+        assert_eq!((skill.id.as_str(), skill.name.as_str()), ("integrations/forge/review", "Review"));
         assert_eq!((skill.description.as_str(), skill.content.as_str()), ("How to", "# Body"));
     }
 

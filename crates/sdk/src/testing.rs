@@ -87,7 +87,7 @@ pub struct Bench {
     fake: Arc<Fake>,
 }
 
-/// Starts a test of an integration: `check(github()).with("token", "t")`.
+/// Starts a test of an integration: `check(forge()).with("token", "t")`.
 pub fn check(integration: Integration) -> Bench {
     let fields = integration.fields.iter().filter_map(|f| Some((f.key.clone(), f.default.clone()?))).collect();
     Bench { integration, fields, account: None, fake: Fake::new() }

@@ -8,7 +8,7 @@ use crate::{
     writer::{Bell, Write},
 };
 use sqlx::FromRow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 /// What shall be stored together, or not at all.
@@ -126,7 +126,10 @@ pub struct Placed {
 impl Store {
     /// # Errors
     /// `NotFound` for a session id that does not exist, `Conflict` for a busy session that shall not be disturbed.
-    pub async fn accept(&self, accept: Accept) -> Result<Accepted> {
+    pub async fn accept(&self, mut accept: Accept) -> Result<Accepted> {
+        if let Some(delivery) = &mut accept.delivery {
+            delivery.body = crate::deliveries::pack(&delivery.body);
+        }
         self.writer.write(accept).await
     }
 }
@@ -220,23 +223,26 @@ async fn first_of_each(group: &[&Accept], connection: &mut Connection, time: i64
         return Ok(first);
     }
     let rows = owners.iter().map(|(key, (subject, expires))| list![*key, *subject, *expires]).collect();
-    let taken: Vec<(String,)> = connection
-        .all_rows_then(
+    let taken = connection
+        .run_rows_then(
             "INSERT INTO dedupe (key, subject, expires_at) VALUES",
             rows,
             " ON CONFLICT (key) DO UPDATE SET subject = excluded.subject, expires_at = excluded.expires_at \
-             WHERE dedupe.expires_at <= ? RETURNING key",
+             WHERE dedupe.expires_at <= ?",
             &[Arg::from(time)],
         )
         .await?;
-    if taken.len() == owners.len() {
+    if taken == owners.len() as u64 {
         return Ok(first);
     }
-    let taken: HashSet<&str> = taken.iter().map(|(key,)| key.as_str()).collect();
-    let rows = owners.keys().filter(|key| !taken.contains(*key)).map(|key| list![*key]).collect();
-    let known: Vec<(String, Uuid)> =
-        connection.all_rows("SELECT key, subject FROM dedupe WHERE key IN (VALUES", rows, ")").await?;
-    let (first, corrected) = trace(group, &known.into_iter().collect());
+    let rows = owners.keys().map(|key| list![*key]).collect();
+    let mut known: HashMap<String, Uuid> = connection
+        .all_rows("SELECT key, subject FROM dedupe WHERE key IN (VALUES", rows, ")")
+        .await?
+        .into_iter()
+        .collect();
+    known.retain(|key, subject| *subject != owners[key.as_str()].0);
+    let (first, corrected) = trace(group, &known);
     // The new keys of what turned out to be a repetition lead to the original, too.
     let moved = corrected.iter().filter(|(key, owner)| owners[*key].0 != owner.0);
     connection

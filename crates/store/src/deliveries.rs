@@ -5,7 +5,9 @@ use crate::{
     engine::{Connection, list},
     writer::Write,
 };
+use flate2::{Compress, Compression, FlushCompress, Status, read::DeflateDecoder};
 use sqlx::FromRow;
+use std::{cell::RefCell, io::Read};
 use uuid::Uuid;
 
 #[derive(Debug, Clone, FromRow)]
@@ -51,12 +53,12 @@ pub(crate) async fn insert_all(
             let (outcome, reason, body) = match run {
                 Run::Repeated(original) => ("duplicate", Some(format!("It repeats {original}")), None),
                 Run::Refused(ceiling) if delivery.outcome == "run" => {
-                    ("stored", Some(format!("The ceiling of `{ceiling}` was reached")), Some(pack(&delivery.body)))
+                    ("stored", Some(format!("The ceiling of `{ceiling}` was reached")), Some(delivery.body.clone()))
                 }
                 Run::NotAsked if delivery.outcome == "run" => {
-                    ("stored", delivery.reason.clone(), Some(pack(&delivery.body)))
+                    ("stored", delivery.reason.clone(), Some(delivery.body.clone()))
                 }
-                _ => (delivery.outcome, delivery.reason.clone(), Some(pack(&delivery.body))),
+                _ => (delivery.outcome, delivery.reason.clone(), Some(delivery.body.clone())),
             };
             list![
                 delivery.id,
@@ -85,12 +87,50 @@ pub(crate) async fn insert_all(
         .await
 }
 
-fn pack(body: &[u8]) -> Vec<u8> {
-    body.to_vec()
+/// What is deflated: below it a page is saved at most, and the time is not worth that.
+const LARGE: usize = 4096;
+/// The first byte says how the rest is to be read.
+const PLAIN: u8 = 0;
+const DEFLATED: u8 = 1;
+
+thread_local! {
+    // Making one anew costs more than deflating a usual body with it.
+    static DEFLATER: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), false));
 }
 
-fn unpack(packed: &[u8]) -> Vec<u8> {
-    packed.to_vec()
+/// Done by the caller: the writer has enough to do.
+pub(crate) fn pack(body: &[u8]) -> Vec<u8> {
+    if body.len() >= LARGE {
+        let packed = DEFLATER.with_borrow_mut(|deflater| {
+            deflater.reset();
+            let mut packed = Vec::with_capacity(body.len());
+            packed.push(DEFLATED);
+            // When it would not become smaller it does not fit, and stays as it is.
+            let done = deflater.compress_vec(body, &mut packed, FlushCompress::Finish);
+            matches!(done, Ok(Status::StreamEnd)).then_some(packed)
+        });
+        if let Some(mut packed) = packed {
+            packed.shrink_to_fit();
+            return packed;
+        }
+    }
+    [&[PLAIN], body].concat()
+}
+
+fn unpack(packed: &[u8]) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    match packed.split_first() {
+        Some((&PLAIN, rest)) => body.extend_from_slice(rest),
+        Some((&DEFLATED, rest)) => {
+            DeflateDecoder::new(rest).read_to_end(&mut body).map_err(sqlx::Error::Io)?;
+        }
+        _ => {
+            return Err(Error::Conflict(
+                "The body of the delivery is stored in a way this version does not know".into(),
+            ));
+        }
+    }
+    Ok(body)
 }
 
 /// Raises the generation of a delivery: an operator wants it processed again.
@@ -135,7 +175,7 @@ impl Store {
         let Some(mut delivery) = self.engine.read_first::<Delivery>(sql, list![id]).await? else { return Ok(None) };
         let body: Option<(Option<Vec<u8>>,)> =
             self.engine.read_first("SELECT body FROM deliveries WHERE id = $1", list![id]).await?;
-        delivery.body = body.and_then(|(body,)| body).map(|packed| unpack(&packed));
+        delivery.body = body.and_then(|(body,)| body).map(|packed| unpack(&packed)).transpose()?;
         Ok(Some(delivery))
     }
 

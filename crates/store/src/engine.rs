@@ -57,18 +57,20 @@ pub(crate) struct Sql(AssertSqlSafe<String>);
 
 impl From<&str> for Sql {
     fn from(text: &str) -> Self {
-        Self(AssertSqlSafe(text.to_owned()))
+        text.to_owned().into()
     }
 }
 
 impl From<String> for Sql {
     fn from(text: String) -> Self {
+        #[cfg(test)]
+        crate::plans::note(&text);
         Self(AssertSqlSafe(text))
     }
 }
 
-/// Rows of one multi-row statement. Sizes are powers of two, so that few texts are prepared.
-const MAX_ROWS: usize = 64;
+/// Rows of one multi-row statement: so many sizes that few statements do, so few that all stay prepared.
+const SIZES: [usize; 12] = [64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
 
 impl Connection {
     pub async fn all<T: Record>(&mut self, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<Vec<T>> {
@@ -94,28 +96,23 @@ impl Connection {
 
     /// `before (…), (…) after`, with a value list per row, in as few statements as the engine likes.
     pub async fn run_rows(&mut self, before: &str, rows: Vec<Vec<Arg>>, after: &str) -> Result<()> {
-        for (sql, args) in chunks(before, rows, after) {
-            self.run(sql, args).await?;
-        }
-        Ok(())
+        self.run_rows_then(before, rows, after, &[]).await.map(drop)
     }
 
-    /// The same, for a statement that answers rows.
-    pub async fn all_rows<T: Record>(&mut self, before: &str, rows: Vec<Vec<Arg>>, after: &str) -> Result<Vec<T>> {
-        self.all_rows_then(before, rows, after, &[]).await
-    }
-
-    /// The same, with values for the `?` of `after`.
-    pub async fn all_rows_then<T: Record>(
-        &mut self,
-        before: &str,
-        rows: Vec<Vec<Arg>>,
-        after: &str,
-        rest: &[Arg],
-    ) -> Result<Vec<T>> {
-        let mut answers = Vec::with_capacity(rows.len());
+    /// The same, with values for the `?` of `after`. Answers how many rows were changed.
+    pub async fn run_rows_then(&mut self, before: &str, rows: Vec<Vec<Arg>>, after: &str, rest: &[Arg]) -> Result<u64> {
+        let mut changed = 0;
         for (sql, mut args) in chunks(before, rows, after) {
             args.extend_from_slice(rest);
+            changed += self.run(sql, args).await?;
+        }
+        Ok(changed)
+    }
+
+    /// `run_rows` for a statement that answers rows.
+    pub async fn all_rows<T: Record>(&mut self, before: &str, rows: Vec<Vec<Arg>>, after: &str) -> Result<Vec<T>> {
+        let mut answers = Vec::with_capacity(rows.len());
+        for (sql, args) in chunks(before, rows, after) {
             answers.extend(self.all::<T>(sql, args).await?);
         }
         Ok(answers)
@@ -159,7 +156,7 @@ fn chunks(before: &str, rows: Vec<Vec<Arg>>, after: &str) -> Vec<(String, Vec<Ar
     let mut statements = Vec::new();
     let mut rows = rows.into_iter();
     while rows.len() > 0 {
-        let size = MAX_ROWS.min(1 << rows.len().ilog2());
+        let size = SIZES.into_iter().find(|size| *size <= rows.len()).unwrap_or(1);
         let mut args = Vec::new();
         let mut sql = String::from(before);
         for (i, row) in rows.by_ref().take(size).enumerate() {
@@ -246,6 +243,21 @@ impl Engine {
     pub async fn close(&self) {
         self.readers.close().await;
     }
+}
+
+/// Opens a database that another process may be writing, checks all of it and writes nothing.
+///
+/// # Errors
+/// `Unusable` when the file is no database, is damaged, cannot be read, or has a newer schema.
+pub(crate) async fn look(file: &Path) -> Result<Connection> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .read_only(true)
+        .busy_timeout(Duration::from_secs(5))
+        .disable_statement_logging();
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(|e| unusable(file, e))?;
+    check(&mut connection, file, 0).await?;
+    Ok(Connection::Sqlite(connection))
 }
 
 /// Makes the file, if need be, so that nobody else can read it; SQLite gives its log the same rights. Answers its size.

@@ -9,11 +9,14 @@ mod documents;
 mod egress;
 mod engine;
 pub mod failpoint;
+mod inspect;
 mod keys;
 mod lock;
 mod messages;
 mod notices;
 mod outbox;
+#[cfg(test)]
+mod plans;
 pub mod seal;
 mod sessions;
 mod settings;
@@ -23,6 +26,10 @@ mod usage;
 mod workers;
 mod writer;
 
+// So that tests in here and tests outside can share their world.
+#[cfg(test)]
+extern crate self as tercel_store;
+
 pub use accept::{Accept, Accepted, Ceiling, Item, NewDelivery, NewMessage, NewTask, Placed, SessionRef};
 pub use bots::Bot;
 pub use channels::{Binding, Channel};
@@ -30,6 +37,7 @@ pub use connections::Health;
 pub use deliveries::Delivery;
 pub use documents::{Document, Found};
 pub use egress::Egress;
+pub use inspect::{Inspection, inspect};
 pub use keys::ApiKey;
 pub use lock::DirectoryLock;
 pub use messages::Message;

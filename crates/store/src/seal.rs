@@ -79,7 +79,7 @@ impl Sealer {
         }
     }
 
-    /// Seals a text for one place (`settings/github/default/token`); it can be opened only there.
+    /// Seals a text for one place (`settings/forge/default/token`); it can be opened only there.
     pub fn seal(&self, place: &str, text: &str) -> String {
         let nonce: [u8; 24] = rand::random();
         let payload = Payload { msg: text.as_bytes(), aad: place.as_bytes() };
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn secrets_inside_a_target_are_sealed_masked_and_opened() {
         let sealer = Sealer::new(&[7; 32]);
-        let target = json!({"type": "slack", "channel_id": "C1", "token": "xoxb", "auth": {"api_key": "k"}, "list": [{"Authorization": "b"}], "secret": {"deep": ["s3cret"]}});
+        let target = json!({"type": "chat", "channel_id": "C1", "token": "xoxb", "auth": {"api_key": "k"}, "list": [{"Authorization": "b"}], "secret": {"deep": ["s3cret"]}});
         let sealed = sealer.seal_secrets("outbox/1", target.clone());
         assert!(
             !sealed.to_string().contains("xoxb")

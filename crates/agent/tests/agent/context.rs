@@ -120,8 +120,8 @@ fn the_message_itself_is_cut_when_it_alone_is_too_long() {
 
 #[test]
 fn skills_are_named_in_the_text() {
-    let text = "Use @skill:review, (@skill:integrations/github/triage-it). Not me@skill:x or @skill: @skill:review! @skill:a.b.";
-    assert_eq!(skill_tags(text), ["review", "integrations/github/triage-it", "a.b"]);
+    let text = "Use @skill:review, (@skill:integrations/forge/triage-it). Not me@skill:x or @skill: @skill:review! @skill:a.b.";
+    assert_eq!(skill_tags(text), ["review", "integrations/forge/triage-it", "a.b"]);
     assert_eq!(skill_tags("ü@skill:é @skill:"), [""; 0]);
 }
 

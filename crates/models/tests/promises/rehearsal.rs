@@ -27,13 +27,13 @@ fn first_call(tools: Vec<ToolSpec>, messages: Vec<Message>) -> Option<String> {
 
 #[test]
 fn a_tool_is_called_with_what_was_written() {
-    let expected = Some(r#"github_get_pr {"repo":"o/r","number":12}"#.to_owned());
+    let expected = Some(r#"forge_get_pr {"repo":"o/r","number":12}"#.to_owned());
     for (system, user) in [
-        ("You help.", "Look at https://github.com/o/r/pull/12"),
-        ("You help and/or listen.", "See (https://github.com/o/r/pull/12)."),
+        ("You help.", "Look at https://forge.example/o/r/pull/12"),
+        ("You help and/or listen.", "See (https://forge.example/o/r/pull/12)."),
         ("You help.", "Please review o/r#12."),
         ("You help.", "Repository: o/r, PR #12"),
-        ("Conversation github:o/r, thread pr/12", "What is new?"),
+        ("Conversation forge:o/r, thread pr/12", "What is new?"),
         ("Repository `o/r`", "Look at #12"),
     ] {
         let messages = vec![Message::system(system), Message::user(user)];
@@ -54,7 +54,7 @@ fn a_tool_whose_arguments_are_not_known_is_not_called() {
         vec![tool("get_it", schema(json!(["missing"]), repository.clone()))],
         vec![tool("delete_repo", schema(json!(["repo"]), repository.clone()))],
     ] {
-        let user = vec![Message::user("Look at https://github.com/o/r/pull/12")];
+        let user = vec![Message::user("Look at https://forge.example/o/r/pull/12")];
         assert_eq!(first_call(tools.clone(), user), None, "{tools:?}");
     }
     for text in ["Hello", "this and/or that 3/4", "text/plain"] {
@@ -89,7 +89,7 @@ fn a_newcomer_sees_the_whole_path() {
     let second = block_on(model.answer(&client, &asked, &watcher)).unwrap();
     assert_eq!(
         second.text,
-        "(rehearsal: no model is configured)\n\nI called `github_get_pr` with `{\"repo\":\"o/r\",\"number\":12}` and read:\n\
+        "(rehearsal: no model is configured)\n\nI called `forge_get_pr` with `{\"repo\":\"o/r\",\"number\":12}` and read:\n\
          > title: Fix the door\n> state: open\n> files: 2 entries\n> body: One\n\n\
          A real model answers once LLM_BASE_URL and LLM_API_KEY are set."
     );

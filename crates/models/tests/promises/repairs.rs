@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tercel_models::{NoSink, OpenAi, Options};
 use tercel_sdk::{Kind, chat::Message};
 
-const GET: &str = r#"{"name": "github_get_pr", "arguments": {"repo": "o/r", "number": 12}}"#;
+const GET: &str = r#"{"name": "forge_get_pr", "arguments": {"repo": "o/r", "number": 12}}"#;
 
 /// Text, calls as `id name arguments`, repairs.
 fn read(message: Value) -> (String, Vec<String>, Vec<String>) {
@@ -23,7 +23,7 @@ fn written(content: &str) -> (String, Vec<String>, Vec<String>) {
 #[test]
 fn a_call_that_is_written_as_text_is_a_call() {
     let bare = GET.replace("arguments", "parameters");
-    let wrapped = r#"{"tool_calls": [{"id": "x1", "type": "function", "function": {"name": "github_get_pr", "arguments": "{\"repo\":\"o/r\",\"number\":12}"}}]}"#;
+    let wrapped = r#"{"tool_calls": [{"id": "x1", "type": "function", "function": {"name": "forge_get_pr", "arguments": "{\"repo\":\"o/r\",\"number\":12}"}}]}"#;
     let cases = [
         (format!("```json\n{GET}\n```"), ""),
         (format!("```json {GET}```"), ""),
@@ -42,10 +42,10 @@ fn a_call_that_is_written_as_text_is_a_call() {
         let (read, calls, repairs) = written(&content);
         assert_eq!(read, text, "{content}");
         assert!(
-            calls.len() == 1 && calls[0].ends_with(r#"github_get_pr {"repo":"o/r","number":12}"#),
+            calls.len() == 1 && calls[0].ends_with(r#"forge_get_pr {"repo":"o/r","number":12}"#),
             "{content}: {calls:?}"
         );
-        assert_eq!(repairs[0], "the call of `github_get_pr` was written as text", "{content}");
+        assert_eq!(repairs[0], "the call of `forge_get_pr` was written as text", "{content}");
     }
 }
 
@@ -61,7 +61,7 @@ fn several_calls_can_be_written_one_after_the_other() {
     ] {
         let (text, calls, _) = written(&content);
         assert_eq!(text, "", "{content}");
-        assert_eq!(calls, [r#"c00002000 github_get_pr {"repo":"o/r","number":12}"#, "c00002001 wait {}"], "{content}");
+        assert_eq!(calls, [r#"c00002000 forge_get_pr {"repo":"o/r","number":12}"#, "c00002001 wait {}"], "{content}");
     }
 }
 
@@ -69,7 +69,7 @@ fn several_calls_can_be_written_one_after_the_other() {
 fn text_that_is_no_call_of_an_offered_tool_stays_as_it_is() {
     let cases = [
         r#"{"name": "rm", "arguments": {}}"#,
-        r#"{"name": "github_get_pr"}"#,
+        r#"{"name": "forge_get_pr"}"#,
         r#"{"name": "Ada", "parameters": 3}"#,
         "```json\n{\"a\": 1}\n```",
         "```rust\n{\"name\": \"wait\"}\n```\nDone.",
@@ -88,7 +88,7 @@ fn text_that_is_no_call_of_an_offered_tool_stays_as_it_is() {
 #[test]
 fn a_call_amid_prose_is_a_quotation_and_reported() {
     let content = format!("Somebody wrote:\n```json\n{GET}\n```\nand I did not do that.");
-    let note = "left what looks like a call of `github_get_pr` as text: it stands amid prose";
+    let note = "left what looks like a call of `forge_get_pr` as text: it stands amid prose";
     let (text, calls, repairs) = written(&content);
     assert_eq!((text, calls.len()), (content, 0));
     assert_eq!(repairs[0], note);
@@ -96,8 +96,8 @@ fn a_call_amid_prose_is_a_quotation_and_reported() {
 
 #[test]
 fn a_call_that_cannot_be_read_is_reported() {
-    let content = r#"{"name": "github_get_pr", "arguments": {"repo": "o/r", number: 12}}"#;
-    let note = "the text looks like a call of `github_get_pr` but could not be read as one";
+    let content = r#"{"name": "forge_get_pr", "arguments": {"repo": "o/r", number: 12}}"#;
+    let note = "the text looks like a call of `forge_get_pr` but could not be read as one";
     assert_eq!(written(content), (content.into(), vec![], vec![note.into()]));
 }
 
@@ -114,7 +114,8 @@ fn without_tools_every_text_is_text() {
 
 #[test]
 fn a_call_that_is_made_and_written_is_made_once() {
-    let made = json!([{ "id": "a", "function": { "name": "github_get_pr", "arguments": "{\"number\":12,\"repo\":\"o/r\"}" } }]);
+    let made =
+        json!([{ "id": "a", "function": { "name": "forge_get_pr", "arguments": "{\"number\":12,\"repo\":\"o/r\"}" } }]);
     let (text, calls, repairs) = read(json!({ "content": GET, "tool_calls": made }));
     assert_eq!((text.as_str(), calls.len()), ("", 1));
     assert_eq!(repairs, ["left out tool calls that were repeated as text"]);
@@ -184,8 +185,8 @@ fn streamed(deltas: &[Value]) -> Vec<String> {
 #[test]
 fn calls_are_told_apart_however_a_server_counts_them() {
     let named = |name: &str, arguments: &str| json!({ "name": name, "arguments": arguments });
-    let get = "github_get_pr";
-    let two = ["a wait {\"s\":1}", "b github_get_pr {\"n\":2}"];
+    let get = "forge_get_pr";
+    let two = ["a wait {\"s\":1}", "b forge_get_pr {\"n\":2}"];
     let by_index = [
         json!({ "index": 0, "id": "a", "function": named("wait", "") }),
         json!({ "index": 1, "id": "b", "function": named(get, "{\"n\"") }),
@@ -211,7 +212,7 @@ fn calls_are_told_apart_however_a_server_counts_them() {
     }
     let nothing_but_names =
         [json!({ "function": named("wait", "{\"s\":1}") }), json!({ "function": named(get, "{\"n\":2}") })];
-    assert_eq!(streamed(&nothing_but_names), ["c00002000 wait {\"s\":1}", "c00002001 github_get_pr {\"n\":2}"]);
+    assert_eq!(streamed(&nothing_but_names), ["c00002000 wait {\"s\":1}", "c00002001 forge_get_pr {\"n\":2}"]);
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn a_conversation_is_sent_in_openais_words() {
             "model": "m",
             "messages": [
                 { "role": "system", "content": "You help." },
-                { "role": "user", "content": "Look at https://github.com/o/r/pull/12" },
+                { "role": "user", "content": "Look at https://forge.example/o/r/pull/12" },
                 { "role": "assistant", "content": null, "tool_calls": [
                     { "id": "a", "type": "function", "function": function("{\"s\":1}") },
                     { "id": "b", "type": "function", "function": function("{\"malformed\":\"{\\\"s\\\":\"}") },

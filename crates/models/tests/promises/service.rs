@@ -124,7 +124,7 @@ pub fn fails(reply: Result<Reply>) -> Error {
 pub fn request() -> Request {
     Request {
         model: "m".into(),
-        messages: vec![Message::system("You help."), Message::user("Look at https://github.com/o/r/pull/12")],
+        messages: vec![Message::system("You help."), Message::user("Look at https://forge.example/o/r/pull/12")],
         tools: vec![pull_request_tool(), tool("wait", json!({ "type": "object" }))],
         temperature: None,
         max_tokens: None,
@@ -133,7 +133,7 @@ pub fn request() -> Request {
 
 pub fn pull_request_tool() -> ToolSpec {
     let properties = json!({ "repo": { "type": "string" }, "number": { "type": "integer", "format": "uint64" } });
-    tool("github_get_pr", json!({ "type": "object", "properties": properties, "required": ["repo", "number"] }))
+    tool("forge_get_pr", json!({ "type": "object", "properties": properties, "required": ["repo", "number"] }))
 }
 
 pub fn tool(name: &str, parameters: Value) -> ToolSpec {

@@ -27,7 +27,7 @@ fn answer(model: &str, text: &str, tool_calls: Vec<ToolCall>, usage: (u64, u64))
 }
 
 fn expected() -> [(&'static str, Answer, &'static str); 5] {
-    let get = |id: &str, arguments: &str| call(id, "github_get_pr", arguments);
+    let get = |id: &str, arguments: &str| call(id, "forge_get_pr", arguments);
     let openai =
         vec![get("call_DdmO9pD3xa9XTPNJ32zg2hcA", r#"{"repo":"o/r","number":12}"#), call("call_9Zk", "wait", "{}")];
     let vllm = vec![get("chatcmpl-tool-1", r#"{"repo": "o/r", "number": 12}"#)];

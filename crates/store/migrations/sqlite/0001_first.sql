@@ -121,7 +121,7 @@ CREATE TABLE deliveries (
     reason       TEXT,
     verified_by  TEXT NOT NULL,
     headers      TEXT NOT NULL,
-    body         BLOB,                             -- deflated; null once retention has taken it, and for duplicates
+    body         BLOB,                             -- packed (deliveries.rs); null once retention has taken it, and for duplicates
     answer       TEXT,
     generation   INTEGER NOT NULL,                 -- raised by an operator's replay
     received_at  INTEGER NOT NULL
@@ -184,7 +184,7 @@ CREATE TABLE attempts (
 ) WITHOUT ROWID;
 
 CREATE TABLE usage (
-    scope  TEXT NOT NULL,                          -- integration:github, channel:<client_id>, bot:default, server
+    scope  TEXT NOT NULL,                          -- integration:forge, channel:<client_id>, bot:default, server
     bucket INTEGER NOT NULL,                       -- hours or days since 1970, as the scope's ceiling counts
     runs   INTEGER NOT NULL,
     tokens INTEGER NOT NULL,

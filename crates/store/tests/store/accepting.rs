@@ -2,7 +2,7 @@
 
 use crate::world::{ask, delivered, item, placed, store};
 use futures::future::join_all;
-use tercel_store::{Accept, Accepted, Ceiling, Error, SessionRef, Uuid, accept::Busy};
+use tercel_store::{Accept, Accepted, Ceiling, Error, NewOutbox, SessionRef, Uuid, accept::Busy};
 
 #[tokio::test]
 async fn a_delivery_becomes_a_message_and_a_task_in_one_commit() {
@@ -156,4 +156,49 @@ async fn a_message_without_a_run_is_only_kept() {
     assert_eq!(world.accept(quiet).await.task_id, None);
     assert!(world.store.claim_tasks(9).await.unwrap().tasks.is_empty());
     world.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_shown_leaves_for_its_target_in_the_same_commit() {
+    let world = store().await;
+    world.answer("a", 1).await;
+    let mut shown = ask("b");
+    let like = world.store.outbox(None, None, 1).await.unwrap().remove(0);
+    let row = NewOutbox {
+        id: Uuid::now_v7(),
+        target: like.target,
+        task_id: None,
+        session_id: None,
+        bot_id: like.bot_id,
+        dispatch_type: like.dispatch_type,
+        sealed_target: like.sealed_target,
+        text: "[test] hello".into(),
+        part: 1,
+        parts: 1,
+        hops: 0,
+        rehearse: false,
+        expires_at: None,
+    };
+    shown.items[0].shown = Some(row.clone());
+    let placed = world.accept(shown).await;
+    assert_eq!(world.store.outbox_row(row.id).await.unwrap().unwrap().session_id, Some(placed.session_id));
+    assert_eq!(world.outbox().await, ["1/1:pending", "[test] hello:pending"]);
+    world.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_body_of_any_kind_comes_back_as_it_was_and_a_large_text_is_small_on_disk() {
+    let world = store().await;
+    let text: Vec<u8> = b"{\"url\": \"https://example.com/\"}".iter().copied().cycle().take(50_000).collect();
+    let noise: Vec<u8> = (0..50_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+    for body in [Vec::new(), vec![0], vec![1; 4096], text[..4095].to_vec(), text, noise] {
+        let mut accept = delivered(ask("a"), &[]);
+        let delivery = accept.delivery.as_mut().unwrap();
+        delivery.body.clone_from(&body);
+        let id = delivery.id;
+        world.accept(accept).await;
+        assert!(world.store.delivery(id).await.unwrap().unwrap().body == Some(body));
+    }
+    let sizes = "SELECT LENGTH(body) < 2000 FROM deliveries ORDER BY id";
+    assert_eq!(world.rows(sizes).await, ["1", "1", "1", "0", "1", "0"]);
 }

@@ -1,7 +1,7 @@
 //! One run per session, in order, whatever happens to the runs.
 
 use crate::world::{ask, commit, complete, leaving, step, store};
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
 use tercel_store::{Commit, End, Uuid};
 
 #[tokio::test]
@@ -154,4 +154,22 @@ async fn tasks_are_listed_by_status_and_by_session_newest_first() {
     let (counts, oldest) = world.store.queue().await.unwrap();
     assert_eq!(counts, [("pending".to_owned(), 2), ("running".into(), 1), ("waiting".into(), 0)]);
     assert!(oldest.is_some());
+}
+
+#[tokio::test]
+async fn who_waits_for_work_is_woken_by_the_commit_that_made_it() {
+    let world = store().await;
+    let wake = world.store.wake();
+    world.accept(ask("a")).await;
+    assert!(wake.tasks.notified().now_or_never().is_some());
+    assert!(wake.tasks.notified().now_or_never().is_none());
+    let task = world.claim().await;
+    assert!(wake.tasks.notified().now_or_never().is_none());
+    let mut listening = Box::pin(wake.steps.notified());
+    assert!(listening.as_mut().now_or_never().is_none());
+    world.end(&task, complete(vec![leaving(&task, "t", 1, 1)])).await;
+    assert!(listening.now_or_never().is_some());
+    assert!(wake.outbox.notified().now_or_never().is_some());
+    world.store.commit(commit(&task, None)).await.unwrap_err();
+    assert!(wake.outbox.notified().now_or_never().is_none());
 }

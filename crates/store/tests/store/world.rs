@@ -144,7 +144,7 @@ pub fn item(session: SessionRef) -> Item {
         hops: 0,
         metadata: None,
     };
-    Item { session, message, task: Some(task), ceilings: Vec::new(), busy: Busy::Enqueue }
+    Item { session, message, task: Some(task), ceilings: Vec::new(), busy: Busy::Enqueue, shown: None }
 }
 
 pub fn delivered(mut accept: Accept, keys: &[&str]) -> Accept {

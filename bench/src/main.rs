@@ -1,0 +1,109 @@
+//! What Tercel is measured by: one command, from outside over HTTP, beside the limits of the machine.
+
+mod bare;
+mod http;
+mod in_process;
+mod load;
+mod machine;
+mod measure;
+mod outside;
+mod payload;
+mod process;
+mod report;
+mod scenarios;
+mod server;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use outside::Outside;
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+#[derive(Parser)]
+#[command(about = "Measures the tercel program that lies beside this one")]
+struct Arguments {
+    /// Only scenarios whose name begins so.
+    #[arg(long)]
+    only: Option<String>,
+    /// Shorter and rougher: one round of everything.
+    #[arg(long)]
+    quick: bool,
+    /// Where results are kept, and where the last one is looked for.
+    #[arg(long, default_value = "bench/results")]
+    out: PathBuf,
+    /// Becomes the handler without a server around it that webhooks are compared with.
+    #[arg(long, hide = true)]
+    bare_handler: bool,
+}
+
+/// How long and how often things are measured.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    pub rounds: usize,
+    pub round: Duration,
+    pub starts: usize,
+    pub answers: usize,
+    /// Rest before memory is read.
+    pub rest: Duration,
+}
+
+impl Plan {
+    const FULL: Self =
+        Self { rounds: 3, round: Duration::from_millis(1_000), starts: 10, answers: 300, rest: Duration::from_secs(5) };
+    const QUICK: Self =
+        Self { rounds: 1, round: Duration::from_millis(500), starts: 3, answers: 60, rest: Duration::from_secs(2) };
+}
+
+/// What scenarios work in.
+pub struct Bench {
+    pub plan: Plan,
+    pub outside: Outside,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    if arguments.bare_handler {
+        return bare::serve().await.map(|()| ExitCode::SUCCESS);
+    }
+    process::raise_file_limit();
+    let names: Vec<&str> = scenarios::NAMES
+        .into_iter()
+        .filter(|name| arguments.only.as_ref().is_none_or(|only| name.starts_with(only.as_str())))
+        .collect();
+    if names.is_empty() {
+        bail!(
+            "No scenario begins with `{}`; there are {}",
+            arguments.only.unwrap_or_default(),
+            scenarios::NAMES.join(", ")
+        );
+    }
+    let program = server::program()?;
+    let last = report::last(&arguments.out).context("The last result cannot be compared with")?;
+    let machine = machine::facts(&program);
+    println!("{machine}");
+
+    let plan = if arguments.quick { Plan::QUICK } else { Plan::FULL };
+    let bench = Bench { plan, outside: Outside::start().await? };
+    let mut rows = Vec::new();
+    let mut failures = Vec::new();
+    for name in names {
+        eprintln!("measuring {name} …");
+        match scenarios::run(name, &bench).await {
+            Ok(measured) => {
+                report::print(&measured, last.as_ref());
+                rows.extend(measured);
+            }
+            Err(error) => failures.push(format!("{name}: {error:#}")),
+        }
+    }
+    for failure in &failures {
+        eprintln!("not measured: {failure}");
+    }
+    if rows.is_empty() {
+        return Ok(ExitCode::FAILURE);
+    }
+    let is_whole = !arguments.quick && arguments.only.is_none() && failures.is_empty();
+    let file = report::keep(&arguments.out, machine, arguments.quick, rows, is_whole)?;
+    println!("\nkept in {}", file.display());
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,81 @@
+//! Signed webhooks that are stored before they are acknowledged. Those that run make a task, which stays in the queue.
+
+use super::{CONCURRENCY, enough};
+use crate::{
+    Bench,
+    bare::Bare,
+    in_process::InProcess,
+    measure::{self, Figure, Round, Row, Unit, median},
+    payload::{Fate, Size, Template},
+    server::Place,
+};
+use anyhow::{Context, Result};
+
+pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
+    let (mut rows, mut limits) = (Vec::new(), Vec::new());
+    for size in [Size::Small, Size::Real] {
+        let mut bare = Vec::new();
+        for concurrency in CONCURRENCY {
+            bare.push(without_a_server(bench, size, concurrency).await.context("the bare handler")?);
+        }
+        for fate in [Fate::Stored, Fate::Runs] {
+            rows.extend(one_kind(bench, size, fate, &bare).await?);
+        }
+        limits.extend(CONCURRENCY.iter().zip(&bare).map(|(concurrency, round)| {
+            Row::new(format!("bare handler, {}, c={concurrency}", size.name()), round.figures())
+        }));
+    }
+    rows.extend(limits);
+    Ok(rows)
+}
+
+async fn one_kind(bench: &Bench, size: Size, fate: Fate, bare: &[Round]) -> Result<Vec<Row>> {
+    let template = Template::new(size, fate);
+    let place = Place::new(&bench.outside)?;
+    let server = place.start_without_runs().await?;
+    let mut rounds = Vec::new();
+    for concurrency in CONCURRENCY {
+        let mut all = Vec::new();
+        for _ in 0..bench.plan.rounds {
+            let requests = template.requests(enough(bench, concurrency));
+            all.push(measure::round(server.api.address, server.pid(), requests, concurrency, bench.plan.round).await?);
+        }
+        rounds.push(Round::median(&all));
+    }
+    drop(server);
+    drop(place);
+
+    let store = InProcess::open().await?;
+    let mut rows = Vec::new();
+    for ((concurrency, round), bare) in CONCURRENCY.into_iter().zip(rounds).zip(bare) {
+        let mut limits = Vec::new();
+        for _ in 0..bench.plan.rounds {
+            limits.push(store.webhooks(size, fate, concurrency, bench.plan.round).await?);
+        }
+        let limit = median(limits);
+        let mut figures = round.figures();
+        figures.push(Figure::new("in process", limit, Unit::PerSecond));
+        figures.push(Figure::new("of in process", round.rate / limit, Unit::Ratio));
+        figures.push(Figure::new("of bare", round.rate / bare.rate, Unit::Ratio));
+        if concurrency == 64 {
+            for (what, target) in [("rate", 5_000.0), ("p99", 50.0), ("of in process", 0.5)] {
+                let figure = figures.iter_mut().find(|figure| figure.what == what);
+                figure.context("a figure with a target is missing")?.target = Some(target);
+            }
+        }
+        rows.push(Row::new(format!("webhooks {}, {}, c={concurrency}", fate.name(), size.name()), figures));
+    }
+    store.close().await;
+    Ok(rows)
+}
+
+async fn without_a_server(bench: &Bench, size: Size, concurrency: usize) -> Result<Round> {
+    let template = Template::new(size, Fate::Stored);
+    let bare = Bare::start()?;
+    let mut rounds = Vec::new();
+    for _ in 0..bench.plan.rounds {
+        let requests = template.requests(enough(bench, concurrency));
+        rounds.push(measure::round(bare.address, bare.pid(), requests, concurrency, bench.plan.round).await?);
+    }
+    Ok(Round::median(&rounds))
+}

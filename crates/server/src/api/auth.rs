@@ -1,0 +1,188 @@
+//! Who calls, and what for. A key can do exactly its scopes.
+
+use super::{
+    error::{Error, Result},
+    rate::{self, Rates},
+};
+use crate::app::App;
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, RwLock},
+    time::{Duration, Instant},
+};
+use subtle::ConstantTimeEq;
+use tercel_store::{Store, Uuid};
+
+pub const ADMIN: &str = "admin";
+/// What an answer may take, unless it is a stream.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Keys and rates, for all entrances of one server.
+#[derive(Default)]
+pub struct Access {
+    keys: RwLock<HashMap<[u8; 32], Arc<Identity>>>,
+    /// One reading at a time: an older one must not replace a newer one.
+    reading: tokio::sync::Mutex<()>,
+    rates: Rates,
+}
+
+/// On whose behalf a request is.
+#[derive(Debug)]
+pub struct Identity {
+    /// Absent for the bootstrap key and the operator on this machine.
+    pub id: Option<Uuid>,
+    pub scopes: Scopes,
+}
+
+impl Identity {
+    fn operator() -> Self {
+        Self { id: None, scopes: Scopes::from(ADMIN) }
+    }
+
+    /// Keeps what one key calls apart from what others call.
+    pub fn idempotency(&self, call: &str, key: &str) -> String {
+        let who = self.id.map_or_else(|| "bootstrap".to_owned(), |id| id.to_string());
+        format!("idempotency/{who}/{call}/{key}")
+    }
+}
+
+/// `<resource>:<read|write>`, or `admin`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scopes(BTreeSet<String>);
+
+impl From<&str> for Scopes {
+    fn from(text: &str) -> Self {
+        Self(text.split_whitespace().map(str::to_owned).collect())
+    }
+}
+
+impl Scopes {
+    /// Write implies read, `admin` all.
+    pub fn allow(&self, needed: &str) -> bool {
+        let write =
+            || needed.strip_suffix(":read").is_some_and(|resource| self.0.contains(&format!("{resource}:write")));
+        self.0.contains(ADMIN) || self.0.contains(needed) || write()
+    }
+}
+
+impl Access {
+    /// Reads the keys anew. What was committed before the call counts when it returns.
+    pub async fn read(&self, store: &Store) -> tercel_store::Result<()> {
+        let _one = self.reading.lock().await;
+        let mut keys = HashMap::new();
+        for key in store.keys().await?.into_iter().filter(|key| key.revoked_at.is_none()) {
+            let identity = Identity { id: Some(key.id), scopes: Scopes::from(key.scopes.as_str()) };
+            if let Ok(hash) = key.hash.try_into() {
+                keys.insert(hash, Arc::new(identity));
+            }
+        }
+        *self.keys.write().expect("no holder of this lock panics") = keys;
+        Ok(())
+    }
+
+    fn find(&self, hash: &[u8; 32]) -> Option<Arc<Identity>> {
+        self.keys.read().expect("no holder of this lock panics").get(hash).cloned()
+    }
+}
+
+/// Where requests come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entrance {
+    Network,
+    /// The socket in the data directory: whoever can open it is the operator.
+    Socket,
+}
+
+/// What stands before a route.
+#[derive(Clone)]
+pub struct Gate {
+    pub app: Arc<App>,
+    pub entrance: Entrance,
+    pub scope: Option<&'static str>,
+    /// It may take as long as it likes.
+    pub streams: bool,
+}
+
+pub async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    if let Some(scope) = gate.scope {
+        match admit(&gate, scope, &request) {
+            Ok(identity) => request.extensions_mut().insert(identity),
+            Err(error) => return error.into_response(),
+        };
+    }
+    if gate.streams {
+        return next.run(request).await;
+    }
+    match tokio::time::timeout(LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Error::timeout(LIMIT.as_secs()).into_response(),
+    }
+}
+
+fn admit(gate: &Gate, scope: &str, request: &Request) -> Result<Arc<Identity>> {
+    if gate.entrance == Entrance::Socket {
+        return Ok(Arc::new(Identity::operator()));
+    }
+    let (app, time) = (&gate.app, Instant::now());
+    let rates = &app.access.rates;
+    let identity = identify(app, request, time)?;
+    if let Err(seconds) = rates.spend(identity.id, app.config.capacity.rate, time) {
+        return Err(Error::rate_limited("This key calls too often; TERCEL_RATE says how often it may", seconds));
+    }
+    if !identity.scopes.allow(scope) {
+        return Err(Error::missing_scope(scope));
+    }
+    Ok(identity)
+}
+
+fn identify(app: &App, request: &Request, time: Instant) -> Result<Arc<Identity>> {
+    let Some(key) = bearer(request.headers()) else {
+        return Err(Error::unauthorized("A key is needed: send `Authorization: Bearer <key>`"));
+    };
+    let hash: [u8; 32] = Sha256::digest(key).into();
+    // Our own keys have 256 random bits: nobody guesses one, so that they are let in even from where somebody guesses.
+    if let Some(identity) = app.access.find(&hash) {
+        return Ok(identity);
+    }
+    let source = rate::source(&app.config, request.extensions(), request.headers());
+    if let Some(seconds) = source.and_then(|source| app.access.rates.is_guessing(source, time)) {
+        return Err(Error::rate_limited("Too many wrong keys came from this address", seconds));
+    }
+    if let Some(bootstrap) = &app.config.api_key {
+        let bootstrap: [u8; 32] = Sha256::digest(bootstrap.expose_secret()).into();
+        if bool::from(bootstrap.ct_eq(&hash)) {
+            return Ok(Arc::new(Identity::operator()));
+        }
+    }
+    metrics::counter!("tercel_authentications_failed_total").increment(1);
+    if let Some(source) = source {
+        app.access.rates.note_guess(source, time);
+    }
+    Err(Error::unauthorized("This key is not known, or was revoked"))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") && !key.trim().is_empty()).then(|| key.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn write_implies_read_and_admin_implies_all() {
+        let may = |scopes: &str, needed| Scopes::from(scopes).allow(needed);
+        assert!(may("tasks:read", "tasks:read") && may("tasks:write", "tasks:read") && may("admin", "keys:write"));
+        assert!(!may("tasks:read", "tasks:write") && !may("tasks:write", "sessions:read") && !may("", "tasks:read"));
+        assert!(!may("tasks:write", ADMIN) && may("a:read tasks:write", "tasks:write"));
+    }
+}

@@ -1,0 +1,202 @@
+//! Lasting conversation places, and what is bound to them.
+
+use super::{
+    auth::Identity,
+    error::{Error, Result},
+    page::{List, Page, Piece},
+    request::{Body, Id, Idempotency, Ids, name, present},
+    target,
+    time::Time,
+};
+use crate::{
+    app::App,
+    catalog::{Catalog, DEFAULT},
+    channel::{self, Options},
+};
+use axum::{Extension, Json, extract::State, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+use tercel_store::Uuid;
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Channel {
+    id: Uuid,
+    client_id: String,
+    bot_id: String,
+    /// The integration that its `client_id` belongs to.
+    integration: Option<String>,
+    display_name: Option<String>,
+    #[serde(flatten)]
+    options: Options,
+    /// Where answers go when neither message nor session says; secrets masked.
+    #[schema(value_type = Option<Object>)]
+    dispatch_config: Value,
+    created_at: Time,
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewChannel {
+    /// `example:owner/repo`
+    client_id: String,
+    /// `default` when absent.
+    bot_id: Option<String>,
+    display_name: Option<String>,
+    #[serde(default)]
+    require_mention: bool,
+    #[serde(default)]
+    passive_memory: bool,
+    #[serde(default)]
+    allow_bot_messages: bool,
+    thinking_display: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    dispatch_config: Option<target::Config>,
+}
+
+/// What is absent stays; null clears.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelChange {
+    bot_id: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    display_name: Option<Option<String>>,
+    require_mention: Option<bool>,
+    passive_memory: Option<bool>,
+    allow_bot_messages: Option<bool>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    thinking_display: Option<Option<String>>,
+    /// A masked secret keeps the stored one.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Object>)]
+    dispatch_config: Option<Option<target::Config>>,
+}
+
+/// List channels
+#[utoipa::path(get, path = "/api/v1/channels", tag = "channels", params(Piece), responses((status = 200, body = Vec<Channel>)))]
+pub async fn list(State(app): State<Arc<App>>, page: Page) -> Result<List<Channel>> {
+    let after = page.after()?;
+    let catalog = app.catalog();
+    let mut rows: Vec<_> = catalog.channels.values().filter(|row| after.is_none_or(|after| row.id < after)).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.id));
+    let (rows, next) = page.cut(rows, |row| row.id.to_string());
+    Ok(page.list(rows.into_iter().map(|row| shown(&app, row)).collect(), next))
+}
+
+/// Make a channel
+#[utoipa::path(
+    post,
+    path = "/api/v1/channels",
+    tag = "channels",
+    params(("Idempotency-Key" = Option<String>, Header)),
+    request_body = NewChannel,
+    responses((status = 201, body = Channel), (status = 409, description = "The client_id is taken")),
+)]
+pub async fn create(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Idempotency(key): Idempotency,
+    Body(body): Body<NewChannel>,
+) -> Result<(StatusCode, Json<Channel>)> {
+    name("client_id", &body.client_id, 512)?;
+    let bot_id = body.bot_id.unwrap_or_else(|| DEFAULT.into());
+    check_bot(&app.catalog(), &bot_id)?;
+    check_display_name(body.display_name.as_deref())?;
+    let id = super::new_id(&identity, "channels", key.as_deref());
+    if let Some(made) = app.catalog().channel(id) {
+        return Ok((StatusCode::CREATED, Json(shown(&app, made))));
+    }
+    let target = body.dispatch_config.map(target::whole).transpose()?;
+    let channel = channel::Channel {
+        id,
+        client_id: body.client_id,
+        bot_id,
+        display_name: body.display_name,
+        options: Options {
+            require_mention: body.require_mention,
+            passive_memory: body.passive_memory,
+            allow_bot_messages: body.allow_bot_messages,
+            thinking_display: body.thinking_display,
+        },
+        sealed_target: target.map(|target| app.seal_target(&target)),
+        created_at: 0,
+    };
+    app.store.create_channel(channel.into_row()?).await?;
+    app.reload().await?;
+    Ok((StatusCode::CREATED, Json(shown(&app, &*find(&app, id)?))))
+}
+
+/// Show a channel
+#[utoipa::path(get, path = "/api/v1/channels/{id}", tag = "channels", params(("id" = Uuid, Path)), responses((status = 200, body = Channel)))]
+pub async fn show(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Channel>> {
+    Ok(Json(shown(&app, &*find(&app, id)?)))
+}
+
+/// Change a channel
+#[utoipa::path(patch, path = "/api/v1/channels/{id}", tag = "channels", params(("id" = Uuid, Path)), request_body = ChannelChange, responses((status = 200, body = Channel)))]
+pub async fn change(
+    State(app): State<Arc<App>>,
+    Ids(id): Id,
+    Body(body): Body<ChannelChange>,
+) -> Result<Json<Channel>> {
+    let mut channel = (*find(&app, id)?).clone();
+    if let Some(bot_id) = body.bot_id {
+        check_bot(&app.catalog(), &bot_id)?;
+        channel.bot_id = bot_id;
+    }
+    if let Some(display_name) = body.display_name {
+        check_display_name(display_name.as_deref())?;
+        channel.display_name = display_name;
+    }
+    if let Some(config) = body.dispatch_config {
+        let restored = config.map(|config| target::restored(&app, config, channel.sealed_target.as_deref()));
+        let target = restored.map(target::whole).transpose()?;
+        channel.sealed_target = target.map(|target| app.seal_target(&target));
+    }
+    let options = &mut channel.options;
+    options.require_mention = body.require_mention.unwrap_or(options.require_mention);
+    options.passive_memory = body.passive_memory.unwrap_or(options.passive_memory);
+    options.allow_bot_messages = body.allow_bot_messages.unwrap_or(options.allow_bot_messages);
+    if let Some(thinking_display) = body.thinking_display {
+        options.thinking_display = thinking_display;
+    }
+    app.store.update_channel(channel.into_row()?).await?;
+    app.reload().await?;
+    Ok(Json(shown(&app, &*find(&app, id)?)))
+}
+
+/// Delete a channel with its bindings; its sessions stay
+#[utoipa::path(delete, path = "/api/v1/channels/{id}", tag = "channels", params(("id" = Uuid, Path)), responses((status = 204)))]
+pub async fn delete(State(app): State<Arc<App>>, Ids(id): Id) -> Result<StatusCode> {
+    app.store.delete_channel(id).await?;
+    app.reload().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub fn find(app: &App, id: Uuid) -> Result<Arc<channel::Channel>> {
+    app.catalog().channel(id).cloned().ok_or_else(|| Error::not_found(format!("There is no channel {id}")))
+}
+
+fn check_bot(catalog: &Catalog, id: &str) -> Result<()> {
+    let missing = || Error::invalid(format!("bot_id: there is no bot `{id}`"));
+    catalog.bots.get(id).map(drop).ok_or_else(missing)
+}
+
+pub fn check_display_name(display_name: Option<&str>) -> Result<()> {
+    display_name.map_or(Ok(()), |text| name("display_name", text, 255))
+}
+
+fn shown(app: &App, channel: &channel::Channel) -> Channel {
+    Channel {
+        id: channel.id,
+        client_id: channel.client_id.clone(),
+        bot_id: channel.bot_id.clone(),
+        integration: channel.integration().map(str::to_owned),
+        display_name: channel.display_name.clone(),
+        options: channel.options.clone(),
+        dispatch_config: app.masked_target(channel.sealed_target.as_deref()),
+        created_at: Time(channel.created_at),
+    }
+}

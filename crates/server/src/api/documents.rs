@@ -1,0 +1,154 @@
+//! Texts that agents can search.
+
+use super::{
+    auth::Identity,
+    error::{Error, Result},
+    request::{Body, Id, Idempotency, Ids, Query, name},
+    sessions,
+    time::Time,
+};
+use crate::app::App;
+use axum::{Extension, Json, extract::State, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use tercel_store::{Uuid, now};
+
+const DAY: i64 = 86_400_000_000;
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewDocument {
+    title: Option<String>,
+    content: String,
+    integration_id: Option<String>,
+    session_id: Option<Uuid>,
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Map<String, Value>>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Document {
+    id: Uuid,
+    integration_id: Option<String>,
+    session_id: Option<Uuid>,
+    title: String,
+    content: String,
+    #[schema(value_type = Object)]
+    metadata: Value,
+    created_at: Time,
+}
+
+/// A document with how well it fits.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct FoundDocument {
+    #[serde(flatten)]
+    document: Document,
+    /// Larger is better.
+    score: f64,
+    /// Where it fits.
+    snippet: String,
+}
+
+impl From<tercel_store::Document> for Document {
+    fn from(row: tercel_store::Document) -> Self {
+        Self {
+            id: row.id,
+            integration_id: row.integration_id,
+            session_id: row.session_id,
+            title: row.title,
+            content: row.content,
+            metadata: super::json(Some(&row.metadata)),
+            created_at: Time(row.created_at),
+        }
+    }
+}
+
+/// Store a document; it can be found when this returns
+#[utoipa::path(
+    post,
+    path = "/api/v1/documents",
+    tag = "documents",
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same key within a day is the same document")),
+    request_body = NewDocument,
+    responses((status = 201, body = Document)),
+)]
+pub async fn create(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Idempotency(key): Idempotency,
+    Body(body): Body<NewDocument>,
+) -> Result<(StatusCode, Json<Document>)> {
+    super::has_room(&app)?;
+    if body.content.trim().is_empty() {
+        return Err(Error::invalid("content: it must not be empty"));
+    }
+    let title = body.title.unwrap_or_default();
+    if !title.is_empty() {
+        name("title", &title, 1000)?;
+    }
+    if let Some(integration) = &body.integration_id {
+        name("integration_id", integration, 64)?;
+    }
+    if let Some(session) = body.session_id {
+        sessions::find(&app, session).await?;
+    }
+    let document = tercel_store::Document {
+        id: Uuid::now_v7(),
+        integration_id: body.integration_id,
+        session_id: body.session_id,
+        title,
+        content: body.content,
+        metadata: Value::Object(body.metadata.unwrap_or_default()).to_string(),
+        created_at: now(),
+    };
+    let dedupe = key.map(|key| (identity.idempotency("documents", &key), now() + DAY));
+    let id = app.store.ingest(document.clone(), dedupe).await?;
+    let document = if id == document.id { document } else { find(&app, id).await? };
+    Ok((StatusCode::CREATED, Json(document.into())))
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Search {
+    /// Any of its words matches, in title or content.
+    q: String,
+    integration_id: Option<String>,
+    session_id: Option<Uuid>,
+    /// 1 to 100; 10 when absent.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<i64>,
+}
+
+/// Find documents, the best first
+#[utoipa::path(get, path = "/api/v1/documents/search", tag = "documents", params(Search), responses((status = 200, body = Vec<FoundDocument>)))]
+pub async fn search(State(app): State<Arc<App>>, Query(search): Query<Search>) -> Result<Json<Vec<FoundDocument>>> {
+    let limit = search.limit.unwrap_or(10);
+    if !(1..=100).contains(&limit) {
+        return Err(Error::invalid("limit: it lies between 1 and 100"));
+    }
+    let found = app.store.search(&search.q, search.integration_id.as_deref(), search.session_id, limit).await?;
+    let shown = found.into_iter().map(|found| FoundDocument {
+        document: found.document.into(),
+        score: found.score,
+        snippet: found.snippet,
+    });
+    Ok(Json(shown.collect()))
+}
+
+/// Show a document
+#[utoipa::path(get, path = "/api/v1/documents/{id}", tag = "documents", params(("id" = Uuid, Path)), responses((status = 200, body = Document)))]
+pub async fn show(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Document>> {
+    Ok(Json(find(&app, id).await?.into()))
+}
+
+/// Delete a document
+#[utoipa::path(delete, path = "/api/v1/documents/{id}", tag = "documents", params(("id" = Uuid, Path)), responses((status = 204)))]
+pub async fn delete(State(app): State<Arc<App>>, Ids(id): Id) -> Result<StatusCode> {
+    app.store.delete_document(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn find(app: &App, id: Uuid) -> Result<tercel_store::Document> {
+    app.store.document(id).await?.ok_or_else(|| Error::not_found(format!("There is no document {id}")))
+}

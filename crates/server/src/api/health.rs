@@ -1,0 +1,40 @@
+//! Whether the server lives, and whether it can work.
+
+use crate::{app::App, disk};
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Serialize;
+use std::{sync::Arc, time::Duration};
+
+/// A write that waits longer than this waits for something that does not come.
+const STUCK: Duration = Duration::from_secs(10);
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Alive {
+    /// `ok`
+    status: String,
+    version: String,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Ready {
+    ready: bool,
+    /// What stands in the way, in words.
+    problems: Vec<String>,
+}
+
+/// Whether the server lives
+#[utoipa::path(get, path = "/health", tag = "operation", responses((status = 200, body = Alive)))]
+pub async fn health() -> Json<Alive> {
+    Json(Alive { status: "ok".into(), version: env!("CARGO_PKG_VERSION").into() })
+}
+
+/// Whether the server can take work
+#[utoipa::path(get, path = "/ready", tag = "operation", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
+pub async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Ready>) {
+    let lag = app.store.writer_lag();
+    let stuck = (lag > STUCK).then(|| format!("The database has not taken a write for {} seconds", lag.as_secs()));
+    let stopping = app.stopping.is_cancelled().then(|| "The server is stopping".to_owned());
+    let problems: Vec<String> = [stuck, disk::floor(&app), stopping].into_iter().flatten().collect();
+    let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Ready { ready: problems.is_empty(), problems }))
+}

@@ -1,0 +1,151 @@
+//! What is connected, and what can be.
+
+use super::error::{Error, Result};
+use crate::{
+    app::App,
+    catalog::{DEFAULT, Entry},
+    webhook::Refused,
+};
+use axum::{Json, extract::State};
+use serde::Serialize;
+use std::sync::Arc;
+
+const TIERS: [&str; 4] = ["free", "paid", "premium", "ultra"];
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Integrations {
+    integrations: Vec<Integration>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Integration {
+    id: String,
+    name: String,
+    description: String,
+    version: String,
+    /// The root it comes from.
+    source: String,
+    /// What it is written in.
+    way: String,
+    /// Name of a lucide icon.
+    icon: String,
+    tier: String,
+    /// The tier in force does not have it.
+    locked: bool,
+    has_router: bool,
+    has_dispatcher: bool,
+    has_hooks: bool,
+    has_tools: bool,
+    has_skills: bool,
+    has_carapaces: bool,
+    has_process: bool,
+    process_status: Option<String>,
+    env_vars: Vec<Variable>,
+    webhook: Option<Webhook>,
+    /// `ready`, `partial`, `not_configured` or `error`.
+    status: String,
+    error: Option<String>,
+    readme: String,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Variable {
+    key: String,
+    required: bool,
+    secret: bool,
+    description: String,
+    default: Option<String>,
+    is_set: bool,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Webhook {
+    path: String,
+    /// What to enter at the service.
+    url: String,
+    description: String,
+    /// Requests that were not let in since the start, and the last of them.
+    refused: Option<Refused>,
+}
+
+/// List the integrations with what each needs and has
+#[utoipa::path(get, path = "/api/v1/admin/integrations", tag = "integrations", responses((status = 200, body = Integrations)))]
+pub async fn list(State(app): State<Arc<App>>) -> Json<Integrations> {
+    let catalog = app.catalog();
+    Json(Integrations { integrations: catalog.integrations.values().map(|entry| shown(&app, entry)).collect() })
+}
+
+fn shown(app: &App, entry: &Entry) -> Integration {
+    let integration = &entry.integration;
+    let values = &entry.connections[DEFAULT];
+    let webhook = integration.webhook.as_ref().map(|_| {
+        let path = format!("/integrations/{}/webhook", integration.name);
+        Webhook {
+            url: format!("{}{path}", app.config.public_url()),
+            path,
+            description: format!("Takes what {} sends", integration.label),
+            refused: app.refusals.of(&integration.name),
+        }
+    });
+    let broken = values.broken.values().next().cloned();
+    Integration {
+        id: integration.name.clone(),
+        name: integration.label.clone(),
+        description: integration.description.clone(),
+        version: integration.version.clone(),
+        source: "shipped".into(),
+        way: "native".into(),
+        icon: integration.icon.clone(),
+        tier: integration.tier.clone(),
+        locked: is_locked(app, entry),
+        has_router: webhook.is_some(),
+        has_dispatcher: integration.dispatcher.is_some(),
+        has_hooks: !integration.hooks.is_empty(),
+        has_tools: !integration.tools.is_empty(),
+        has_skills: !integration.skills.is_empty(),
+        has_carapaces: false,
+        has_process: false,
+        process_status: None,
+        env_vars: integration
+            .fields
+            .iter()
+            .map(|field| Variable {
+                key: field.env.clone(),
+                required: field.required,
+                secret: field.secret,
+                description: if field.help.is_empty() { field.label.clone() } else { field.help.clone() },
+                default: field.default.clone().filter(|_| !field.secret),
+                is_set: values.fields.contains_key(&field.key),
+            })
+            .collect(),
+        webhook,
+        status: entry.status().into(),
+        error: entry.error.clone().or(broken),
+        readme: integration.readme.clone(),
+    }
+}
+
+pub fn find(app: &App, id: &str) -> Result<Arc<Entry>> {
+    app.catalog()
+        .integrations
+        .get(id)
+        .cloned()
+        .ok_or_else(|| Error::not_found(format!("There is no integration `{id}`")))
+}
+
+/// The same, for a call that uses it.
+pub fn unlocked(app: &App, id: &str) -> Result<Arc<Entry>> {
+    let entry = find(app, id)?;
+    if is_locked(app, &entry) {
+        let (needed, tier) = (&entry.integration.tier, &app.config.tier);
+        return Err(Error::forbidden(format!(
+            "`{id}` needs the tier {needed}; the tier in force is {tier} (TERCEL_TIER)"
+        )));
+    }
+    Ok(entry)
+}
+
+fn is_locked(app: &App, entry: &Entry) -> bool {
+    let rank = |tier: &str| TIERS.iter().position(|known| *known == tier);
+    rank(&entry.integration.tier) > rank(&app.config.tier)
+}

@@ -1,0 +1,205 @@
+//! What is said in a session.
+
+use super::{
+    auth::Identity,
+    error::{Error, Result},
+    page::{List, Page, Piece},
+    request::{Body, Id, Idempotency, Ids, name},
+    sessions, target,
+    time::Time,
+};
+use crate::{
+    app::App,
+    inject::{self, inject},
+};
+use axum::{Extension, Json, extract::State, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+use tercel_sdk::Brief;
+use tercel_store::{Uuid, accept::Busy};
+
+/// Bytes of one message.
+const MOST: usize = 1 << 20;
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewMessage {
+    content: String,
+    /// Who says it: the name of an integration, or any other; `api` when absent.
+    source: Option<String>,
+    /// Runs the agent on it.
+    #[serde(default)]
+    run_agent: bool,
+    /// Shows the message where the session's answers go.
+    #[serde(default = "yes")]
+    notify: bool,
+    /// Where this answer goes: none, webhook, internal or the name of an integration.
+    dispatch_type: Option<String>,
+    /// What that dispatch type needs.
+    #[schema(value_type = Option<Object>)]
+    dispatch_config: Option<target::Config>,
+    execution_config: Option<ExecutionConfig>,
+    /// What to do when the session is busy: `enqueue` when absent.
+    on_busy: Option<OnBusy>,
+}
+
+/// What this run gets beyond what its bot has.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub struct ExecutionConfig {
+    /// A system message just before the message.
+    system_preamble: Option<String>,
+    /// Ids of skills; their full text is put into the context.
+    #[serde(default)]
+    skills: Vec<String>,
+    /// Names of tools, for this run only.
+    #[serde(default)]
+    tools: Vec<String>,
+    model_override: Option<String>,
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBusy {
+    Enqueue,
+    Reject,
+    Interrupt,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct PostedMessage {
+    message_id: Uuid,
+    session_id: Uuid,
+    /// The run that answers, when there is one.
+    task_id: Option<Uuid>,
+    /// Why there is none though one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Message {
+    id: Uuid,
+    session_id: Uuid,
+    /// `user` or `assistant`.
+    role: String,
+    content: String,
+    source: Option<String>,
+    task_id: Option<Uuid>,
+    delivery_id: Option<Uuid>,
+    trusted: bool,
+    created_at: Time,
+    #[schema(value_type = Object)]
+    metadata: Value,
+    #[schema(value_type = Vec<Object>)]
+    attachments: Vec<Value>,
+}
+
+impl From<tercel_store::Message> for Message {
+    fn from(row: tercel_store::Message) -> Self {
+        let metadata = row.metadata.and_then(|text| serde_json::from_str(&text).ok());
+        Self {
+            id: row.id,
+            session_id: row.session_id,
+            role: row.role,
+            content: row.content,
+            source: row.source,
+            task_id: row.task_id,
+            delivery_id: row.delivery_id,
+            trusted: row.trusted,
+            created_at: Time(row.created_at),
+            metadata: metadata.unwrap_or_else(|| serde_json::json!({})),
+            attachments: Vec::new(),
+        }
+    }
+}
+
+/// Put a message into a session
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions/{id}/messages",
+    tag = "sessions",
+    params(("id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header, description = "The same key within a day is the same message")),
+    request_body = NewMessage,
+    responses((status = 201, body = PostedMessage), (status = 409, description = "The session is busy and `on_busy` is `reject`")),
+)]
+pub async fn post(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Ids(id): Id,
+    Idempotency(key): Idempotency,
+    Body(body): Body<NewMessage>,
+) -> Result<(StatusCode, Json<PostedMessage>)> {
+    super::has_room(&app)?;
+    if body.content.trim().is_empty() {
+        return Err(Error::invalid("content: it must not be empty"));
+    }
+    if body.content.len() > MOST {
+        return Err(Error::too_large("content: a message has at most 1 MB; longer texts are documents"));
+    }
+    if let Some(source) = &body.source {
+        name("source", source, 64)?;
+    }
+    let input = inject::Input {
+        source: body.source,
+        run_agent: body.run_agent,
+        notify: body.notify,
+        target: target_of(&app, id, body.dispatch_type, body.dispatch_config).await?,
+        brief: body.execution_config.map(Into::into),
+        busy: match body.on_busy {
+            None | Some(OnBusy::Enqueue) => Busy::Enqueue,
+            Some(OnBusy::Reject) => Busy::Reject,
+            Some(OnBusy::Interrupt) => Busy::Interrupt,
+        },
+        idempotency: key.map(|key| identity.idempotency(&format!("messages/{id}"), &key)),
+        ..inject::Input::new(id, body.content)
+    };
+    let injected = inject(&app, input).await?;
+    let posted = PostedMessage {
+        message_id: injected.message_id,
+        session_id: injected.session_id,
+        task_id: injected.task_id,
+        reason: injected.reason,
+    };
+    Ok((StatusCode::CREATED, Json(posted)))
+}
+
+async fn target_of(
+    app: &App,
+    session: Uuid,
+    kind: Option<String>,
+    config: Option<target::Config>,
+) -> Result<Option<tercel_sdk::Target>> {
+    if kind.is_none() && config.is_none() {
+        return Ok(None);
+    }
+    let session = sessions::find(app, session).await?;
+    let standing = session.sealed_target.map(|sealed| app.open_target(&sealed)).transpose()?;
+    target::over(standing, kind, config)
+}
+
+impl From<ExecutionConfig> for Brief {
+    fn from(config: ExecutionConfig) -> Self {
+        Self {
+            preamble: config.system_preamble,
+            skills: config.skills,
+            tools: config.tools,
+            model: config.model_override,
+        }
+    }
+}
+
+/// The newest messages of a session, oldest first; the cursor leads to older ones
+#[utoipa::path(get, path = "/api/v1/sessions/{id}/messages", tag = "sessions", params(("id" = Uuid, Path), Piece), responses((status = 200, body = Vec<Message>)))]
+pub async fn list(State(app): State<Arc<App>>, Ids(id): Id, page: Page) -> Result<List<Message>> {
+    sessions::find(&app, id).await?;
+    let mut rows = app.store.messages(id, page.before()?, page.reach()).await?;
+    rows.reverse();
+    let (mut rows, next) = page.cut(rows, |row| row.seq.to_string());
+    rows.reverse();
+    Ok(page.list(rows.into_iter().map(Message::from).collect(), next))
+}

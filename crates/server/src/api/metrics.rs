@@ -1,0 +1,48 @@
+//! What the server counts, as Prometheus reads it.
+
+use super::error::Result;
+use crate::{app::App, telemetry};
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use std::{fmt::Write, sync::Arc};
+use tercel_store::now;
+
+/// Figures for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, content_type = "text/plain", body = String)))]
+pub async fn scrape(State(app): State<Arc<App>>) -> Result<Response> {
+    let mut text = telemetry::recorder().render();
+    let (tasks, oldest_task) = app.store.queue().await?;
+    let (outbox, oldest_row) = app.store.outbox_backlog().await?;
+    let (database, wal) = app.store.size();
+    // A task that is due later is no queue.
+    let age = |at: Option<i64>| at.map_or(0.0, |at| (now() - at).max(0) as f64 / 1e6);
+    let mut gauge = |name: &str, help: &str, values: &[(&str, f64)]| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "# HELP tercel_{name} {help}\n# TYPE tercel_{name} gauge");
+        for (labels, value) in values {
+            let _ = writeln!(text, "tercel_{name}{labels} {value}");
+        }
+    };
+    let by = |label: &str, known: &[&str], counts: &[(String, i64)]| -> Vec<(String, f64)> {
+        let count = |name: &str| counts.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count);
+        known.iter().map(|name| (format!("{{{label}=\"{name}\"}}"), count(name) as f64)).collect()
+    };
+    let tasks = by("status", &["pending", "running", "waiting"], &tasks);
+    let outbox = by("state", &["pending", "held", "parked", "dead"], &outbox);
+    fn borrowed(values: &[(String, f64)]) -> Vec<(&str, f64)> {
+        values.iter().map(|(labels, value)| (labels.as_str(), *value)).collect()
+    }
+    gauge("tasks", "Tasks that are not over, by status", &borrowed(&tasks));
+    gauge("queue_age_seconds", "How long the oldest task that is due has waited", &[("", age(oldest_task))]);
+    gauge("runs_open", "Runs that this process has open", &[("", app.runs.open() as f64)]);
+    gauge("outbox", "Parts of answers that are not delivered, by state", &borrowed(&outbox));
+    gauge("outbox_oldest_seconds", "How long the oldest pending part has waited", &[("", age(oldest_row))]);
+    gauge("database_bytes", "Size of the database", &[("", database as f64)]);
+    gauge("wal_bytes", "Size of the write-ahead log", &[("", wal as f64)]);
+    gauge("writer_lag_seconds", "How long the oldest write has waited", &[("", app.store.writer_lag().as_secs_f64())]);
+    gauge("uptime_seconds", "Time since the start", &[("", app.started.elapsed().as_secs_f64())]);
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}

@@ -1,0 +1,216 @@
+//! The HTTP interface: every route, who may use it, and what stands before all of them.
+
+mod auth;
+pub mod bindings;
+pub mod bots;
+pub mod channels;
+pub mod connections;
+pub mod deliveries;
+mod document;
+pub mod documents;
+mod error;
+pub mod events;
+pub mod health;
+pub mod integrations;
+pub mod keys;
+pub mod messages;
+pub mod metrics;
+pub mod notices;
+pub mod outbox;
+mod outer;
+mod page;
+mod rate;
+mod request;
+pub mod sessions;
+pub mod settings;
+mod target;
+pub mod tasks;
+pub mod time;
+pub mod tools;
+pub mod webhooks;
+
+#[cfg(test)]
+mod tests;
+
+pub use auth::Access;
+pub use document::openapi;
+
+use self::{
+    auth::{Entrance, Gate, Identity, guard},
+    error::{Error, Result},
+};
+use crate::app::App;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{Method, Uri},
+    middleware::{from_fn, from_fn_with_state},
+};
+use serde_json::Value;
+use std::sync::Arc;
+use tercel_store::Uuid;
+use utoipa_axum::{router::UtoipaMethodRouter, routes as handler};
+
+/// The whole server.
+pub fn router(app: Arc<App>) -> Router {
+    build(&app, table(), Entrance::Network)
+}
+
+/// The same with every request counted as the operator's: for the socket in the data directory.
+pub fn router_for_socket(app: Arc<App>) -> Router {
+    build(&app, table(), Entrance::Socket)
+}
+
+/// What services send, and nothing else.
+pub fn webhook_router(app: Arc<App>) -> Router {
+    let inbound = table().into_iter().filter(|row| row.route.path.starts_with("/integrations/")).collect();
+    build(&app, inbound, Entrance::Network)
+}
+
+/// A route as it is open to keys with a scope, or, without one, to everybody.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    pub method: &'static str,
+    pub path: &'static str,
+    pub scope: Option<&'static str>,
+}
+
+pub fn routes() -> Vec<Route> {
+    table().into_iter().map(|row| row.route).collect()
+}
+
+struct Row {
+    route: Route,
+    /// Answers as long as it likes.
+    streams: bool,
+    handler: UtoipaMethodRouter<Arc<App>>,
+}
+
+fn table() -> Vec<Row> {
+    const GET: &str = "GET";
+    const POST: &str = "POST";
+    const PUT: &str = "PUT";
+    const PATCH: &str = "PATCH";
+    const DELETE: &str = "DELETE";
+    #[rustfmt::skip]
+    let rows = vec![
+        open(GET, "/health", handler!(health::health)),
+        open(GET, "/ready", handler!(health::ready)),
+        open(GET, "/openapi.json", handler!(document::show)),
+        open(POST, "/integrations/{id}/webhook", handler!(webhooks::take)),
+        open(POST, "/integrations/{id}/c/{connection}/webhook", handler!(webhooks::take_for)),
+        row(GET, "/metrics", "metrics:read", handler!(metrics::scrape)),
+        row(GET, "/bots", "chat:read", handler!(bots::cards)),
+
+        row(GET, "/api/v1/admin/integrations", "integrations:read", handler!(integrations::list)),
+        row(GET, "/api/v1/admin/integrations/{id}/settings", "integrations:read", handler!(settings::show)),
+        row(PUT, "/api/v1/admin/integrations/{id}/settings", "integrations:write", handler!(settings::put)),
+        row(DELETE, "/api/v1/admin/integrations/{id}/settings/{key}", "integrations:write", handler!(settings::delete)),
+        row(GET, "/api/v1/admin/integrations/{id}/connection", "integrations:read", handler!(connections::show)),
+        row(POST, "/api/v1/admin/integrations/{id}/connection/test", "integrations:write", handler!(connections::test)),
+        row(POST, "/api/v1/admin/integrations/{id}/connection/connect", "integrations:write", handler!(connections::connect)),
+        row(POST, "/api/v1/admin/integrations/{id}/connection/disconnect", "integrations:write", handler!(connections::disconnect)),
+
+        row(GET, "/api/v1/sessions", "sessions:read", handler!(sessions::list)),
+        row(POST, "/api/v1/sessions", "sessions:write", handler!(sessions::open)),
+        row(GET, "/api/v1/sessions/{id}", "sessions:read", handler!(sessions::show)),
+        row(POST, "/api/v1/sessions/{id}/reset", "sessions:write", handler!(sessions::reset)),
+        row(GET, "/api/v1/sessions/{id}/messages", "sessions:read", handler!(messages::list)),
+        row(POST, "/api/v1/sessions/{id}/messages", "sessions:write", handler!(messages::post)),
+
+        row(GET, "/api/v1/tasks", "tasks:read", handler!(tasks::list)),
+        row(GET, "/api/v1/tasks/{id}", "tasks:read", handler!(tasks::show)),
+        row(POST, "/api/v1/tasks/{id}/cancel", "tasks:write", handler!(tasks::cancel)),
+        row(POST, "/api/v1/tasks/{id}/resume", "tasks:write", handler!(tasks::resume)),
+        row(GET, "/api/v1/tasks/{id}/trace", "tasks:read", handler!(tasks::trace)),
+        Row { streams: true, ..row(GET, "/api/v1/tasks/{id}/events", "tasks:read", handler!(events::follow)) },
+
+        row(GET, "/api/v1/deliveries", "deliveries:read", handler!(deliveries::list)),
+        row(GET, "/api/v1/deliveries/{id}", "deliveries:read", handler!(deliveries::show)),
+        row(POST, "/api/v1/deliveries/{id}/replay", "deliveries:write", handler!(deliveries::replay)),
+
+        row(GET, "/api/v1/outbox", "outbox:read", handler!(outbox::list)),
+        row(GET, "/api/v1/outbox/{id}", "outbox:read", handler!(outbox::show)),
+        row(POST, "/api/v1/outbox/{id}/retry", "outbox:write", handler!(outbox::retry)),
+        row(POST, "/api/v1/outbox/{id}/drop", "outbox:write", handler!(outbox::drop)),
+
+        row(GET, "/api/v1/notices", "notices:read", handler!(notices::list)),
+        row(POST, "/api/v1/notices/{id}/dismiss", "notices:write", handler!(notices::dismiss)),
+
+        row(POST, "/api/v1/documents", "documents:write", handler!(documents::create)),
+        row(GET, "/api/v1/documents/search", "documents:read", handler!(documents::search)),
+        row(GET, "/api/v1/documents/{id}", "documents:read", handler!(documents::show)),
+        row(DELETE, "/api/v1/documents/{id}", "documents:write", handler!(documents::delete)),
+
+        row(GET, "/api/v1/keys", "keys:read", handler!(keys::list)),
+        row(POST, "/api/v1/keys", "keys:write", handler!(keys::create)),
+        row(GET, "/api/v1/keys/{id}", "keys:read", handler!(keys::show)),
+        row(DELETE, "/api/v1/keys/{id}", "keys:write", handler!(keys::revoke)),
+        // Whoever has it can sign as this server.
+        row(GET, "/api/v1/keys/webhook-secret", "keys:write", handler!(keys::webhook_secret)),
+
+        row(GET, "/api/v1/tools", "tools:read", handler!(tools::list)),
+        Row { streams: true, ..row(POST, "/api/v1/tools/{name}/call", "tools:write", handler!(tools::call)) },
+
+        row(GET, "/api/v1/channels", "channels:read", handler!(channels::list)),
+        row(POST, "/api/v1/channels", "channels:write", handler!(channels::create)),
+        row(GET, "/api/v1/channels/{id}", "channels:read", handler!(channels::show)),
+        row(PATCH, "/api/v1/channels/{id}", "channels:write", handler!(channels::change)),
+        row(DELETE, "/api/v1/channels/{id}", "channels:write", handler!(channels::delete)),
+        row(GET, "/api/v1/channels/{id}/bindings", "channels:read", handler!(bindings::list)),
+        row(POST, "/api/v1/channels/{id}/bindings", "channels:write", handler!(bindings::create)),
+        row(DELETE, "/api/v1/channels/{id}/bindings/{binding}", "channels:write", handler!(bindings::delete)),
+
+        row(GET, "/api/v1/bots", "bots:read", handler!(bots::list)),
+        row(POST, "/api/v1/bots", "bots:write", handler!(bots::create)),
+        row(GET, "/api/v1/bots/{id}", "bots:read", handler!(bots::show)),
+        row(PUT, "/api/v1/bots/{id}", "bots:write", handler!(bots::put)),
+        row(DELETE, "/api/v1/bots/{id}", "bots:write", handler!(bots::delete)),
+    ];
+    rows
+}
+
+fn row(method: &'static str, path: &'static str, scope: &'static str, handler: UtoipaMethodRouter<Arc<App>>) -> Row {
+    Row { route: Route { method, path, scope: Some(scope) }, streams: false, handler }
+}
+
+fn open(method: &'static str, path: &'static str, handler: UtoipaMethodRouter<Arc<App>>) -> Row {
+    Row { route: Route { method, path, scope: None }, streams: false, handler }
+}
+
+fn build(app: &Arc<App>, rows: Vec<Row>, entrance: Entrance) -> Router {
+    let mut router = Router::new();
+    for Row { route, streams, handler: (_, _, handler) } in rows {
+        let gate = Gate { app: app.clone(), entrance, scope: route.scope, streams };
+        router = router.route(route.path, handler.route_layer(from_fn_with_state(gate, guard)));
+    }
+    router
+        .fallback(async |uri: Uri| Error::not_found(format!("There is nothing at {}", uri.path())))
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            Error::wrong_method(format!("{method} is not possible at {}", uri.path()))
+        })
+        .layer(DefaultBodyLimit::max(app.config.capacity.body))
+        .layer(from_fn(outer::around))
+        .with_state(app.clone())
+}
+
+/// Nothing is taken in when there may be no room to store what comes of it.
+fn has_room(app: &App) -> Result<()> {
+    match app.disk_full.get() {
+        true => Err(Error::unavailable("The disk is almost full: nothing is accepted until some space is free")),
+        false => Ok(()),
+    }
+}
+
+/// A new id; under an idempotency key always the same one.
+fn new_id(identity: &Identity, call: &str, key: Option<&str>) -> Uuid {
+    match key {
+        Some(key) => Uuid::new_v5(&Uuid::nil(), identity.idempotency(call, key).as_bytes()),
+        None => Uuid::now_v7(),
+    }
+}
+
+/// Stored JSON as it is shown; null when there is none.
+fn json(text: Option<&str>) -> Value {
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}

@@ -1,0 +1,57 @@
+use super::*;
+use crate::api::{document, openapi, routes};
+use std::{collections::BTreeSet, path::Path};
+
+#[test]
+fn every_route_is_documented_as_it_is() {
+    let document = serde_json::to_value(openapi()).unwrap();
+    let mut documented = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(operation["summary"].is_string(), "{method} {path} has no summary");
+            let scope = operation["security"][0]["key"][0].as_str().map(str::to_owned);
+            documented.insert((method.to_uppercase(), path.clone(), scope));
+        }
+    }
+    let all = routes().into_iter();
+    let routes = all.map(|route| (route.method.to_owned(), route.path.to_owned(), route.scope.map(str::to_owned)));
+    assert_eq!(documented, routes.collect());
+    assert_eq!(document["openapi"], "3.1.0");
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn references<'v>(value: &'v Value, all: &mut BTreeSet<&'v str>) {
+        match value {
+            Value::Object(map) => {
+                all.extend(map.get("$ref").and_then(Value::as_str));
+                map.values().for_each(|value| references(value, all));
+            }
+            Value::Array(list) => list.iter().for_each(|value| references(value, all)),
+            _ => {}
+        }
+    }
+    let document = serde_json::to_value(openapi()).unwrap();
+    let mut all = BTreeSet::new();
+    references(&document, &mut all);
+    let lost: Vec<_> = all.into_iter().filter(|to| document.pointer(to.trim_start_matches('#')).is_none()).collect();
+    assert_eq!(lost, [""; 0]);
+}
+
+#[test]
+fn the_file_openapi_json_is_current() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../openapi.json");
+    let text = document::text();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&file, &text).unwrap();
+    }
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(kept == text, "openapi.json is not current: run the tests with UPDATE=1 and read the difference");
+}
+
+#[tokio::test]
+async fn the_server_shows_its_description() {
+    let server = server().await;
+    let answer = send(&server.router, request("GET", "/openapi.json", None, &Value::Null)).await;
+    assert_eq!(answer.text(), document::text());
+}

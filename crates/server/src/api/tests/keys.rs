@@ -1,0 +1,46 @@
+use super::*;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_key_is_shown_once_and_worth_nothing_once_revoked() {
+    let server = server().await;
+    let made = server.call("POST", "/api/v1/keys", json!({"name": "ci", "scopes": ["tasks:read"]})).await;
+    assert_eq!(made.status, 201);
+    let made = made.json();
+    let key = made["key"].as_str().unwrap();
+    assert!(key.starts_with("tk_") && key.len() == 46 && key.starts_with(made["prefix"].as_str().unwrap()));
+    let path = format!("/api/v1/keys/{}", made["id"].as_str().unwrap());
+    let shown = server.call("GET", &path, Value::Null).await;
+    assert!(!shown.text().contains(key) && shown.json()["scopes"] == json!(["tasks:read"]));
+    assert_eq!(server.call_as(key, "GET", "/api/v1/tasks", Value::Null).await.status, 200);
+    assert_eq!(server.call("DELETE", &path, Value::Null).await.status, 204);
+    assert_eq!(server.call_as(key, "GET", "/api/v1/tasks", Value::Null).await.status, 401);
+    assert!(server.call("GET", "/api/v1/keys", Value::Null).await.json()[0]["revoked_at"].is_string());
+}
+
+#[tokio::test]
+async fn nobody_gives_scopes_that_they_do_not_have() {
+    let server = server().await;
+    let key = server.key(&["keys:write", "tasks:write"]).await;
+    let make = async |scopes: Value| {
+        let answer = server.call_as(&key, "POST", "/api/v1/keys", json!({"name": "more", "scopes": scopes})).await;
+        (answer.status.as_u16(), answer.detail())
+    };
+    assert_eq!(make(json!(["tasks:read", "keys:read"])).await.0, 201);
+    assert_eq!(make(json!(["tasks:read", "admin"])).await, (403, "Missing required scope: admin".into()));
+    assert_eq!(make(json!(["documents:read"])).await, (403, "Missing required scope: documents:read".into()));
+    assert_eq!(
+        make(json!(["task:read"])).await,
+        (422, "scopes: there is no `task:read`; did you mean `tasks:read`?".into())
+    );
+    assert!(make(json!([])).await.1.contains("sessions:write"));
+}
+
+#[tokio::test]
+async fn whoever_checks_our_webhooks_can_have_their_secret() {
+    let server = server().await;
+    let secret = server.call("GET", "/api/v1/keys/webhook-secret", Value::Null).await.json();
+    assert!(secret["secret"].as_str().unwrap().starts_with("whsec_"));
+    let reader = server.key(&["keys:read"]).await;
+    assert_eq!(server.call_as(&reader, "GET", "/api/v1/keys/webhook-secret", Value::Null).await.status, 403);
+}

@@ -1,0 +1,272 @@
+//! What the server works in: made once at start, handed to everything.
+
+use crate::{
+    api::Access,
+    bot,
+    catalog::{Catalog, DEFAULT, Values},
+    config::Config,
+    disk,
+    hooks::Hooks,
+    outbound::{self, HostPort, Outbound, Scope},
+    runner::Runs,
+    webhook::Refusals,
+};
+use anyhow::{Context, Result};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use std::{
+    sync::{Arc, RwLock, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+use tercel_models::Model;
+use tercel_sdk::{
+    Host, Integration, Kind, Mode, Target, Trust,
+    host::{self, Ids},
+};
+use tercel_store::{DirectoryLock, NewNotice, Sealer, Store, Uuid};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Where all targets are sealed: a target is copied from session to task to outbox row.
+const TARGET: &str = "target";
+
+pub struct App {
+    pub config: Config,
+    pub store: Arc<Store>,
+    pub sealer: Sealer,
+    pub outbound: Arc<Outbound>,
+    /// Answers for bots whose model is not the rehearsal.
+    pub model: Arc<dyn Model>,
+    pub rehearsal: Arc<dyn Model>,
+    pub runs: Runs,
+    pub hooks: Hooks,
+    pub refusals: Refusals,
+    pub access: Access,
+    pub disk_full: disk::Full,
+    /// An answer was parked since the start.
+    pub outbox_trouble: AtomicBool,
+    /// Everything that must end before the process does.
+    pub work: TaskTracker,
+    pub stopping: CancellationToken,
+    pub started: Instant,
+    /// Whether reads of a rehearsal go out.
+    pub live_reads: bool,
+    integrations: Vec<Integration>,
+    catalog: RwLock<Arc<Catalog>>,
+    /// One reading at a time: an older catalog must not replace a newer one.
+    reloading: tokio::sync::Mutex<()>,
+    _lock: DirectoryLock,
+}
+
+/// For whom and how a host is made.
+#[derive(Default)]
+pub struct Call {
+    pub ids: Ids,
+    pub mode: Mode,
+    pub trust: Trust,
+    pub idempotency_key: Option<String>,
+    pub timeout: Option<Duration>,
+    pub cancel: CancellationToken,
+}
+
+impl App {
+    /// Opens the data directory and reads what is there. Nothing runs yet.
+    pub async fn open(config: Config, integrations: Vec<Integration>, live_reads: bool) -> Result<Arc<Self>> {
+        let lock = DirectoryLock::take(&config.data_dir)?;
+        let sealer = match &config.encryption_key {
+            Some(key) => Sealer::from_hex(key.expose_secret())?,
+            None => Sealer::from_file(&config.data_dir.join("key"))?,
+        };
+        let store = Store::open(&lock, &config.data_dir).await?;
+        let stored = store.bots().await?;
+        for bot in bot::seeds(&config.data_dir.join("bots"))? {
+            if stored.iter().all(|row| row.id != bot.id) {
+                store.put_bot(&bot.id, serde_json::to_string(&bot)?).await?;
+            }
+        }
+        let catalog = Catalog::load(&integrations, &store, &sealer, &config.environment).await?;
+        let access = Access::default();
+        access.read(&store).await?;
+        let provider = match &config.llm.base_url {
+            Some(url) => tercel_models::Provider::OpenAi { base_url: url.clone(), api_key: config.llm.api_key.clone() },
+            None => tercel_models::Provider::Rehearsal,
+        };
+        Ok(Arc::new(Self {
+            outbound: open_outbound(&config, &store)?,
+            model: tercel_models::from_config(
+                provider,
+                tercel_models::Options { timeout: config.model_timeout, ..Default::default() },
+            ),
+            rehearsal: tercel_models::from_config(
+                tercel_models::Provider::Rehearsal,
+                tercel_models::Options::default(),
+            ),
+            runs: Runs::new(config.capacity.steps),
+            hooks: Hooks::default(),
+            refusals: Refusals::default(),
+            access,
+            disk_full: disk::Full::default(),
+            outbox_trouble: AtomicBool::new(true),
+            work: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            started: Instant::now(),
+            live_reads,
+            catalog: RwLock::new(Arc::new(catalog)),
+            reloading: tokio::sync::Mutex::default(),
+            integrations,
+            store,
+            sealer,
+            config,
+            _lock: lock,
+        }))
+    }
+
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.read().expect("no holder of this lock panics").clone()
+    }
+
+    /// Reads anew what an administrator changed.
+    pub async fn reload(&self) -> Result<()> {
+        let _one = self.reloading.lock().await;
+        let catalog = Catalog::load(&self.integrations, &self.store, &self.sealer, &self.config.environment).await?;
+        *self.catalog.write().expect("no holder of this lock panics") = Arc::new(catalog);
+        Ok(())
+    }
+
+    /// The host of one call of a part. `None` when there is no such integration or connection.
+    pub fn host(self: &Arc<Self>, integration: &str, connection: &str, call: Call) -> Option<Host> {
+        let catalog = self.catalog();
+        let values = catalog.integrations.get(integration)?.values(connection)?;
+        self.host_with(integration, connection, values, call)
+    }
+
+    /// The same with values that are not saved.
+    pub fn host_with(
+        self: &Arc<Self>,
+        integration: &str,
+        connection: &str,
+        values: &Values,
+        call: Call,
+    ) -> Option<Host> {
+        let catalog = self.catalog();
+        let entry = catalog.integrations.get(integration)?;
+        let granted = values.granted(&entry.integration.fields);
+        let scope = Scope {
+            integration: Some(integration.into()),
+            connection: Some(connection.into()),
+            task: call.ids.task,
+            granted: granted.iter().filter_map(HostPort::of).collect(),
+            mode: call.mode,
+            exchanges: entry.exchanges.clone(),
+            live_reads: self.live_reads,
+            cancel: call.cancel.clone(),
+            ..Scope::default()
+        };
+        Some(Host::new(host::Context {
+            integration: integration.into(),
+            connection: connection.into(),
+            fields: values.fields.clone(),
+            names: entry.names.clone(),
+            account: entry.healths.get(connection).and_then(|health| health.account.clone()),
+            ids: call.ids,
+            mode: call.mode,
+            trust: call.trust,
+            idempotency_key: call.idempotency_key,
+            deadline: call.timeout.map(|timeout| Instant::now() + timeout),
+            cancel: call.cancel,
+            transport: self.outbound.transport(scope),
+            state: self.config.data_dir.join("state").join(integration),
+        }))
+    }
+
+    /// The client for the server's own calls to addresses that a stranger may have named.
+    pub fn plain_http(
+        &self,
+        granted: Option<&str>,
+        task: Option<Uuid>,
+        cancel: &CancellationToken,
+    ) -> tercel_sdk::http::Client {
+        let granted = granted.and_then(|url| url.parse().ok()).and_then(|url| HostPort::of(&url));
+        let scope = Scope { task, granted: granted.into_iter().collect(), cancel: cancel.clone(), ..Scope::default() };
+        tercel_sdk::http::Client::new(self.outbound.transport(scope))
+    }
+
+    /// Which model a bot uses, and whether its run is a rehearsal.
+    pub fn model_of(&self, name: Option<&str>) -> (String, bool) {
+        let name = name.unwrap_or(&self.config.llm.model);
+        (name.to_owned(), name == "rehearsal" || self.config.llm.base_url.is_none() || self.config.rehearse)
+    }
+
+    pub fn seal_target(&self, target: &Target) -> String {
+        let json = serde_json::to_value(target).unwrap_or_default();
+        self.sealer.seal_secrets(TARGET, json).to_string()
+    }
+
+    pub fn open_target(&self, sealed: &str) -> Result<Target> {
+        let json: Value = serde_json::from_str(sealed)?;
+        Ok(serde_json::from_value(self.sealer.open_secrets(TARGET, json)?)?)
+    }
+
+    /// A stored target as it may be shown.
+    pub fn masked_target(&self, sealed: Option<&str>) -> Value {
+        sealed.and_then(|text| serde_json::from_str(text).ok()).map_or(Value::Null, tercel_store::seal::mask_secrets)
+    }
+
+    /// Raises a notice. Not being able to is logged: a notice must not break what it is about.
+    pub async fn raise(&self, notice: NewNotice) {
+        tracing::warn!(notice = %notice.key, "{}: {}", notice.title, notice.detail);
+        if let Err(error) = self.store.raise(notice).await {
+            tracing::error!("The notice could not be stored: {error}");
+        }
+    }
+
+    pub async fn close_notice(&self, key: &str) {
+        if let Err(error) = self.store.close_notice(key).await {
+            tracing::error!("The notice could not be closed: {error}");
+        }
+    }
+
+    /// Tests the default connection of every integration that has values for it, so that its account is known.
+    pub async fn check_connections(self: &Arc<Self>) {
+        let catalog = self.catalog();
+        for (name, entry) in &catalog.integrations {
+            let stored = entry.healths.get(DEFAULT).is_some_and(|health| health.code == "ok");
+            if !stored && entry.status() != "not_configured" {
+                crate::connection::check(self, name, DEFAULT).await;
+            }
+        }
+    }
+}
+
+fn open_outbound(config: &Config, store: &Arc<Store>) -> Result<Arc<Outbound>> {
+    let (ledger, mut rows) = tokio::sync::mpsc::channel::<outbound::Egress>(1024);
+    let weak = Arc::downgrade(store);
+    tokio::spawn(async move {
+        while let Some(row) = rows.recv().await {
+            let Some(store) = weak.upgrade() else { return };
+            let kept = store.note_egress(tercel_store::Egress {
+                at: row.at,
+                integration: row.integration,
+                connection: row.connection,
+                task_id: row.task,
+                method: row.method,
+                host: row.host,
+                path: row.path,
+                status: row.status.map(i64::from),
+                error: row.error.map(|kind| Kind::as_str(kind).to_owned()),
+                sent_bytes: row.sent_bytes as i64,
+                received_bytes: row.received_bytes as i64,
+                duration_ms: row.duration_ms as i64,
+            });
+            if !kept {
+                metrics::counter!("tercel_egress_rows_dropped_total").increment(1);
+            }
+        }
+    });
+    Outbound::new(outbound::Options {
+        allow_private: config.allow_private.clone(),
+        probe: tercel_store::failpoint::hit,
+        timeout: config.http_timeout,
+        ..outbound::Options::new(ledger)
+    })
+    .context("The HTTP client cannot be made")
+}

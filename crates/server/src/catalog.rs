@@ -1,0 +1,226 @@
+//! What the server knows right now: integrations, settings, bots, channels. A snapshot, replaced as a whole.
+
+use crate::{
+    bot::Bot,
+    channel::{Binding, Channel},
+    config::Environment,
+};
+use anyhow::Result;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+use tercel_sdk::{Field, Integration, Skill, Tool, field::FieldType, integration::Exchange};
+use tercel_store::{Health, Sealer, Store};
+
+pub const DEFAULT: &str = "default";
+
+/// A tool and the integration that it belongs to.
+#[derive(Clone)]
+pub struct OwnedTool {
+    pub integration: String,
+    pub tool: Tool,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Db,
+    Env,
+    Default,
+}
+
+impl Source {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Db => "db",
+            Self::Env => "env",
+            Self::Default => "default",
+        }
+    }
+}
+
+/// The values of one connection's fields, resolved.
+#[derive(Clone, Default)]
+pub struct Values {
+    pub fields: Arc<BTreeMap<String, String>>,
+    pub sources: BTreeMap<String, Source>,
+    /// A secret that could not be opened, and why.
+    pub broken: BTreeMap<String, String>,
+}
+
+pub struct Catalog {
+    pub integrations: BTreeMap<String, Arc<Entry>>,
+    pub tools: BTreeMap<String, OwnedTool>,
+    pub skills: BTreeMap<String, Skill>,
+    pub bots: BTreeMap<String, Arc<Bot>>,
+    pub channels: HashMap<String, Arc<Channel>>,
+    /// By the client_id they are bound to.
+    pub bindings: HashMap<String, Vec<Arc<Binding>>>,
+}
+
+/// An integration with what is known of its connections.
+pub struct Entry {
+    pub integration: Integration,
+    pub names: Arc<BTreeMap<String, String>>,
+    pub exchanges: Arc<[Exchange]>,
+    pub connections: BTreeMap<String, Values>,
+    pub healths: BTreeMap<String, Health>,
+    pub error: Option<String>,
+}
+
+impl Catalog {
+    /// Reads everything anew.
+    pub async fn load(integrations: &[Integration], store: &Store, sealer: &Sealer, env: &Environment) -> Result<Self> {
+        let settings = store.settings().await?;
+        let healths = store.healths().await?;
+        let mut catalog = Self {
+            integrations: BTreeMap::new(),
+            tools: BTreeMap::new(),
+            skills: BTreeMap::new(),
+            bots: BTreeMap::new(),
+            channels: HashMap::new(),
+            bindings: HashMap::new(),
+        };
+        for integration in integrations {
+            let name = &integration.name;
+            let mut stored: BTreeMap<String, BTreeMap<String, String>> =
+                BTreeMap::from([(DEFAULT.into(), BTreeMap::new())]);
+            for setting in settings.iter().filter(|setting| &setting.integration == name) {
+                stored
+                    .entry(setting.connection.clone())
+                    .or_default()
+                    .insert(setting.key.clone(), setting.value.clone());
+            }
+            let connections = stored
+                .into_iter()
+                .map(|(connection, stored)| {
+                    let env = (connection == DEFAULT).then_some(env);
+                    let values = resolve(name, &connection, &integration.fields, &stored, env, sealer);
+                    (connection, values)
+                })
+                .collect();
+            let mut error = None;
+            for tool in &integration.tools {
+                match catalog.tools.get(&tool.name) {
+                    Some(taken) => {
+                        error = Some(format!("The tool name `{}` is taken by `{}`", tool.name, taken.integration))
+                    }
+                    None => {
+                        let owned = OwnedTool { integration: name.clone(), tool: tool.clone() };
+                        catalog.tools.insert(tool.name.clone(), owned);
+                    }
+                }
+            }
+            catalog.skills.extend(integration.skills.iter().map(|skill| (skill.id.clone(), skill.clone())));
+            let entry = Entry {
+                names: Arc::new(integration.fields.iter().map(|f| (f.key.clone(), f.env.clone())).collect()),
+                exchanges: integration.exchanges.clone().into(),
+                connections,
+                healths: healths
+                    .iter()
+                    .filter(|health| &health.integration == name)
+                    .map(|health| (health.connection.clone(), health.clone()))
+                    .collect(),
+                error,
+                integration: integration.clone(),
+            };
+            catalog.integrations.insert(name.clone(), Arc::new(entry));
+        }
+        for row in store.bots().await? {
+            let bot = Bot::from_definition(&row.id, &row.definition)?;
+            catalog.bots.insert(row.id, Arc::new(bot));
+        }
+        catalog.bots.entry(DEFAULT.into()).or_insert_with(|| Arc::new(Bot::default_bot()));
+        for row in store.channels().await? {
+            let channel = Channel::from_row(row)?;
+            catalog.channels.insert(channel.client_id.clone(), Arc::new(channel));
+        }
+        for row in store.bindings().await? {
+            let binding = Binding::from_row(row)?;
+            catalog.bindings.entry(binding.client_id.clone()).or_default().push(Arc::new(binding));
+        }
+        Ok(catalog)
+    }
+
+    pub fn channel(&self, id: tercel_store::Uuid) -> Option<&Arc<Channel>> {
+        self.channels.values().find(|channel| channel.id == id)
+    }
+}
+
+impl Entry {
+    pub fn values(&self, connection: &str) -> Option<&Values> {
+        self.connections.get(connection)
+    }
+
+    pub fn field_by_env(&self, name: &str) -> Option<&Field> {
+        self.integration.fields.iter().find(|field| field.env == name)
+    }
+
+    /// `ready`, `partial`, `not_configured` or `error`.
+    pub fn status(&self) -> &'static str {
+        if self.error.is_some() {
+            return "error";
+        }
+        let values = &self.connections[DEFAULT];
+        let is_set = |field: &Field| values.fields.contains_key(&field.key);
+        if self.integration.fields.iter().any(|field| field.required && !is_set(field)) {
+            return "not_configured";
+        }
+        let chosen = self.integration.fields.iter().filter(|field| field.default.is_none());
+        let (set, unset): (Vec<_>, Vec<_>) = chosen.filter(|field| field.secret).partition(|field| is_set(field));
+        match (set.is_empty(), unset.is_empty()) {
+            (_, true) => "ready",
+            (false, false) => "partial",
+            (true, false) => "not_configured",
+        }
+    }
+}
+
+/// Where a stored setting is bound to, for its seal.
+pub fn place(integration: &str, connection: &str, key: &str) -> String {
+    format!("settings/{integration}.{connection}/{key}")
+}
+
+/// Database, then environment, then default.
+fn resolve(
+    integration: &str,
+    connection: &str,
+    fields: &[Field],
+    stored: &BTreeMap<String, String>,
+    env: Option<&Environment>,
+    sealer: &Sealer,
+) -> Values {
+    let mut values = Values::default();
+    let mut resolved = BTreeMap::new();
+    for field in fields {
+        let from_db = stored.get(&field.key).and_then(|sealed| {
+            sealer
+                .open(&place(integration, connection, &field.key), sealed)
+                .map_err(|error| values.broken.insert(field.key.clone(), error.to_string()))
+                .ok()
+        });
+        let from_env = || env.and_then(|env| env.get(&field.env)).map(str::to_owned);
+        let value = from_db
+            .map(|value| (value, Source::Db))
+            .or_else(|| from_env().map(|value| (value, Source::Env)))
+            .or_else(|| field.default.clone().map(|value| (value, Source::Default)));
+        if let Some((value, source)) = value {
+            resolved.insert(field.key.clone(), value);
+            values.sources.insert(field.key.clone(), source);
+        }
+    }
+    values.fields = Arc::new(resolved);
+    values
+}
+
+impl Values {
+    /// Addresses that the operator gave: they may be called, private or not.
+    pub fn granted(&self, fields: &[Field]) -> Vec<url::Url> {
+        fields
+            .iter()
+            .filter(|field| field.kind == FieldType::Url && self.sources.get(&field.key) != Some(&Source::Default))
+            .filter_map(|field| self.fields.get(&field.key)?.parse().ok())
+            .collect()
+    }
+}

@@ -1,0 +1,253 @@
+//! What the operator configured and what the database holds.
+
+use super::Finding;
+use crate::{
+    api::time::rfc3339,
+    catalog::{DEFAULT, place},
+    config::Config,
+};
+use chrono::TimeDelta;
+use secrecy::ExposeSecret;
+use tercel_sdk::{Field, Integration};
+use tercel_store::{Inspection, Sealer, now};
+
+/// Checkpoints keep the log near 4 MB; one that has grown so far is not carried over any more.
+const LARGE_LOG: u64 = 256 << 20;
+const SHORT_KEY: usize = 16;
+
+pub fn database(config: &Config, inspected: &tercel_store::Result<Option<Inspection>>, running: bool) -> Vec<Finding> {
+    let inspection = match inspected {
+        Ok(Some(inspection)) => inspection,
+        Ok(None) => return vec![Finding::ok("database", "There is none yet; the first start makes it")],
+        Err(error) => return vec![Finding::fail("database", error.to_string(), "A server does not start with it")],
+    };
+    let size = |name: &str| std::fs::metadata(config.data_dir.join(name)).map_or(0, |metadata| metadata.len());
+    let (main, log) = (size("tercel.db"), size("tercel.db-wal"));
+    let detail = format!("It is sound: schema {}, {} MB and {} MB of log", inspection.schema, main >> 20, log >> 20);
+    let mut findings = vec![match log > LARGE_LOG {
+        true => {
+            Finding::warn("database", detail, "The log does not shrink: another program may hold the database open")
+        }
+        false => Finding::ok("database", detail),
+    }];
+    if !running {
+        findings.extend(inspection.latest.map(|(began, ended)| last_end(began, ended, now())));
+    }
+    for notice in &inspection.notices {
+        let repair = notice.repair.clone().unwrap_or_else(|| "See GET /api/v1/notices".into());
+        findings.push(Finding::warn("notice", format!("{}: {}", notice.title, notice.detail), repair));
+    }
+    findings
+}
+
+fn last_end(began: i64, ended: Option<i64>, now: i64) -> Finding {
+    match ended {
+        Some(at) => Finding::ok("last stop", format!("In order, {} ago", span(now - at))),
+        None => Finding::warn(
+            "last stop",
+            format!("The server that started at {} did not end in order", rfc3339(began)),
+            "Nothing to do: the next start takes up what was begun",
+        ),
+    }
+}
+
+/// About how long, in words.
+fn span(micros: i64) -> String {
+    let time = TimeDelta::microseconds(micros.max(0));
+    match (time.num_days(), time.num_hours(), time.num_minutes()) {
+        (0, 0, 0) => format!("{} seconds", time.num_seconds()),
+        (0, 0, minutes) => format!("{minutes} minutes"),
+        (0, hours, _) => format!("{hours} hours"),
+        (days, ..) => format!("{days} days"),
+    }
+}
+
+/// The key, and whether it opens every secret that is stored.
+pub fn secrets(config: &Config, inspection: Option<&Inspection>) -> Vec<Finding> {
+    let file = config.data_dir.join("key");
+    let (source, sealer) = match &config.encryption_key {
+        Some(key) => ("ENCRYPTION_KEY".to_owned(), Sealer::from_hex(key.expose_secret())),
+        // Looking must not make a key.
+        None if !file.exists() => {
+            let stored =
+                inspection.is_some_and(|inspection| inspection.settings.iter().any(|s| s.value.starts_with("sealed:")));
+            return vec![match stored {
+                true => Finding::fail(
+                    "secrets",
+                    format!("The key file {} is gone, and secrets are sealed with it", file.display()),
+                    "Put it back or set ENCRYPTION_KEY; else enter the secrets again",
+                ),
+                false => Finding::ok("secrets", "There is no key yet; the first start makes one"),
+            }];
+        }
+        None => (file.display().to_string(), Sealer::from_file(&file)),
+    };
+    let sealer = match sealer {
+        Ok(sealer) => sealer,
+        Err(error) => {
+            return vec![Finding::fail("secrets", error.to_string(), "Without its key no stored secret can be used")];
+        }
+    };
+    let mut findings = Vec::new();
+    let settings = inspection.map(|inspection| inspection.settings.as_slice()).unwrap_or_default();
+    for setting in settings {
+        let at = place(&setting.integration, &setting.connection, &setting.key);
+        if let Err(error) = sealer.open(&at, &setting.value) {
+            findings.push(Finding::fail(
+                "secrets",
+                error.to_string(),
+                format!(
+                    "Enter `{}` of `{}` again, or set the earlier ENCRYPTION_KEY",
+                    setting.key, setting.integration
+                ),
+            ));
+        }
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("secrets", format!("The key in {source} opens all of them")));
+    }
+    findings
+}
+
+pub fn model(config: &Config) -> Finding {
+    let llm = &config.llm;
+    match (&llm.base_url, &llm.api_key) {
+        (None, _) => Finding::warn(
+            "model",
+            "None: a rehearsal answers, and nothing is sent",
+            "Set LLM_BASE_URL, LLM_MODEL and, where one is needed, LLM_API_KEY",
+        ),
+        (Some(url), Some(_)) => Finding::ok("model", format!("{} at {url}, with a key (not called now)", llm.model)),
+        (Some(url), None) => {
+            Finding::ok("model", format!("{} at {url}, without LLM_API_KEY (not called now)", llm.model))
+        }
+    }
+}
+
+pub fn api_key(config: &Config) -> Finding {
+    let repair = "`openssl rand -hex 32` makes a good one; or unset it and use `tercel keys create`";
+    match &config.api_key {
+        None => Finding::ok("API_KEY", "Not set; `tercel keys create me --scope admin` makes a key"),
+        Some(key) if key.expose_secret().trim().len() < SHORT_KEY => {
+            let detail = format!("It has fewer than {SHORT_KEY} characters: it can be guessed");
+            match config.listen.ip().is_loopback() {
+                true => Finding::warn("API_KEY", detail, repair),
+                false => Finding::fail("API_KEY", detail, repair),
+            }
+        }
+        Some(_) => Finding::ok("API_KEY", "It is long enough"),
+    }
+}
+
+pub fn integrations(config: &Config, inspection: Option<&Inspection>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> =
+        tercel_integrations::all().iter().map(|integration| settings(config, integration, inspection)).collect();
+    let healths = inspection.map(|inspection| inspection.healths.as_slice()).unwrap_or_default();
+    for health in healths {
+        let ago = span(now() - health.checked_at);
+        let detail = format!("{}/{}, {ago} ago: {}", health.integration, health.connection, health.message);
+        findings.push(match health.code.as_str() {
+            "ok" => Finding::ok("connection", detail),
+            code => {
+                let repair = health.hint.clone().unwrap_or_else(|| "Mend its settings, then test it again".into());
+                Finding::warn("connection", format!("{detail} ({code})"), repair)
+            }
+        });
+    }
+    findings
+}
+
+fn settings(config: &Config, integration: &Integration, inspection: Option<&Inspection>) -> Finding {
+    let name = &integration.name;
+    let is_stored = |field: &Field| {
+        inspection.is_some_and(|inspection| {
+            let mut settings = inspection.settings.iter();
+            settings.any(|s| (&s.integration, s.connection.as_str(), &s.key) == (name, DEFAULT, &field.key))
+        })
+    };
+    let is_set =
+        |field: &Field| field.default.is_some() || config.environment.get(&field.env).is_some() || is_stored(field);
+    let unset: Vec<&Field> = integration.fields.iter().filter(|f| (f.required || f.secret) && !is_set(f)).collect();
+    if unset.is_empty() {
+        return Finding::ok("integration", format!("{name} has all its settings"));
+    }
+    let names: Vec<&str> = unset.iter().map(|field| field.env.as_str()).collect();
+    let help =
+        unset.iter().filter(|field| !field.help.is_empty()).map(|field| format!("{}: {}", field.env, field.help));
+    let repair = std::iter::once("Set them in the environment, in .env, or in the settings".to_owned()).chain(help);
+    Finding::warn(
+        "integration",
+        format!("{name}: not set: {}", names.join(", ")),
+        repair.collect::<Vec<_>>().join("\n"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cli::doctor::Level, config::Environment};
+    use tercel_store::Setting;
+
+    fn config(pairs: &[(&str, &str)]) -> Config {
+        let mut environment = Environment::default();
+        pairs.iter().for_each(|(name, value)| environment.set(name, *value));
+        Config::from(environment).unwrap()
+    }
+
+    fn inspection(settings: Vec<Setting>) -> Inspection {
+        Inspection { schema: 1, settings, healths: Vec::new(), notices: Vec::new(), latest: None }
+    }
+
+    fn levels(findings: &[Finding]) -> Vec<Level> {
+        findings.iter().map(|finding| finding.level).collect()
+    }
+
+    #[test]
+    fn a_secret_sealed_with_another_key_is_found_and_not_shown() {
+        let sealer = Sealer::new(&[7; 32]);
+        let value = sealer.seal(&place("one", DEFAULT, "token"), "the secret itself");
+        let stored = inspection(vec![Setting {
+            integration: "one".into(),
+            connection: DEFAULT.into(),
+            key: "token".into(),
+            value,
+        }]);
+        let by = |key: [u8; 32]| secrets(&config(&[("ENCRYPTION_KEY", &hex::encode(key))]), Some(&stored));
+        assert_eq!(levels(&by([7; 32])), [Level::Ok]);
+        let wrong = by([8; 32]);
+        assert_eq!(levels(&wrong), [Level::Fail]);
+        assert!(!format!("{wrong:?}").contains("the secret itself"));
+        let place = tempfile::tempdir().unwrap();
+        let without = config(&[("TERCEL_DATA_DIR", place.path().to_str().unwrap())]);
+        assert_eq!(levels(&secrets(&without, Some(&stored))), [Level::Fail], "the key file is gone");
+        assert_eq!(levels(&secrets(&without, None)), [Level::Ok]);
+        assert!(!place.path().join("key").exists());
+    }
+
+    #[test]
+    fn a_key_that_can_be_guessed_is_found() {
+        assert_eq!(api_key(&config(&[("API_KEY", "short")])).level, Level::Warn);
+        assert_eq!(api_key(&config(&[("API_KEY", "short"), ("TERCEL_LISTEN", "0.0.0.0:1")])).level, Level::Fail);
+        assert_eq!(api_key(&config(&[("API_KEY", "0123456789abcdef")])).level, Level::Ok);
+    }
+
+    #[test]
+    fn a_setting_counts_wherever_it_stands() {
+        let integration = Integration::new("one").field(Field::password("token", "Token").help("From there"));
+        let unset = settings(&config(&[]), &integration, None);
+        assert_eq!((unset.level, unset.detail.as_str()), (Level::Warn, "one: not set: ONE_TOKEN"));
+        assert!(unset.repair.unwrap().contains("ONE_TOKEN: From there"));
+        assert_eq!(settings(&config(&[("ONE_TOKEN", "t")]), &integration, None).level, Level::Ok);
+        let row =
+            Setting { integration: "one".into(), connection: DEFAULT.into(), key: "token".into(), value: "x".into() };
+        assert_eq!(settings(&config(&[]), &integration, Some(&inspection(vec![row]))).level, Level::Ok);
+    }
+
+    #[test]
+    fn the_last_end_is_told() {
+        const MINUTE: i64 = 60_000_000;
+        assert_eq!(last_end(0, Some(0), 5 * MINUTE).detail, "In order, 5 minutes ago");
+        assert_eq!(last_end(0, Some(0), 50 * 60 * MINUTE).detail, "In order, 2 days ago");
+        assert_eq!(last_end(0, None, MINUTE).level, Level::Warn);
+    }
+}

@@ -1,0 +1,86 @@
+//! The commands. Those that change something go through the running server's socket, if there is one.
+
+mod call;
+mod client;
+mod doctor;
+mod keys;
+mod logs;
+mod rehearse;
+mod terminal;
+
+use crate::config::{Config, Environment};
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::{path::PathBuf, process::ExitCode};
+
+/// A self-hosted agent server.
+#[derive(Parser)]
+#[command(name = "tercel", version, about)]
+struct Arguments {
+    /// Where everything is kept [TERCEL_DATA_DIR, default ./data]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the server
+    Serve {
+        /// Address to listen on [TERCEL_LISTEN, default 127.0.0.1:8000]
+        #[arg(long)]
+        listen: Option<String>,
+    },
+    /// Show what an event would do: signed, verified, run, and nothing sent
+    Rehearse(rehearse::Arguments),
+    /// Call a tool
+    Call(call::Arguments),
+    /// API keys
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Look for what is wrong with this installation
+    Doctor,
+    /// What an integration did lately
+    Logs(logs::Arguments),
+}
+
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(arguments)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(1 << 20).build()?)
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let mut environment = Environment::read()?;
+    if let Some(directory) = &arguments.data_dir {
+        environment.set("TERCEL_DATA_DIR", directory.to_string_lossy());
+    }
+    if let Command::Serve { listen: Some(listen) } = &arguments.command {
+        environment.set("TERCEL_LISTEN", listen);
+    }
+    match arguments.command {
+        Command::Serve { .. } => crate::serve::serve(Config::from(environment)?).await.map(|()| ExitCode::SUCCESS),
+        Command::Rehearse(arguments) => rehearse::run(environment, arguments).await,
+        Command::Call(arguments) => call::run(Config::from(environment)?, arguments).await,
+        Command::Keys(command) => keys::run(Config::from(environment)?, command).await,
+        Command::Doctor => doctor::run(environment).await,
+        Command::Logs(arguments) => logs::run(Config::from(environment)?, arguments).await,
+    }
+}

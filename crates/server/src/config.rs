@@ -1,0 +1,325 @@
+//! What the operator said: flags, environment, `.env`, `tercel.toml`, in this order. Nothing else reads the environment.
+
+use anyhow::{Context, Result, bail};
+use ipnet::IpNet;
+use secrecy::SecretString;
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+/// Values by their environment names.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// Reads the process environment over `.env` over `tercel.toml` of the working directory.
+    ///
+    /// # Errors
+    /// Says which file cannot be read and where.
+    pub fn read() -> Result<Self> {
+        let mut values = BTreeMap::new();
+        let file = Path::new("tercel.toml");
+        if file.exists() {
+            let text = std::fs::read_to_string(file).context("tercel.toml cannot be read")?;
+            let table: toml::Table = text.parse().context("tercel.toml is not valid")?;
+            for (key, value) in table {
+                let text = match value {
+                    toml::Value::String(text) => text,
+                    toml::Value::Integer(_) | toml::Value::Boolean(_) | toml::Value::Float(_) => value.to_string(),
+                    _ => bail!("tercel.toml: `{key}` must be a text, a number, true or false"),
+                };
+                values.insert(key, text);
+            }
+        }
+        match dotenvy::from_path_iter(".env") {
+            Ok(lines) => {
+                for line in lines {
+                    let (key, value) = line.context(".env is not valid")?;
+                    values.insert(key, value);
+                }
+            }
+            Err(error) if error.not_found() => {}
+            Err(error) => return Err(error).context(".env cannot be read"),
+        }
+        values.extend(std::env::vars());
+        Ok(Self(values))
+    }
+
+    /// The value of a name, unless it is blank.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
+    }
+
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
+    fn parse<T: FromStr<Err: Display>>(&self, name: &str, default: T) -> Result<T> {
+        match self.get(name) {
+            Some(text) => text.trim().parse().map_err(|e| anyhow::anyhow!("{name} is `{text}`: {e}")),
+            None => Ok(default),
+        }
+    }
+
+    fn list<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Vec<T>> {
+        let text = self.get(name).unwrap_or_default();
+        text.split([',', ' '])
+            .filter(|part| !part.is_empty())
+            .map(|part| part.parse().map_err(|e| anyhow::anyhow!("{name}: `{part}`: {e}")))
+            .collect()
+    }
+}
+
+/// Which model answers.
+#[derive(Clone)]
+pub struct Llm {
+    /// Absent: the rehearsal answers.
+    pub base_url: Option<String>,
+    pub api_key: Option<SecretString>,
+    pub model: String,
+}
+
+/// What strangers may spend; 0 lifts a ceiling.
+#[derive(Debug, Clone, Copy)]
+pub struct Ceilings {
+    pub runs_per_integration_and_day: i64,
+    pub runs_per_channel_and_hour: i64,
+    pub tokens_per_day: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Capacity {
+    /// Runs open at once, most of them waiting for a model.
+    pub open_runs: usize,
+    /// Steps worked on at once.
+    pub steps: usize,
+    /// Outbox rows on their way at once.
+    pub sending: usize,
+    /// Tasks that may wait before webhooks are answered 503.
+    pub queue: i64,
+    /// Bytes of a request body.
+    pub body: usize,
+    /// Requests a second of one API key, and of one source whose requests are refused; 0: any number.
+    pub rate: u32,
+}
+
+#[derive(Clone)]
+pub struct Config {
+    pub listen: SocketAddr,
+    /// A further address that serves webhooks and nothing else.
+    pub webhook_listen: Option<SocketAddr>,
+    pub data_dir: PathBuf,
+    pub base_url: Option<String>,
+    /// Bootstrap key with the scope `admin`.
+    pub api_key: Option<SecretString>,
+    pub encryption_key: Option<SecretString>,
+    pub llm: Llm,
+    pub allow_private: Vec<IpNet>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub tier: String,
+    pub ceilings: Ceilings,
+    pub capacity: Capacity,
+    /// How long a model may be silent.
+    pub model_timeout: Duration,
+    /// How long any other request may take.
+    pub http_timeout: Duration,
+    /// Seconds that one run may take.
+    pub run_seconds: u64,
+    /// Nothing that changes something leaves, whichever model answers.
+    pub rehearse: bool,
+    pub log: String,
+    pub log_json: bool,
+    pub environment: Environment,
+}
+
+impl Config {
+    /// # Errors
+    /// Names the variable and what is wrong with its value.
+    pub fn from(environment: Environment) -> Result<Self> {
+        let env = &environment;
+        refuse_unknown(env)?;
+        if let Some(url) = env.get("DATABASE_URL")
+            && !url.starts_with("sqlite:")
+        {
+            bail!("DATABASE_URL: this version stores in SQLite below TERCEL_DATA_DIR; unset DATABASE_URL");
+        }
+        let base_url = env.get("LLM_BASE_URL").map(str::to_owned);
+        let default_model = if base_url.is_some() { "" } else { "rehearsal" };
+        let model = env.get("LLM_MODEL").unwrap_or(default_model).to_owned();
+        if model.is_empty() {
+            bail!("LLM_BASE_URL is set but LLM_MODEL is not: name the model that shall answer there");
+        }
+        if base_url.is_none() && model != "rehearsal" {
+            bail!(
+                "LLM_MODEL is `{model}` but LLM_BASE_URL is not set: it says where that model answers (https://api.openai.com/v1, http://localhost:11434/v1, …)"
+            );
+        }
+        let config = Self {
+            listen: env.parse("TERCEL_LISTEN", SocketAddr::from(([127, 0, 0, 1], 8000)))?,
+            webhook_listen: env
+                .get("TERCEL_WEBHOOK_LISTEN")
+                .map(|_| env.parse("TERCEL_WEBHOOK_LISTEN", SocketAddr::from(([127, 0, 0, 1], 0))))
+                .transpose()?,
+            data_dir: env.get("TERCEL_DATA_DIR").unwrap_or("data").into(),
+            base_url: env.get("BASE_URL").map(|url| url.trim_end_matches('/').to_owned()),
+            api_key: env.get("API_KEY").map(SecretString::from),
+            encryption_key: env.get("ENCRYPTION_KEY").map(SecretString::from),
+            llm: Llm { base_url, api_key: env.get("LLM_API_KEY").map(SecretString::from), model },
+            allow_private: env.list("TERCEL_ALLOW_PRIVATE")?,
+            trusted_proxies: networks(env.list::<Network>("TRUSTED_PROXIES")?),
+            tier: env.get("TERCEL_TIER").unwrap_or("premium").to_owned(),
+            ceilings: Ceilings {
+                runs_per_integration_and_day: env.parse("TERCEL_RUNS_PER_DAY", 200)?,
+                runs_per_channel_and_hour: env.parse("TERCEL_RUNS_PER_HOUR", 60)?,
+                tokens_per_day: env.parse("TERCEL_TOKENS_PER_DAY", 5_000_000)?,
+            },
+            capacity: Capacity {
+                open_runs: env.parse("TERCEL_OPEN_RUNS", 4096)?,
+                steps: env.parse("TERCEL_STEPS", 64)?,
+                sending: env.parse("TERCEL_SENDING", 64)?,
+                queue: env.parse("TERCEL_QUEUE", 100_000)?,
+                body: env.parse("TERCEL_MAX_BODY", 25 * 1024 * 1024)?,
+                rate: env.parse("TERCEL_RATE", 200)?,
+            },
+            model_timeout: Duration::from_secs(env.parse("TERCEL_MODEL_TIMEOUT", 120)?),
+            http_timeout: Duration::from_secs(env.parse("TERCEL_HTTP_TIMEOUT", 30)?),
+            run_seconds: env.parse("TERCEL_RUN_SECONDS", 1800)?,
+            rehearse: false,
+            log: env.get("TERCEL_LOG").unwrap_or("info").to_owned(),
+            log_json: env.get("TERCEL_LOG_FORMAT") == Some("json"),
+            environment,
+        };
+        if !["free", "paid", "premium", "ultra"].contains(&config.tier.as_str()) {
+            bail!("TERCEL_TIER is `{}`; it is one of free, paid, premium, ultra", config.tier);
+        }
+        if !config.listen.ip().is_loopback() && config.api_key.is_none() {
+            bail!(
+                "TERCEL_LISTEN is {}: others can reach that address, and no API_KEY is set. Set API_KEY, or listen on 127.0.0.1",
+                config.listen
+            );
+        }
+        Ok(config)
+    }
+
+    /// The address that services outside are told.
+    pub fn public_url(&self) -> String {
+        self.base_url.clone().unwrap_or_else(|| format!("http://{}", self.listen))
+    }
+
+    /// Whether forwarding headers of this peer count.
+    pub fn trusts_proxy(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&peer))
+    }
+
+    /// The failpoint that a crash test arms; there is none in a release build.
+    pub fn failpoint(&self) -> Option<&str> {
+        self.environment.get("TERCEL_FAILPOINT")
+    }
+}
+
+/// Our own names; what an integration's fields are called comes on top.
+const KNOWN: [&str; 22] = [
+    "TERCEL_ALLOW_PRIVATE",
+    "TERCEL_CONFIG_DIR",
+    "TERCEL_DATA_DIR",
+    "TERCEL_FAILPOINT",
+    "TERCEL_HTTP_TIMEOUT",
+    "TERCEL_LISTEN",
+    "TERCEL_LOG",
+    "TERCEL_LOG_FORMAT",
+    "TERCEL_MAX_BODY",
+    "TERCEL_MODEL_TIMEOUT",
+    "TERCEL_OPEN_RUNS",
+    "TERCEL_QUEUE",
+    "TERCEL_RATE",
+    "TERCEL_RUNS_PER_DAY",
+    "TERCEL_RUNS_PER_HOUR",
+    "TERCEL_RUN_SECONDS",
+    "TERCEL_SENDING",
+    "TERCEL_STEPS",
+    "TERCEL_TIER",
+    "TERCEL_TOKENS_PER_DAY",
+    "TERCEL_WEBHOOK_LISTEN",
+    "TERCEL_WORKSPACE_TRUST",
+];
+
+/// A misspelt name would be a setting that silently does nothing.
+fn refuse_unknown(environment: &Environment) -> Result<()> {
+    let ours = environment.0.keys().filter(|name| name.starts_with("TERCEL_"));
+    for name in ours.filter(|name| !KNOWN.contains(&name.as_str())) {
+        let nearest =
+            KNOWN.iter().max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)));
+        bail!("{name} is not a setting; is {} meant?", nearest.unwrap_or(&"another"));
+    }
+    Ok(())
+}
+
+/// A network or a single address.
+struct Network(IpNet);
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        net.map(Self).map_err(|_| "expected an address or a network such as 10.0.0.0/8".into())
+    }
+}
+
+fn networks(list: Vec<Network>) -> Vec<IpNet> {
+    list.into_iter().map(|Network(net)| net).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(pairs: &[(&str, &str)]) -> Result<Config> {
+        let mut environment = Environment::default();
+        pairs.iter().for_each(|(name, value)| environment.set(name, *value));
+        Config::from(environment)
+    }
+
+    fn refusal(pairs: &[(&str, &str)]) -> String {
+        config(pairs).err().expect("it is refused").to_string()
+    }
+
+    #[test]
+    fn nothing_needs_to_be_set() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
+        assert_eq!(config.llm.model, "rehearsal");
+    }
+
+    #[test]
+    fn a_bad_value_is_named() {
+        assert!(refusal(&[("TERCEL_LISTEN", "here")]).contains("TERCEL_LISTEN is `here`"));
+        assert!(refusal(&[("TERCEL_TIER", "gold")]).contains("premium"));
+        assert!(refusal(&[("LLM_MODEL", "gpt-5")]).contains("LLM_BASE_URL"));
+        assert!(refusal(&[("LLM_BASE_URL", "http://localhost:1/v1")]).contains("LLM_MODEL"));
+        assert!(refusal(&[("TERCEL_LISTN", "127.0.0.1:1")]).contains("TERCEL_LISTEN"));
+        assert!(refusal(&[("DATABASE_URL", "mysql://x")]).contains("DATABASE_URL"));
+    }
+
+    #[test]
+    fn the_world_is_not_let_in_without_a_key() {
+        assert!(refusal(&[("TERCEL_LISTEN", "0.0.0.0:8000")]).contains("API_KEY"));
+        assert!(config(&[("TERCEL_LISTEN", "0.0.0.0:8000"), ("API_KEY", "k")]).is_ok());
+    }
+
+    #[test]
+    fn a_proxy_may_be_an_address_or_a_network() {
+        let config = config(&[("TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1")]).unwrap();
+        assert!(config.trusts_proxy([10, 1, 2, 3].into()) && config.trusts_proxy([127, 0, 0, 1].into()));
+        assert!(!config.trusts_proxy([127, 0, 0, 2].into()));
+    }
+}

@@ -1,0 +1,169 @@
+//! Putting a message into a session, and starting the run that answers it.
+
+use crate::{app::App, ceilings};
+use std::sync::Arc;
+use tercel_sdk::{Brief, Target};
+use tercel_store::{
+    Accept, Accepted, Error, Item, NewMessage, NewOutbox, NewTask, Result, SessionRef, Uuid, accept::Busy, now,
+};
+
+const DAY: i64 = 86_400_000_000;
+/// A chain of answers that become messages that become answers ends here.
+pub const MOST_HOPS: u32 = 8;
+
+pub struct Input {
+    pub session_id: Uuid,
+    pub content: String,
+    /// Who sent it: an integration's name, `api`, `internal`.
+    pub source: Option<String>,
+    pub run_agent: bool,
+    /// Shows the message where the session's answers go, unless it came from there.
+    pub notify: bool,
+    /// Where the answer goes; the session's target when absent.
+    pub target: Option<Target>,
+    pub brief: Option<Brief>,
+    pub busy: Busy,
+    pub trusted: bool,
+    pub hops: u32,
+    /// The same key within a day is the same message.
+    pub idempotency: Option<String>,
+}
+
+impl Input {
+    pub fn new(session_id: Uuid, content: String) -> Self {
+        Self {
+            session_id,
+            content,
+            source: None,
+            run_agent: false,
+            notify: false,
+            target: None,
+            brief: None,
+            busy: Busy::Enqueue,
+            trusted: true,
+            hops: 0,
+            idempotency: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Injected {
+    pub message_id: Uuid,
+    pub session_id: Uuid,
+    pub task_id: Option<Uuid>,
+    /// Why no run was started though one was asked for.
+    pub reason: Option<String>,
+}
+
+/// # Errors
+/// `NotFound` for an unknown session, `Conflict` for a busy one that shall not be disturbed or too many hops.
+pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
+    if input.hops > MOST_HOPS {
+        return Err(Error::Conflict(format!(
+            "This message was passed on {MOST_HOPS} times: answers seem to go in a circle"
+        )));
+    }
+    let missing = || Error::NotFound(format!("There is no session {}", input.session_id));
+    let session = app.store.session(input.session_id).await?.ok_or_else(missing)?;
+    let origin = input.source.clone().unwrap_or_else(|| "api".into());
+    let channel = session.channel_id.and_then(|id| app.catalog().channel(id).cloned());
+    let sealed_target = input.target.as_ref().map(|target| app.seal_target(target));
+    let effective =
+        sealed_target.clone().or(session.sealed_target).or(channel.and_then(|channel| channel.sealed_target.clone()));
+    let bot = app.catalog().bots.get(&session.bot_id).cloned();
+    let model = input.brief.as_ref().and_then(|brief| brief.model.as_deref());
+    let (_, rehearse) = app.model_of(model.or(bot.as_ref().and_then(|bot| bot.model.as_deref())));
+    let shown = match effective {
+        Some(sealed) if input.notify => shown(app, sealed, &origin, &input, &session.bot_id, rehearse)?,
+        _ => None,
+    };
+    let task = input.run_agent.then(|| NewTask {
+        id: Uuid::now_v7(),
+        bot_id: session.bot_id.clone(),
+        channel_id: session.channel_id,
+        origin: origin.clone(),
+        execution_config: input.brief.as_ref().and_then(|brief| serde_json::to_string(brief).ok()),
+        sealed_target,
+        rehearse,
+    });
+    let message = NewMessage {
+        id: Uuid::now_v7(),
+        role: "user",
+        content: input.content,
+        source: input.source,
+        trusted: input.trusted,
+        hops: input.hops,
+        metadata: None,
+    };
+    let item = Item {
+        session: SessionRef::Id(session.id),
+        message,
+        task,
+        ceilings: ceilings::of_run(app, &origin, &session.client_id),
+        busy: input.busy,
+        shown,
+    };
+    let dedupe = input.idempotency.map(|key| (key, now() + DAY)).into_iter().collect();
+    match app.store.accept(Accept { dedupe, items: vec![item], ..Accept::default() }).await? {
+        Accepted::New(placed) => {
+            let placed = placed.into_iter().next().expect("one item was accepted");
+            placed.interrupted.iter().for_each(|task| app.runs.cancel(*task));
+            if let Some(scope) = &placed.refused {
+                ceilings::report(app, scope).await;
+            }
+            Ok(Injected {
+                message_id: placed.message_id,
+                session_id: placed.session_id,
+                task_id: placed.task_id,
+                reason: placed
+                    .refused
+                    .map(|scope| format!("The ceiling of `{scope}` is reached: the message is kept and not answered")),
+            })
+        }
+        Accepted::Duplicate(first) => {
+            let message = app
+                .store
+                .message(first)
+                .await?
+                .ok_or_else(|| Error::Conflict("This key was used for something else".into()))?;
+            Ok(Injected {
+                message_id: message.id,
+                session_id: message.session_id,
+                task_id: message.task_id,
+                reason: None,
+            })
+        }
+    }
+}
+
+/// The injected message as it is shown at the target.
+fn shown(
+    app: &App,
+    sealed: String,
+    origin: &str,
+    input: &Input,
+    bot: &str,
+    rehearse: bool,
+) -> Result<Option<NewOutbox>> {
+    let target =
+        app.open_target(&sealed).map_err(|e| Error::Conflict(format!("The stored target cannot be used: {e}")))?;
+    if target.kind == "none" || target.kind == "internal" || target.kind == origin {
+        return Ok(None);
+    }
+    Ok(Some(NewOutbox {
+        id: Uuid::now_v7(),
+        target: crate::outbox::key(&target),
+        task_id: None,
+        session_id: None,
+        bot_id: bot.into(),
+        dispatch_type: target.kind,
+        sealed_target: sealed,
+        text: format!("[{origin}] {}", input.content),
+        part: 1,
+        parts: 1,
+        hops: input.hops + 1,
+        rehearse,
+        expires_at: None,
+    }))
+}

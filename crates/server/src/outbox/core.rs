@@ -1,0 +1,80 @@
+//! The dispatch types that are the server's own: `webhook` and `internal`.
+
+use crate::{app::App, inject};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{sync::Arc, time::SystemTime};
+use tercel_sdk::{Error, Kind, Receipt, Result, Scheme, Target};
+use tercel_store::{OutboxRow, Uuid};
+use tokio_util::sync::CancellationToken;
+
+pub const TYPES: [&str; 3] = ["none", "webhook", "internal"];
+
+/// The secret by which receivers know our webhooks, as Standard Webhooks writes it.
+pub fn webhook_secret(app: &App) -> String {
+    format!("whsec_{}", BASE64.encode(app.sealer.derived("webhook")))
+}
+
+fn config<T: for<'a> Deserialize<'a>>(target: &Target) -> Result<T> {
+    let config = Value::Object(target.config.clone());
+    serde_json::from_value(config)
+        .map_err(|e| Error::schema(format!("The dispatch_config of type `{}` is not right: {e}", target.kind)))
+}
+
+#[derive(Deserialize)]
+struct Webhook {
+    url: String,
+    /// Signs this target's requests instead of the server's own secret.
+    secret: Option<String>,
+}
+
+/// POSTs `{"task_id", "result"}`, signed by Standard Webhooks under the row's id: receivers can tell a repetition.
+pub async fn webhook(app: &Arc<App>, row: &OutboxRow, target: &Target, cancel: &CancellationToken) -> Result<Receipt> {
+    let Webhook { url, secret } = config(target)?;
+    let body = json!({"task_id": row.task_id, "result": row.text, "part": row.part, "parts": row.parts}).to_string();
+    let scheme = Scheme::standard(&secret.unwrap_or_else(|| webhook_secret(app)));
+    let signature = scheme.sign_as(&row.id.to_string(), body.as_bytes(), SystemTime::now());
+    let mut request = app.plain_http(None, row.task_id, cancel).post(url).body("application/json", body).repeatable();
+    for (name, value) in &signature {
+        request = request.header(name.as_str(), value.to_str().unwrap_or_default());
+    }
+    request.send().await?.ok()?;
+    Ok(Receipt { id: Some(row.id.to_string()), url: None })
+}
+
+#[derive(Deserialize)]
+struct Internal {
+    session_id: Uuid,
+    #[serde(default)]
+    run_agent: bool,
+}
+
+/// Puts the answer into another session as a user's message. The row's id makes a repetition known.
+pub async fn internal(app: &Arc<App>, row: &OutboxRow, target: &Target) -> Result<Receipt> {
+    let Internal { session_id, run_agent } = config(target)?;
+    let trusted = match row.task_id {
+        Some(task) => app.store.task(task).await.map_err(passing)?.is_some_and(|task| task.trusted),
+        None => true,
+    };
+    let input = inject::Input {
+        source: Some("internal".into()),
+        run_agent,
+        trusted,
+        hops: row.hops as u32,
+        idempotency: Some(format!("internal/{}", row.id)),
+        ..inject::Input::new(session_id, row.text.clone())
+    };
+    match inject::inject(app, input).await {
+        Ok(injected) => Ok(Receipt { id: Some(injected.message_id.to_string()), url: None }),
+        Err(error) => Err(passing(error)),
+    }
+}
+
+fn passing(error: tercel_store::Error) -> Error {
+    match &error {
+        tercel_store::Error::NotFound(_) => Error::new(Kind::NotFound, error.to_string()),
+        tercel_store::Error::Conflict(_) => Error::new(Kind::Unsupported, error.to_string()),
+        _ => Error::new(Kind::Network, error.to_string()),
+    }
+}

@@ -1,0 +1,159 @@
+//! What a run is given: its part of the conversation, skills, tools, models.
+
+use super::log::Log;
+use crate::{app::App, bot::Bot};
+use serde_json::json;
+use std::{collections::BTreeSet, sync::Arc};
+use tercel_agent::{Committed, Limits, Offered, Parts, Past, Run, assemble, skill_tags};
+use tercel_sdk::{
+    Brief, Error, Kind, Result, Skill, Trust,
+    chat::{Message, Role},
+    hook,
+    host::Ids,
+};
+use tercel_store::{Session, Task};
+
+/// Messages of the session that are looked at; the token budget decides how many of them go in.
+const HISTORY: i64 = 200;
+
+pub struct Prepared {
+    pub run: Run,
+    pub session: Session,
+    pub ids: Ids,
+}
+
+/// # Errors
+/// What a person must mend: no such bot, an unreadable `execution_config`, a skill that is not there is only noted.
+pub async fn prepare(app: &Arc<App>, task: &Task, log: &mut Log, steps: Vec<Committed>) -> Result<Prepared> {
+    let lost = |what: &str| Error::new(Kind::Error, format!("The {what} of this task cannot be read"));
+    let stored = |error: tercel_store::Error| Error::new(Kind::Error, error.to_string());
+    let session = app.store.session(task.session_id).await.map_err(stored)?.ok_or_else(|| lost("session"))?;
+    let context_seq = task.context_seq.unwrap_or(task.seq);
+    let mut history = app.store.context(task.session_id, task.seq, context_seq, HISTORY).await.map_err(stored)?;
+    let own = history.iter().position(|message| message.id == task.message_id);
+    let own = own.map(|at| history.remove(at)).ok_or_else(|| lost("message"))?;
+
+    let catalog = app.catalog();
+    let bot = catalog.bots.get(&task.bot_id).cloned().ok_or_else(|| {
+        Error::new(Kind::NotFound, format!("There is no bot `{}`", task.bot_id))
+            .hint("Make it with POST /api/v1/bots or a file in <data>/bots, or name another one")
+    })?;
+    let brief: Brief = match &task.execution_config {
+        Some(text) => serde_json::from_str(text).map_err(|_| lost("execution_config"))?,
+        None => Brief::default(),
+    };
+    let ids = Ids {
+        delivery: task.delivery_id,
+        session: Some(session.id),
+        task: Some(task.id),
+        channel: task.channel_id,
+        bot: Some(bot.id.clone()),
+        client_id: Some(session.client_id.clone()),
+    };
+    crate::hooks::fire(app, &ids, || hook::BeforeContextAssembly {
+        context: context_of(&ids),
+        user_message: own.content.clone(),
+    });
+
+    let mut unknown = Vec::new();
+    let tags = if own.trusted { skill_tags(&own.content) } else { Vec::new() };
+    let skills = skills(app, bot.skills.iter().chain(&brief.skills).chain(&tags), &mut unknown);
+    let tools = tools(app, &bot, &brief, &mut unknown);
+    let trust = |trusted: bool| if trusted { Trust::Trusted } else { Trust::Untrusted };
+    let tainted = !own.trusted || history.iter().any(|message| !message.trusted);
+    let limits = Limits::default();
+    let parts = Parts {
+        system_prompt: bot.system_prompt.clone(),
+        skills,
+        history: history
+            .into_iter()
+            .map(|message| Past {
+                message: Message {
+                    role: if message.role == "assistant" { Role::Assistant } else { Role::User },
+                    ..Message::user(message.content)
+                },
+                trust: trust(message.trusted),
+            })
+            .collect(),
+        preamble: brief.preamble.clone(),
+        message: own.content,
+        trust: trust(own.trusted),
+        budget_tokens: limits.context_tokens,
+    };
+    if log.is_empty() {
+        log.note(&json!({
+            "kind": "context",
+            "bot": bot.id,
+            "tools": tools.iter().map(|tool| &tool.spec.name).collect::<Vec<_>>(),
+            "skills": parts.skills.iter().map(|skill| &skill.id).collect::<Vec<_>>(),
+            "messages": parts.history.len() + 1,
+            "tainted": tainted,
+            "unknown": unknown,
+        }));
+    }
+    let (model, _) = app.model_of(brief.model.as_deref().or(bot.model.as_deref()));
+    let mut models = vec![model];
+    models.extend(bot.fallback_models.iter().cloned());
+    let run = Run {
+        attempt: task.attempt as u32,
+        context: assemble(&parts),
+        steps,
+        tools,
+        models,
+        limits,
+        tainted,
+        temperature: bot.temperature,
+        max_tokens: bot.max_tokens,
+    };
+    Ok(Prepared { run, session, ids })
+}
+
+/// Skills by id, or by the last part of the id as `@skill:name` has it.
+fn skills<'a>(app: &App, wanted: impl Iterator<Item = &'a String>, unknown: &mut Vec<String>) -> Vec<Skill> {
+    let catalog = app.catalog();
+    let mut found = Vec::new();
+    for id in wanted {
+        let by_name = || catalog.skills.values().find(|skill| skill.id.rsplit('/').next() == Some(id));
+        match catalog.skills.get(id).or_else(by_name) {
+            Some(skill) => found.push(skill.clone()),
+            None => unknown.push(format!("There is no skill `{id}`")),
+        }
+    }
+    found
+}
+
+/// Tools that the bot lists, then those of this run only.
+fn tools(app: &App, bot: &Bot, brief: &Brief, unknown: &mut Vec<String>) -> Vec<Offered> {
+    let catalog = app.catalog();
+    let mut names: BTreeSet<&String> = BTreeSet::new();
+    for name in bot.tools.iter().chain(&brief.tools) {
+        match name.as_str() {
+            "*" => names.extend(catalog.tools.keys()),
+            _ if catalog.tools.contains_key(name) => {
+                names.insert(name);
+            }
+            _ => unknown.push(format!("There is no tool `{name}`")),
+        }
+    }
+    // The brief's first: a model looks at the first tools first.
+    let rank = |name: &String| brief.tools.iter().position(|other| other == name).unwrap_or(usize::MAX);
+    let mut names: Vec<&String> = names.into_iter().collect();
+    names.sort_by_key(|name| rank(name));
+    names
+        .into_iter()
+        .map(|name| {
+            let tool = &catalog.tools[name].tool;
+            Offered { spec: tool.spec(), effect: tool.effect, may_repeat: tool.may_repeat(), allowed: false }
+        })
+        .collect()
+}
+
+pub fn context_of(ids: &Ids) -> hook::Context {
+    hook::Context {
+        bot_id: ids.bot.clone(),
+        session_id: ids.session.map(|id| id.to_string()),
+        channel_id: ids.channel.map(|id| id.to_string()),
+        client_id: ids.client_id.clone(),
+        correlation_id: ids.task.map(|id| id.to_string()),
+    }
+}

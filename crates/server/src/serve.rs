@@ -1,0 +1,152 @@
+//! Starting and ending the server.
+
+use crate::{api, app::App, catalog::DEFAULT, config::Config, disk, outbox, runner, telemetry};
+use anyhow::{Context, Result};
+use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::task::TaskTracker;
+
+/// How long runs and answers may go on after the server was told to stop. What is not done then is taken up at the
+/// next start.
+const GRACE: Duration = Duration::from_secs(5);
+
+pub async fn serve(config: Config) -> Result<()> {
+    #[cfg(feature = "failpoints")]
+    if let Some(spec) = config.failpoint() {
+        tercel_store::failpoint::arm(spec);
+    }
+    telemetry::install(&config)?;
+    let app = App::open(config, tercel_integrations::all(), false).await?;
+    let listener = TcpListener::bind(app.config.listen)
+        .await
+        .with_context(|| format!("Nothing can listen on {}: TERCEL_LISTEN names another address", app.config.listen))?;
+    let address = listener.local_addr()?;
+    let servers = TaskTracker::new();
+    servers.spawn(listen(app.clone(), listener, api::router(app.clone())));
+    if let Some(address) = app.config.webhook_listen {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("Nothing can listen on {address} (TERCEL_WEBHOOK_LISTEN)"))?;
+        servers.spawn(listen(app.clone(), listener, api::webhook_router(app.clone())));
+    }
+    let socket = open_socket(&app, &servers)?;
+    let note = app.config.data_dir.join("address");
+    // A full disk must not keep a server from starting.
+    if let Err(error) = std::fs::write(&note, address.to_string()) {
+        tracing::warn!("{} cannot be written: {error}", note.display());
+    }
+    start_work(&app).await;
+    greet(&app, address);
+
+    stop_signal().await;
+    tracing::info!("Stopping: what runs has {} seconds to end", GRACE.as_secs());
+    app.stopping.cancel();
+    servers.close();
+    app.work.close();
+    let ended = async {
+        servers.wait().await;
+        app.work.wait().await;
+    };
+    if tokio::time::timeout(GRACE, ended).await.is_err() {
+        tracing::info!("{} runs go on at the next start", app.runs.open());
+    }
+    app.store.close().await;
+    let _ = std::fs::remove_file(note);
+    let _ = std::fs::remove_file(socket);
+    Ok(())
+}
+
+/// Starts what works in the background.
+pub async fn start_work(app: &Arc<App>) {
+    // Whatever they waited for may be mended by now; if not, they wait again.
+    if let Err(error) = app.store.resume_tasks(None, "the start of the server").await {
+        tracing::error!("Waiting runs cannot go on: {error}");
+    }
+    tokio::spawn(runner::run_all(app.clone()));
+    tokio::spawn(runner::watch_queue(app.clone()));
+    tokio::spawn(outbox::send_all(app.clone()));
+    tokio::spawn(disk::watch(app.clone()));
+    let checked = app.clone();
+    tokio::spawn(async move { checked.check_connections().await });
+}
+
+async fn listen(app: Arc<App>, listener: TcpListener, router: axum::Router) {
+    let stopping = app.stopping.clone();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await;
+    if let Err(error) = served {
+        tracing::error!("The listener failed: {error}");
+    }
+}
+
+/// The commands' way in: whoever may open the file is an administrator.
+fn open_socket(app: &Arc<App>, servers: &TaskTracker) -> Result<PathBuf> {
+    let path = app.config.data_dir.join("tercel.sock");
+    // Nobody listens there any more: the lock on the directory is ours.
+    let _ = std::fs::remove_file(&path);
+    let listener =
+        UnixListener::bind(&path).with_context(|| format!("The socket {} cannot be made", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let stopping = app.stopping.clone();
+    let router = api::router_for_socket(app.clone());
+    servers.spawn(async move {
+        let served =
+            axum::serve(listener, router.into_make_service()).with_graceful_shutdown(stopping.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!("The socket failed: {error}");
+        }
+    });
+    Ok(path)
+}
+
+/// Says in plain words what was found and what to do next.
+fn greet(app: &App, address: SocketAddr) {
+    let config = &app.config;
+    tracing::info!("Tercel {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
+    tracing::info!("Data is kept in {}", config.data_dir.display());
+    match &config.llm.base_url {
+        Some(url) => tracing::info!("Model: {} at {url}", config.llm.model),
+        None => tracing::info!(
+            "Model: none, so a rehearsal answers and nothing is sent. Set LLM_BASE_URL, LLM_MODEL and LLM_API_KEY"
+        ),
+    }
+    if config.api_key.is_none() {
+        tracing::info!("API: no API_KEY is set. `tercel keys create me --scope admin` makes a key");
+    }
+    for (name, entry) in &app.catalog().integrations {
+        let values = &entry.connections[DEFAULT];
+        let unset: Vec<&str> = entry
+            .integration
+            .fields
+            .iter()
+            .filter(|field| (field.required || field.secret) && !values.fields.contains_key(&field.key))
+            .map(|field| field.env.as_str())
+            .collect();
+        let missing = if unset.is_empty() { String::new() } else { format!(" (not set: {})", unset.join(", ")) };
+        let webhook = if entry.integration.webhook.is_some() {
+            format!("; webhooks come to {}/integrations/{name}/webhook", config.public_url())
+        } else {
+            String::new()
+        };
+        tracing::info!("Integration `{name}`: {}{missing}{webhook}", entry.status());
+        for (key, why) in &values.broken {
+            tracing::error!("The stored value of `{key}` of `{name}` cannot be used: {why}");
+        }
+    }
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(signal) => signal,
+        Err(error) => {
+            tracing::error!("SIGTERM cannot be watched: {error}");
+            let _ = tokio::signal::ctrl_c().await;
+            return;
+        }
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

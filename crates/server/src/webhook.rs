@@ -1,0 +1,380 @@
+//! The front door for services: verify, take apart, store in one commit, answer.
+
+use crate::{
+    app::{App, Call},
+    bot::Bot,
+    catalog::Catalog,
+    ceilings,
+    channel::Channel,
+};
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+use tercel_sdk::{Dedupe, Event, Inbound, Outcome, Received, Refusal, Trust, inbound::Webhook};
+use tercel_store::{
+    Accept, Accepted, Delivery, Item, NewDelivery, NewMessage, NewTask, SessionRef, Uuid, accept::Busy, now,
+};
+
+const MINUTE: i64 = 60_000_000;
+const DAY: i64 = 24 * 60 * MINUTE;
+
+/// What the sender is answered.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct Taken {
+    /// `processed` (an agent runs), `stored`, `ignored` or `duplicate`.
+    pub status: String,
+    pub delivery_id: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub tasks: Vec<Uuid>,
+}
+
+pub enum Answer {
+    Taken(Taken),
+    /// What the service wants to read.
+    Reply {
+        status: u16,
+        content_type: String,
+        body: Bytes,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("There is no integration `{0}`")]
+    UnknownIntegration(String),
+    #[error("The integration `{0}` has no connection `{1}`")]
+    UnknownConnection(String, String),
+    #[error("The integration `{0}` takes no webhooks")]
+    NoWebhook(String),
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    #[error("{0}")]
+    Unavailable(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error(transparent)]
+    Store(#[from] tercel_store::Error),
+}
+
+/// The last refusal of an integration, and how many there were.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct Refused {
+    pub count: u64,
+    /// Microseconds since 1970.
+    pub last_at: i64,
+    pub reason: String,
+    pub source: Option<String>,
+}
+
+/// Refused requests leave no row: only this.
+#[derive(Default)]
+pub struct Refusals(Mutex<HashMap<String, Refused>>);
+
+impl Refusals {
+    pub fn of(&self, integration: &str) -> Option<Refused> {
+        self.0.lock().expect("no holder of this lock panics").get(integration).cloned()
+    }
+
+    fn note(&self, integration: &str, reason: &str, source: Option<IpAddr>) {
+        metrics::counter!("tercel_webhooks_refused_total", "integration" => integration.to_owned()).increment(1);
+        let mut all = self.0.lock().expect("no holder of this lock panics");
+        let count = all.get(integration).map_or(0, |refused| refused.count) + 1;
+        let refused = Refused { count, last_at: now(), reason: reason.into(), source: source.map(|ip| ip.to_string()) };
+        all.insert(integration.into(), refused);
+    }
+}
+
+/// Takes one request to `/integrations/<integration>/webhook`.
+pub async fn receive(
+    app: &Arc<App>,
+    integration: &str,
+    connection: &str,
+    headers: HeaderMap,
+    body: Bytes,
+    source: Option<IpAddr>,
+) -> Result<Answer, Error> {
+    if app.disk_full.get() {
+        return Err(Error::Unavailable("The disk is almost full: nothing is accepted".into()));
+    }
+    if app.runs.waiting() >= app.config.capacity.queue {
+        return Err(Error::Unavailable("Too many runs are waiting: try again later".into()));
+    }
+    let (webhook, host) = part(app, integration, connection)?;
+    let request = Inbound::new(headers.clone(), body.clone(), SystemTime::now());
+    let witness = request.witness();
+    let received = webhook.receive(&host, request).inspect_err(|refusal| {
+        app.refusals.note(integration, &refusal.to_string(), source);
+        tracing::info!(integration, "Refused a webhook: {refusal}");
+    })?;
+    let delivery = NewDelivery {
+        id: Uuid::now_v7(),
+        integration: integration.into(),
+        connection: connection.into(),
+        event: received.name.clone(),
+        outcome: "ignored",
+        reason: None,
+        verified_by: witness.get().copied().unwrap_or("nobody").into(),
+        headers: serde_json::to_string(&kept(&headers)).unwrap_or_default(),
+        body: body.to_vec(),
+        answer: None,
+    };
+    let dedupe = keys(integration, connection, &received.dedupe, &body);
+    process(app, received, Origin::New(delivery, dedupe)).await
+}
+
+/// Processes a stored delivery once more, as a new generation.
+pub async fn replay(app: &Arc<App>, id: Uuid) -> Result<(i64, Answer), Error> {
+    let missing = || Error::NotFound(format!("There is no delivery {id}"));
+    let delivery = app.store.delivery(id).await?.ok_or_else(missing)?;
+    let Some(body) = delivery.body.clone() else {
+        return Err(Error::NotFound(
+            "The body of this delivery is not kept: it was a duplicate, or is older than the retention".into(),
+        ));
+    };
+    let stored: BTreeMap<String, String> =
+        serde_json::from_str(&delivery.headers).map_err(tercel_store::Error::from)?;
+    let headers = stored
+        .iter()
+        .filter_map(|(name, value)| {
+            Some((http::HeaderName::try_from(name).ok()?, http::HeaderValue::try_from(value).ok()?))
+        })
+        .collect();
+    let (webhook, host) = part(app, &delivery.integration, &delivery.connection)?;
+    let at = SystemTime::UNIX_EPOCH + Duration::from_micros(delivery.received_at.unsigned_abs());
+    let received = webhook.receive(&host, Inbound::stored(headers, body.into(), at))?;
+    let generation = app.store.replay(id).await?;
+    Ok((generation, process(app, received, Origin::Stored(Box::new(delivery))).await?))
+}
+
+fn part(app: &Arc<App>, integration: &str, connection: &str) -> Result<(Webhook, tercel_sdk::Host), Error> {
+    let catalog = app.catalog();
+    let entry = catalog.integrations.get(integration).ok_or_else(|| Error::UnknownIntegration(integration.into()))?;
+    let webhook = entry.integration.webhook.clone().ok_or_else(|| Error::NoWebhook(integration.into()))?;
+    let host = app
+        .host(integration, connection, Call::default())
+        .ok_or_else(|| Error::UnknownConnection(integration.into(), connection.into()))?;
+    Ok((webhook, host))
+}
+
+enum Origin {
+    New(NewDelivery, Vec<(String, i64)>),
+    Stored(Box<Delivery>),
+}
+
+async fn process(app: &Arc<App>, received: Received, origin: Origin) -> Result<Answer, Error> {
+    let (id, integration) = match &origin {
+        Origin::New(delivery, _) => (delivery.id, delivery.integration.clone()),
+        Origin::Stored(delivery) => (delivery.id, delivery.integration.clone()),
+    };
+    let mut accept = Accept::default();
+    let mut reply = None;
+    let (outcome, reason) = match received.outcome {
+        Outcome::Events(events) => {
+            accept.items =
+                events.into_iter().flat_map(|event| items(app, &integration, &received.name, event)).collect();
+            let runs = accept.items.iter().any(|item| item.task.is_some());
+            (if runs { "run" } else { "stored" }, None)
+        }
+        Outcome::Ignored(reason) => ("ignored", Some(reason)),
+        Outcome::Reply(answer) => {
+            reply = Some(StoredReply {
+                status: answer.status,
+                content_type: answer.content_type,
+                body: String::from_utf8_lossy(&answer.body).into_owned(),
+            });
+            ("reply", None)
+        }
+    };
+    match origin {
+        Origin::New(delivery, dedupe) => {
+            let answer = reply.as_ref().and_then(|reply| serde_json::to_string(reply).ok());
+            accept.delivery = Some(NewDelivery { outcome, reason: reason.clone(), answer, ..delivery });
+            accept.dedupe = dedupe;
+        }
+        Origin::Stored(_) => accept.replayed = Some(id),
+    }
+    metrics::counter!("tercel_webhooks_total", "integration" => integration, "outcome" => outcome).increment(1);
+    match app.store.accept(accept).await? {
+        Accepted::Duplicate(first) => duplicate(app, first).await,
+        Accepted::New(placed) => {
+            if let Some(reply) = reply {
+                return Ok(reply.into());
+            }
+            let mut refused = None;
+            for row in &placed {
+                row.interrupted.iter().for_each(|task| app.runs.cancel(*task));
+                if let Some(scope) = &row.refused {
+                    ceilings::report(app, scope).await;
+                    refused =
+                        Some(format!("The ceiling of `{scope}` is reached: the message is kept and not answered"));
+                }
+            }
+            let tasks: Vec<Uuid> = placed.iter().filter_map(|row| row.task_id).collect();
+            let status = match outcome {
+                "run" if !tasks.is_empty() => "processed",
+                "ignored" => "ignored",
+                _ => "stored",
+            };
+            Ok(Answer::Taken(Taken { status: status.into(), delivery_id: id, reason: reason.or(refused), tasks }))
+        }
+    }
+}
+
+async fn duplicate(app: &Arc<App>, first: Uuid) -> Result<Answer, Error> {
+    if let Some(delivery) = app.store.delivery(first).await?
+        && let Some(answer) = delivery.answer
+        && let Ok(reply) = serde_json::from_str::<StoredReply>(&answer)
+    {
+        return Ok(reply.into());
+    }
+    let tasks = app.store.tasks_of_delivery(first).await?;
+    let reason = Some("This delivery was taken before".into());
+    Ok(Answer::Taken(Taken { status: "duplicate".into(), delivery_id: first, reason, tasks }))
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredReply {
+    status: u16,
+    content_type: String,
+    body: String,
+}
+
+impl From<StoredReply> for Answer {
+    fn from(reply: StoredReply) -> Self {
+        Self::Reply { status: reply.status, content_type: reply.content_type, body: reply.body.into() }
+    }
+}
+
+/// One item for every channel that the event reaches; where none is bound, for the bot it names.
+fn items(app: &App, integration: &str, name: &str, event: Event) -> Vec<Item> {
+    let catalog = app.catalog();
+    let places = places(&catalog, name, &event);
+    places
+        .into_iter()
+        .map(|place| {
+            let bot = catalog.bots.get(&place.bot_id);
+            let model = event.brief.as_ref().and_then(|brief| brief.model.as_deref());
+            let (_, rehearse) = app.model_of(model.or(bot.and_then(|bot| bot.model.as_deref())));
+            let brief = event
+                .brief
+                .as_ref()
+                .filter(|_| place.channel.as_ref().is_none_or(|c| is_addressed(c, bot, &event.text)));
+            let task = brief.map(|brief| NewTask {
+                id: Uuid::now_v7(),
+                bot_id: place.bot_id.clone(),
+                channel_id: place.channel.as_ref().map(|channel| channel.id),
+                origin: integration.into(),
+                execution_config: serde_json::to_string(brief).ok(),
+                sealed_target: event.reply_to.as_ref().map(|target| app.seal_target(target)),
+                rehearse,
+            });
+            Item {
+                ceilings: ceilings::of_run(app, integration, &place.client_id),
+                session: SessionRef::Key {
+                    client_id: place.client_id,
+                    bot_id: place.bot_id,
+                    thread: place.thread,
+                    channel_id: place.channel.map(|channel| channel.id),
+                },
+                message: NewMessage {
+                    id: Uuid::now_v7(),
+                    role: "user",
+                    content: event.text.clone(),
+                    source: Some(integration.into()),
+                    trusted: event.trust == Trust::Trusted,
+                    hops: 0,
+                    metadata: Some(serde_json::json!({"event": name}).to_string()),
+                },
+                task,
+                busy: Busy::Enqueue,
+                shown: None,
+            }
+        })
+        .collect()
+}
+
+struct Place {
+    client_id: String,
+    thread: String,
+    bot_id: String,
+    channel: Option<Arc<Channel>>,
+}
+
+fn places(catalog: &Catalog, name: &str, event: &Event) -> Vec<Place> {
+    let thread = event.thread.clone().unwrap_or_default();
+    let own = catalog.channels.get(&event.from).cloned();
+    let mut places: Vec<Place> = own
+        .into_iter()
+        .map(|channel| Place {
+            client_id: event.from.clone(),
+            thread: thread.clone(),
+            bot_id: channel.bot_id.clone(),
+            channel: Some(channel),
+        })
+        .collect();
+    let bindings = catalog.bindings.get(&event.from).map(Vec::as_slice).unwrap_or_default();
+    let bound = bindings.iter().filter_map(|binding| Some((binding, catalog.channel(binding.channel_id)?)));
+    let mut is_bound = !places.is_empty();
+    for (binding, channel) in bound {
+        is_bound = true;
+        if binding.wants(name) && channel.client_id != event.from {
+            // Two places bound to one channel may both have a thread `pr/1`.
+            let thread = if thread.is_empty() { String::new() } else { format!("{}/{thread}", event.from) };
+            let bot_id = channel.bot_id.clone();
+            places.push(Place { client_id: channel.client_id.clone(), thread, bot_id, channel: Some(channel.clone()) });
+        }
+    }
+    if !is_bound {
+        let bot_id = event.bot.clone().unwrap_or_else(|| crate::catalog::DEFAULT.into());
+        places.push(Place { client_id: event.from.clone(), thread, bot_id, channel: None });
+    }
+    places
+}
+
+/// A channel that wants to be mentioned keeps what does not mention its bot, and answers the rest.
+fn is_addressed(channel: &Channel, bot: Option<&Arc<Bot>>, text: &str) -> bool {
+    if !channel.options.require_mention {
+        return true;
+    }
+    let text = text.to_lowercase();
+    let names = bot.into_iter().flat_map(|bot| [Some(&bot.id), bot.name.as_ref(), bot.display_name.as_ref()]).flatten();
+    names.into_iter().any(|name| text.contains(&format!("@{}", name.to_lowercase())))
+}
+
+fn keys(integration: &str, connection: &str, dedupe: &Dedupe, body: &[u8]) -> Vec<(String, i64)> {
+    let time = now();
+    let by_id = |id: &str| (format!("delivery/{integration}/{connection}/id/{id}"), time + 30 * DAY);
+    let by_body = |span: i64| {
+        (format!("delivery/{integration}/{connection}/body/{}", hex::encode(Sha256::digest(body))), time + span)
+    };
+    match dedupe {
+        Dedupe::Never => Vec::new(),
+        Dedupe::Body => vec![by_body(MINUTE)],
+        Dedupe::SignedId(id) => vec![by_id(id)],
+        Dedupe::UnsignedId(id) => vec![by_id(id), by_body(DAY)],
+    }
+}
+
+/// The headers that are kept with a delivery: what describes it, nothing that proves it.
+fn kept(headers: &HeaderMap) -> BTreeMap<&str, &str> {
+    const PROOFS: [&str; 6] = ["signature", "token", "secret", "auth", "key", "cookie"];
+    headers
+        .iter()
+        .filter(|(name, _)| {
+            let name = name.as_str();
+            let describes = name.starts_with("x-")
+                || name.starts_with("webhook-")
+                || ["content-type", "user-agent"].contains(&name);
+            describes && !PROOFS.iter().any(|word| name.contains(word))
+        })
+        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+        .collect()
+}

@@ -1,0 +1,106 @@
+//! Looking at a database from outside: nothing is written, whether a server runs on it or not.
+
+use crate::{
+    Error, Health, Notice, Result, Setting,
+    engine::{self, list},
+};
+use std::path::Path;
+
+/// What can be told of a database without being its server.
+#[derive(Debug)]
+pub struct Inspection {
+    /// Number of the newest migration.
+    pub schema: i64,
+    pub settings: Vec<Setting>,
+    pub healths: Vec<Health>,
+    /// Open ones, newest first.
+    pub notices: Vec<Notice>,
+    /// When the latest process began, and when it ended in order.
+    pub latest: Option<(i64, Option<i64>)>,
+}
+
+/// Reads the database of a data directory, all of it once; `None` when there is none yet.
+///
+/// # Errors
+/// `Unusable` for a file that is damaged, foreign, newer than this program, or cannot be read.
+pub async fn inspect(directory: &Path) -> Result<Option<Inspection>> {
+    let file = directory.join("tercel.db");
+    match std::fs::metadata(&file) {
+        Ok(metadata) if metadata.len() > 0 => {}
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::Unusable(format!("The database {} cannot be read: {error}", file.display()))),
+    }
+    let mut connection = engine::look(&file).await?;
+    let tables: Option<(i64,)> = connection.first("SELECT COUNT(*) FROM sqlite_schema", list![]).await?;
+    if tables == Some((0,)) {
+        return Ok(None);
+    }
+    let schema = "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations";
+    let (schema,): (i64,) = connection.first(schema, list![]).await?.unwrap_or_default();
+    let inspection = Inspection {
+        schema,
+        settings: connection.all("SELECT integration, connection, key, value FROM settings", list![]).await?,
+        healths: connection
+            .all(
+                "SELECT integration, connection, code, message, hint, account, depth, checked_at FROM connections \
+                 ORDER BY integration, connection",
+                list![],
+            )
+            .await?,
+        notices: connection
+            .all(
+                "SELECT id, key, severity, title, detail, repair, count, first_at, last_at, closed_at FROM notices \
+                 WHERE closed_at IS NULL ORDER BY id DESC",
+                list![],
+            )
+            .await?,
+        latest: connection
+            .first("SELECT started_at, stopped_at FROM workers ORDER BY id DESC LIMIT 1", list![])
+            .await?,
+    };
+    connection.close().await?;
+    Ok(Some(inspection))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DirectoryLock, NewNotice, Store};
+
+    #[tokio::test]
+    async fn a_database_can_be_looked_at_while_and_after_its_server_runs() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        assert!(inspect(path).await.unwrap().is_none(), "there is none yet");
+        assert!(!path.join("tercel.db").exists(), "looking makes none");
+
+        let lock = DirectoryLock::take(path).unwrap();
+        let store = Store::open(&lock, path).await.unwrap();
+        store.put_settings("one", "default", vec![("token".into(), Some("sealed".into()))]).await.unwrap();
+        let notice =
+            NewNotice { key: "k".into(), severity: "error", title: "T".into(), detail: "D".into(), repair: None };
+        store.raise(notice).await.unwrap();
+        let running = inspect(path).await.unwrap().unwrap();
+        assert_eq!((running.settings.len(), running.notices.len(), running.healths.len()), (1, 1, 0));
+        assert!(matches!(running.latest, Some((_, None))) && running.schema > 0);
+
+        store.close().await;
+        let before = std::fs::read(path.join("tercel.db")).unwrap();
+        let stopped = inspect(path).await.unwrap().unwrap();
+        assert!(matches!(stopped.latest, Some((began, Some(ended))) if began <= ended));
+        assert_eq!(std::fs::read(path.join("tercel.db")).unwrap(), before, "looking changes nothing");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_database_is_told_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(
+            directory.path().join("tercel.db"),
+            "not a database, but long enough to look like a page".repeat(100),
+        )
+        .unwrap();
+        let said = inspect(directory.path()).await.unwrap_err().to_string();
+        assert!(said.contains("tercel.db") && said.contains("Nothing was changed"), "{said}");
+    }
+}

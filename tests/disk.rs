@@ -1,0 +1,355 @@
+//! Disks that are full, locked, read-only or broken: a clear word, nothing overwritten, and all well afterwards.
+
+use serde_json::{Value, json};
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tercel_tests::{FakeGitHub, FakeModel, Options, Server, World, events, until, wait::until_within};
+
+/// A server that had one event, stopped.
+fn used() -> (World, String) {
+    let mut world = World::start();
+    let task = world.server.github_task(&events::pull_request("opened", 1));
+    world.server.complete(&task);
+    world.server.outbox(&task, &["sent"]);
+    world.server.stop();
+    (world, task)
+}
+
+fn database(server: &Server) -> PathBuf {
+    server.options.data_directory().join("tercel.db")
+}
+
+/// Starting fails, says what is wrong, and leaves the database as it is.
+fn does_not_start(world: &World, words: &[&str]) {
+    let before = fs::read(database(&world.server)).unwrap();
+    let failure = Server::until_it_dies(world.server.options.clone());
+    assert!(!failure.status.success());
+    let log = failure.log.to_lowercase();
+    let tail = &log[log.len().saturating_sub(2_000)..];
+    for word in words {
+        assert!(tail.contains(&word.to_lowercase()), "`{word}` is not in: {tail}");
+    }
+    assert!(fs::read(database(&world.server)).unwrap() == before, "the database was changed");
+}
+
+#[test]
+fn a_second_server_on_the_same_data_says_whose_they_are() {
+    let world = World::start();
+    let failure = Server::until_it_dies(Options::new().beside(&world.server));
+    assert!(!failure.status.success());
+    let directory = world.server.options.data_directory().to_str().unwrap();
+    for word in [directory, "TERCEL_DATA_DIR", &world.server.pid().to_string()] {
+        assert!(failure.log.contains(word), "`{word}` is not in: {}", failure.log);
+    }
+    world.server.get("/ready").expect(200);
+    assert_eq!(world.server.github(&events::pull_request("opened", 1)).accepted()["status"], "processed");
+}
+
+#[test]
+fn the_directory_is_free_after_a_kill() {
+    let (mut world, task) = used();
+    world.server.start_again();
+    world.server.kill9();
+    world.server.start_again();
+    assert_eq!(world.server.task(&task)["status"], "complete");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_not_overwritten() {
+    let (world, _) = used();
+    fs::write(database(&world.server), "Dear diary, this is no database.".repeat(1_000)).unwrap();
+    does_not_start(&world, &["tercel.db", "no database"]);
+}
+
+#[test]
+fn a_damaged_database_is_not_overwritten() {
+    let (world, _) = used();
+    let path = database(&world.server);
+    let mut bytes = fs::read(&path).unwrap();
+    assert!(bytes.len() > 8 * 4_096, "{} bytes", bytes.len());
+    for byte in bytes.iter_mut().skip(4_096).step_by(3) {
+        *byte = byte.wrapping_add(0x5a);
+    }
+    fs::write(&path, bytes).unwrap();
+    does_not_start(&world, &["tercel.db", "damaged"]);
+}
+
+#[test]
+fn a_database_that_was_cut_short_is_not_overwritten() {
+    let (world, _) = used();
+    let path = database(&world.server);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2 / 4_096 * 4_096]).unwrap();
+    does_not_start(&world, &["tercel.db", "damaged"]);
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused() {
+    let (world, _) = used();
+    sqlite(
+        &database(&world.server),
+        "import time; db.execute(\"INSERT INTO _sqlx_migrations SELECT 9999, 'newer', installed_on, success, checksum, execution_time FROM _sqlx_migrations LIMIT 1\"); db.commit(); db.execute('PRAGMA wal_checkpoint(TRUNCATE)')",
+    );
+    does_not_start(&world, &["tercel.db", "newer", "9999"]);
+}
+
+#[test]
+fn a_key_that_does_not_open_the_secrets_is_refused() {
+    let (mut world, _) = used();
+    world.server.start_again();
+    world
+        .server
+        .put("/api/v1/admin/integrations/github/settings", json!({"settings": {"GITHUB_TOKEN": "ghp_sealed"}}))
+        .accepted();
+    world.server.stop();
+    let other = world.server.options.clone().env("ENCRYPTION_KEY", &"ab".repeat(32));
+    let failure = Server::until_it_dies(other);
+    assert!(failure.log.contains("ENCRYPTION_KEY"), "{}", failure.log);
+    world.server.start_again();
+}
+
+#[test]
+fn a_locked_database_is_waited_for_and_nothing_is_lost() {
+    let world = World::start();
+    let lock = Lock::take(&database(&world.server), "db.execute('BEGIN IMMEDIATE')");
+    let event = events::pull_request("opened", 1);
+    let sender = world.server.anonymous();
+    let sent = event.clone();
+    let sending = std::thread::spawn(move || sender.github(&sent));
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!sending.is_finished() || sending.join().unwrap().status == 503, "accepted though it could not be stored");
+    drop(lock);
+    let status = until("the event is taken", || {
+        let answer = world.server.github(&event);
+        (answer.status < 300).then(|| answer.json()["status"].clone())
+    });
+    assert!(status == "processed" || status == "duplicate", "{status}");
+    let tasks = world.server.list("/api/v1/tasks");
+    assert_eq!(tasks.len(), 1, "{tasks:#?}");
+    world.server.complete(tasks[0]["id"].as_str().unwrap());
+    world.github.wait_for_comments(1);
+}
+
+#[test]
+fn a_database_that_stays_locked_is_reported_and_the_server_lives() {
+    let world = World::start();
+    let lock = Lock::take(&database(&world.server), "db.execute('BEGIN IMMEDIATE')");
+    let event = events::pull_request("opened", 1);
+    let answer = world.server.github(&event);
+    answer.refused(503, "unavailable");
+    assert!(answer.header("retry-after").is_some(), "{:?}", answer.headers);
+    let ready = until("/ready says that the writer is stuck", || {
+        Some(world.server.get("/ready")).filter(|answer| answer.status == 503)
+    });
+    assert!(ready.text().contains("writ"), "{ready}");
+    assert_eq!(world.server.get("/health").status, 200);
+    drop(lock);
+    until("/ready is well again", || (world.server.get("/ready").status == 200).then_some(()));
+    world.server.github_task(&event);
+}
+
+#[test]
+fn a_database_that_is_locked_at_the_start_says_so() {
+    let (mut world, _) = used();
+    let lock = Lock::take(
+        &database(&world.server),
+        "db.execute('PRAGMA locking_mode=EXCLUSIVE'); db.execute('BEGIN EXCLUSIVE')",
+    );
+    let failure = Server::until_it_dies(world.server.options.clone());
+    let log = failure.log.to_lowercase();
+    assert!(log.contains("locked") && log.contains("tercel.db"), "{log}");
+    drop(lock);
+    world.server.start_again();
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_says_so() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let mount = Mount::tmpfs(&data, 16, "ro");
+    if mount.is_none() {
+        // Whoever may not mount is not root, and a mode is enough to keep the server out.
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o555)).unwrap();
+    }
+    let failure = Server::until_it_dies(Options::new().data(&data));
+    for word in [data.to_str().unwrap(), "TERCEL_DATA_DIR"] {
+        assert!(failure.log.contains(word), "`{word}` is not in: {}", failure.log);
+    }
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_stops_accepting_until_there_is_room() {
+    let Some(small) = SmallDisk::make() else { return };
+    let world = small.world();
+    world.server.github_task(&events::pull_request("opened", 1));
+    small.fill(1);
+    let event = events::pull_request("opened", 2);
+    let refused =
+        until("new work is refused", || Some(world.server.github(&event)).filter(|answer| answer.status == 503));
+    assert!(refused.header("retry-after").is_some());
+    let detail = refused.refused(503, "unavailable");
+    assert!(detail.to_lowercase().contains("disk"), "{detail}");
+    assert_eq!(world.server.get("/ready").status, 503);
+    world.server.notice("disk");
+    assert_eq!(world.server.list("/api/v1/tasks").len(), 1, "reading goes on");
+    small.empty();
+    until("new work is taken", || (world.server.github(&event).status < 300).then_some(()));
+    until("/ready is well again", || (world.server.get("/ready").status == 200).then_some(()));
+}
+
+#[test]
+fn a_disk_that_fills_up_under_load_loses_nothing_that_was_accepted() {
+    let Some(small) = SmallDisk::make() else { return };
+    let mut world = small.world();
+    let mut accepted = Vec::new();
+    let mut refused = 0;
+    for number in 0..400 {
+        if number == 20 {
+            small.fill(0);
+        }
+        // A body that takes room, and is different each time.
+        let mut event = events::push();
+        event.body["filler"] = "x".repeat(50_000).into();
+        match world.server.try_github(&event) {
+            Ok(answer) if answer.status < 300 => accepted.push(answer.json()["delivery_id"].clone()),
+            Ok(answer) => {
+                assert!([500, 503, 507].contains(&answer.status), "{answer}");
+                refused += 1;
+            }
+            Err(error) => panic!("the server did not survive: {error}"),
+        }
+        if refused >= 20 {
+            break;
+        }
+    }
+    assert!(refused >= 20, "the disk did not fill up");
+    small.empty();
+    until("new work is taken", || (world.server.github(&events::push()).status < 300).then_some(()));
+    world.server.kill9();
+    world.server.start_again();
+    let listed: Vec<Value> =
+        world.server.list("/api/v1/deliveries?limit=1000").into_iter().map(|delivery| delivery["id"].clone()).collect();
+    let lost: Vec<&Value> = accepted.iter().filter(|id| !listed.contains(id)).collect();
+    assert!(lost.is_empty(), "{} of {} are lost", lost.len(), accepted.len());
+}
+
+#[test]
+fn files_of_the_server_are_its_own() {
+    let world = World::start();
+    let data = world.server.options.data_directory();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(data), 0o711);
+    for entry in fs::read_dir(data).unwrap() {
+        let path = entry.unwrap().path();
+        let shown = ["address"].iter().any(|name| path.ends_with(name)) || path.is_dir();
+        assert!(shown || mode(&path) & 0o077 == 0, "{path:?} is open to others: {:o}", mode(&path));
+    }
+}
+
+/// A disk of 48 MB, for those who may mount one.
+struct SmallDisk {
+    mount: Mount,
+    _place: TempDir,
+}
+
+impl SmallDisk {
+    fn make() -> Option<Self> {
+        let place = tempfile::tempdir().unwrap();
+        let mount = Mount::tmpfs(place.path(), 48, "rw");
+        if mount.is_none() {
+            eprintln!(
+                "not tested: mounting a tmpfs is refused here, and without it no disk can be filled (it takes root)"
+            );
+        }
+        Some(Self { mount: mount?, _place: place })
+    }
+
+    fn world(&self) -> World {
+        let (github, model) = (FakeGitHub::start(), FakeModel::start());
+        let options = Options::new().github(&github).model(&model).data(&self.mount.path.join("data"));
+        World { server: Server::start(options), github, model }
+    }
+
+    /// Leaves so many MB.
+    fn fill(&self, left: u64) {
+        let free = rustix::fs::statvfs(&self.mount.path).map(|stat| stat.f_bavail * stat.f_frsize).unwrap();
+        let mut ballast = File::create(self.mount.path.join("ballast")).unwrap();
+        let block = vec![0_u8; 1 << 16];
+        for _ in 0..(free.saturating_sub(left << 20)) >> 16 {
+            ballast.write_all(&block).unwrap();
+        }
+        while left == 0 && ballast.write_all(&block[..4_096]).is_ok() {}
+    }
+
+    fn empty(&self) {
+        fs::remove_file(self.mount.path.join("ballast")).unwrap();
+    }
+}
+
+struct Mount {
+    path: PathBuf,
+}
+
+impl Mount {
+    fn tmpfs(path: &Path, megabytes: u32, mode: &str) -> Option<Self> {
+        let options = format!("size={megabytes}m,mode=0755,{mode}");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(path)
+            .stderr(Stdio::null())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self { path: path.to_owned() })
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily, because the server may still be on its way out.
+        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+    }
+}
+
+/// Another program that holds a lock on the database, until it is dropped.
+struct Lock(Child);
+
+impl Lock {
+    fn take(database: &Path, statement: &str) -> Self {
+        let mut child =
+            python(database, &format!("{statement}; print('locked', flush=True); import sys; sys.stdin.read()"))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "locked\n");
+        Self(child)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let child = &mut self.0;
+        until_within(Duration::from_secs(5), "the lock is given up", || child.try_wait().unwrap());
+    }
+}
+
+fn sqlite(database: &Path, statement: &str) {
+    assert!(python(database, statement).status().unwrap().success());
+}
+
+fn python(database: &Path, statement: &str) -> Command {
+    let mut command = Command::new("python3");
+    let open = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=5)";
+    command.args(["-c", &format!("{open}; {statement}")]).arg(database);
+    command
+}

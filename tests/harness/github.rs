@@ -1,0 +1,309 @@
+//! GitHub's API as far as the server uses it. It remembers comments, so that doing something twice can be seen.
+
+use crate::{
+    Turn,
+    events::{REPOSITORY, issue, pull, repository, user},
+    loopback::{Loopback, Reply, Request},
+    until,
+};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// Who the token belongs to.
+pub const LOGIN: &str = "tercel-bot";
+pub const DIFF: &str = "diff --git a/hello.txt b/hello.txt\n@@ -1 +1,2 @@\n-hello\n+hello, everybody\n+hello again\n";
+
+/// A model's wish to read a pull request, and nothing more to say until it has been read.
+pub fn reads_pull_request(number: u64) -> Turn {
+    Turn::call("github_get_pr", json!({"repo": REPOSITORY, "number": number}))
+}
+
+/// What goes wrong, and whether the effect happens all the same.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// Nothing happens but this answer.
+    Status(u16, Vec<(&'static str, String)>),
+    /// Nothing happens, nobody answers.
+    Hang,
+    /// Nothing happens, the connection is closed.
+    Close,
+    /// It happens, then nobody answers.
+    AcceptAndHang,
+    /// It happens, then the connection is closed.
+    AcceptAndClose,
+    /// It happens, then this answer.
+    AcceptAndStatus(u16),
+}
+
+/// Which requests a fault hits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    Everything,
+    /// Making comments.
+    Posts,
+    Reads,
+    /// `GET /user`.
+    User,
+}
+
+#[derive(Debug, Clone)]
+pub struct Comment {
+    pub id: u64,
+    pub repository: String,
+    pub number: u64,
+    /// The review comment that this one answers.
+    pub in_reply_to: Option<u64>,
+    pub body: String,
+    pub login: String,
+    pub created_at: DateTime<Utc>,
+}
+
+#[derive(Default)]
+struct State {
+    requests: Vec<Request>,
+    comments: Vec<Comment>,
+    faults: Vec<(On, Fault, usize)>,
+    delay: Duration,
+}
+
+pub struct FakeGitHub {
+    loopback: Loopback,
+    state: Arc<Mutex<State>>,
+}
+
+impl FakeGitHub {
+    pub fn start() -> Self {
+        let state: Arc<Mutex<State>> = Arc::default();
+        let shared = state.clone();
+        let loopback = Loopback::start(move |request| {
+            let state = shared.clone();
+            async move {
+                let delay = {
+                    let mut state = state.lock().unwrap();
+                    state.requests.push(request.clone());
+                    state.delay
+                };
+                if !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+                answer(&mut state.lock().unwrap(), request)
+            }
+        });
+        Self { loopback, state }
+    }
+
+    pub fn url(&self) -> String {
+        self.loopback.url()
+    }
+
+    /// Every comment that was made, in order.
+    pub fn comments(&self) -> Vec<Comment> {
+        self.state.lock().unwrap().comments.clone()
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.state.lock().unwrap().requests.clone()
+    }
+
+    /// How often a comment was asked for, whether it came to be or not.
+    pub fn posts(&self) -> usize {
+        self.requests().iter().filter(|request| request.method == "POST").count()
+    }
+
+    #[track_caller]
+    pub fn wait_for_comments(&self, count: usize) -> Vec<Comment> {
+        until(&format!("{count} comments"), || Some(self.comments()).filter(|comments| comments.len() >= count))
+    }
+
+    /// From now on, until [`FakeGitHub::recover`].
+    pub fn fail(&self, on: On, fault: Fault) {
+        self.fail_times(usize::MAX, on, fault);
+    }
+
+    /// The next so many matching requests.
+    pub fn fail_times(&self, times: usize, on: On, fault: Fault) {
+        self.state.lock().unwrap().faults.push((on, fault, times));
+    }
+
+    pub fn recover(&self) {
+        self.state.lock().unwrap().faults.clear();
+    }
+
+    /// Every answer takes so long from now on.
+    pub fn delay(&self, delay: Duration) {
+        self.state.lock().unwrap().delay = delay;
+    }
+
+    /// Nobody listens at the address.
+    pub fn shut(&mut self) {
+        self.loopback.shut();
+    }
+
+    pub fn open(&mut self) {
+        self.loopback.open();
+    }
+}
+
+/// Headers of an exhausted rate limit.
+pub fn exhausted(reset_in: i64) -> Vec<(&'static str, String)> {
+    let reset = Utc::now().timestamp() + reset_in;
+    vec![
+        ("x-ratelimit-limit", "5000".into()),
+        ("x-ratelimit-remaining", "0".into()),
+        ("x-ratelimit-reset", reset.to_string()),
+    ]
+}
+
+fn answer(state: &mut State, request: Request) -> Reply {
+    let fault = state.faults.iter_mut().find(|(on, _, left)| *left > 0 && hits(*on, &request)).map(|fault| {
+        fault.2 -= 1;
+        fault.1.clone()
+    });
+    match fault {
+        None => serve(state, &request),
+        Some(Fault::Status(status, headers)) => {
+            let mut all = vec![("content-type", "application/json; charset=utf-8")];
+            all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
+            let body = json!({"message": said(status), "documentation_url": "https://docs.github.com/rest", "status": status.to_string()});
+            Reply::text(status, &all, body.to_string())
+        }
+        Some(Fault::Hang) => Reply::Never,
+        Some(Fault::Close) => Reply::Close,
+        Some(Fault::AcceptAndHang) => {
+            serve(state, &request);
+            Reply::Never
+        }
+        Some(Fault::AcceptAndClose) => {
+            serve(state, &request);
+            Reply::Close
+        }
+        Some(Fault::AcceptAndStatus(status)) => {
+            serve(state, &request);
+            Reply::json(status, &json!({"message": said(status)}))
+        }
+    }
+}
+
+fn hits(on: On, request: &Request) -> bool {
+    match on {
+        On::Everything => true,
+        On::Posts => request.method == "POST",
+        On::Reads => request.method == "GET",
+        On::User => request.path == "/user",
+    }
+}
+
+fn said(status: u16) -> &'static str {
+    match status {
+        401 => "Bad credentials",
+        403 => "API rate limit exceeded for user ID 583231.",
+        404 => "Not Found",
+        422 => "Validation Failed",
+        429 => "You have exceeded a secondary rate limit.",
+        _ => "Server Error",
+    }
+}
+
+fn serve(state: &mut State, request: &Request) -> Reply {
+    if request.header("authorization").is_empty() {
+        return Reply::json(401, &json!({"message": "Requires authentication"}));
+    }
+    let path: Vec<&str> = request.path.trim_matches('/').split('/').collect();
+    match (request.method.as_str(), path.as_slice()) {
+        ("GET", ["user"]) => Reply::json(200, &user(LOGIN)),
+        ("GET", ["repos", owner, name]) => Reply::json(200, &repository(&format!("{owner}/{name}"))),
+        ("GET", ["repos", _, _, "pulls", number]) if request.header("accept").contains("diff") => {
+            let _: u64 = number.parse().unwrap();
+            Reply::text(200, &[("content-type", "application/vnd.github.diff; charset=utf-8")], DIFF)
+        }
+        ("GET", ["repos", _, _, "pulls", number]) => Reply::json(200, &pull(number.parse().unwrap())),
+        ("GET", ["repos", _, _, "pulls", _, "files"]) => paged(
+            request,
+            vec![json!({
+                "sha": "a".repeat(40), "filename": "hello.txt", "status": "modified", "additions": 2, "deletions": 1, "changes": 3,
+                "patch": "@@ -1 +1,2 @@\n-hello\n+hello, everybody\n+hello again",
+            })],
+        ),
+        ("GET", ["repos", _, _, "pulls", _, "reviews"]) => paged(request, Vec::new()),
+        ("GET", ["repos", owner, name, kind @ ("issues" | "pulls"), number, "comments"]) => {
+            let wanted = (format!("{owner}/{name}"), number.parse().unwrap(), *kind == "pulls");
+            let since = request.query.get("since").map(|text| DateTime::parse_from_rfc3339(text).unwrap());
+            let found = state.comments.iter().filter(|comment| {
+                (comment.repository.as_str(), comment.number, comment.in_reply_to.is_some())
+                    == (wanted.0.as_str(), wanted.1, wanted.2)
+                    && since.is_none_or(|since| comment.created_at.timestamp() >= since.timestamp())
+            });
+            paged(request, found.map(Comment::json).collect())
+        }
+        ("GET", ["repos", _, _, "issues", number]) => Reply::json(200, &issue(number.parse().unwrap())),
+        ("GET", ["repos", _, _, "contents", ..]) if request.header("accept").contains("raw") => {
+            Reply::text(200, &[("content-type", "application/vnd.github.raw+json; charset=utf-8")], "hello\n")
+        }
+        ("GET", ["repos", _, _, "contents", rest @ ..]) => Reply::json(
+            200,
+            &json!({
+                "type": "file", "encoding": "base64", "content": "aGVsbG8K\n", "name": rest.last(), "path": rest.join("/"),
+                "sha": "b".repeat(40), "size": 6,
+            }),
+        ),
+        ("GET", ["search", _]) => {
+            Reply::json(200, &json!({"total_count": 1, "incomplete_results": false, "items": [issue(7)]}))
+        }
+        ("POST", ["repos", owner, name, "issues", number, "comments"]) => {
+            made(state, request, format!("{owner}/{name}"), number.parse().unwrap(), None)
+        }
+        ("POST", ["repos", owner, name, "pulls", number, "comments", to, "replies"]) => {
+            made(state, request, format!("{owner}/{name}"), number.parse().unwrap(), Some(to.parse().unwrap()))
+        }
+        _ => Reply::json(404, &json!({"message": "Not Found"})),
+    }
+}
+
+fn made(state: &mut State, request: &Request, repository: String, number: u64, in_reply_to: Option<u64>) -> Reply {
+    let json = request.json();
+    let Some(body) = json["body"].as_str().filter(|body| !body.is_empty() && body.chars().count() <= 65_536) else {
+        return Reply::json(
+            422,
+            &json!({"message": "Validation Failed", "errors": [{"field": "body", "code": "invalid"}]}),
+        );
+    };
+    let comment = Comment {
+        id: 9_000 + state.comments.len() as u64,
+        repository,
+        number,
+        in_reply_to,
+        body: body.into(),
+        login: LOGIN.into(),
+        created_at: Utc::now(),
+    };
+    state.comments.push(comment.clone());
+    Reply::json(201, &comment.json())
+}
+
+impl Comment {
+    fn json(&self) -> Value {
+        let at = self.created_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        json!({
+            "id": self.id, "body": self.body, "user": user(&self.login), "created_at": at, "updated_at": at, "in_reply_to_id": self.in_reply_to,
+            "html_url": format!("https://github.com/{}/issues/{}#issuecomment-{}", self.repository, self.number, self.id),
+        })
+    }
+}
+
+/// A page of a list, with the `Link` header GitHub sends while there is more.
+fn paged(request: &Request, list: Vec<Value>) -> Reply {
+    let number = |name: &str, default: usize| request.query.get(name).map_or(default, |text| text.parse().unwrap());
+    let (size, page) = (number("per_page", 30).min(100), number("page", 1));
+    let more = list.len() > size * page;
+    let list: Vec<Value> = list.into_iter().skip(size * (page - 1)).take(size).collect();
+    let next = format!("<https://api.github.com{}?per_page={size}&page={}>; rel=\"next\"", request.path, page + 1);
+    let mut headers = vec![("content-type", "application/json; charset=utf-8")];
+    if more {
+        headers.push(("link", &next));
+    }
+    Reply::text(200, &headers, Value::from(list).to_string())
+}

@@ -1,0 +1,110 @@
+//! Strangers must not spend the owner's money, and agents must not talk to each other for ever.
+
+use serde_json::{Value, json};
+use tercel_tests::{Turn, World, events, until};
+
+/// Waits until nothing runs any more.
+fn settled(world: &World) {
+    until("all runs end", || {
+        let tasks = world.server.list("/api/v1/tasks?limit=500");
+        let open =
+            tasks.iter().filter(|task| ["pending", "running"].contains(&task["status"].as_str().unwrap())).count();
+        (open == 0).then_some(())
+    });
+}
+
+#[test]
+fn a_channel_runs_so_often_an_hour_and_keeps_the_rest() {
+    let world = World::start_with(|options| options.ceilings(3, 1_000));
+    let answers: Vec<Value> =
+        (1..=5).map(|number| world.server.github(&events::pull_request("opened", number)).accepted()).collect();
+    let made: usize = answers.iter().map(|answer| answer["tasks"].as_array().unwrap().len()).sum();
+    assert_eq!(made, 3, "{answers:#?}");
+    let refused = &answers[4];
+    assert_eq!(refused["status"], "stored", "{refused}");
+    settled(&world);
+    assert_eq!((world.model.calls(), world.github.wait_for_comments(3).len()), (3, 3));
+    world.server.notice("ceiling");
+
+    let other = events::pull_request("opened", 1).in_repository("octo/other");
+    assert_eq!(world.server.github(&other).accepted()["status"], "processed", "another channel has its own");
+    let kept = world
+        .server
+        .list("/api/v1/deliveries")
+        .into_iter()
+        .find(|delivery| delivery["id"] == refused["delivery_id"])
+        .unwrap();
+    assert!(kept["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{kept:#}");
+}
+
+#[test]
+fn an_integration_runs_so_often_a_day() {
+    let world = World::start_with(|options| options.ceilings(1_000, 4));
+    let outcomes: Vec<Value> = (1..=6)
+        .map(|number| {
+            let event = events::pull_request("opened", number).in_repository(&format!("octo/repository-{number}"));
+            world.server.github(&event).accepted()["status"].clone()
+        })
+        .collect();
+    assert_eq!(outcomes, ["processed", "processed", "processed", "processed", "stored", "stored"]);
+    settled(&world);
+    assert_eq!(world.model.calls(), 4);
+}
+
+#[test]
+fn the_ceilings_hold_without_being_set() {
+    let world = World::start();
+    for number in 1..=70 {
+        world.server.github(&events::pull_request("opened", number)).accepted();
+    }
+    settled(&world);
+    assert_eq!(world.model.calls(), 60, "60 an hour for a channel");
+}
+
+#[test]
+fn a_ceiling_is_not_lost_at_a_restart() {
+    let mut world = World::start_with(|options| options.ceilings(2, 1_000));
+    world.server.github_task(&events::pull_request("opened", 1));
+    world.server.restart();
+    world.server.github_task(&events::pull_request("opened", 2));
+    assert_eq!(world.server.github(&events::pull_request("opened", 3)).accepted()["status"], "stored");
+}
+
+#[test]
+fn two_sessions_that_answer_each_other_come_to_an_end() {
+    let world = World::start();
+    world.model.script(|asked| Turn::Text(format!("And you? {}", asked.messages().len())));
+    let configure = |client_id: &str, to: &str| {
+        let config = json!({"type": "internal", "session_id": to, "run_agent": true});
+        let made = world
+            .server
+            .post("/api/v1/sessions", json!({"client_id": client_id, "dispatch_config": config}))
+            .expect(201);
+        made["session_id"].as_str().unwrap().to_owned()
+    };
+    let first = world.server.session("web:first");
+    let second = configure("web:second", &first);
+    assert_eq!(configure("web:first", &second), first);
+
+    world.server.ask(&first, "Hello!");
+    let refused = until("the answer that is one too many is refused", || {
+        world.server.list("/api/v1/outbox?limit=500").into_iter().find(|row| row["state"] == "dead")
+    });
+    assert!(refused["error"].as_str().unwrap().contains("hops"), "{refused:#}");
+    settled(&world);
+    assert!((8..=9).contains(&world.model.calls()), "{} runs", world.model.calls());
+}
+
+#[test]
+fn a_session_that_answers_itself_comes_to_an_end() {
+    let world = World::start();
+    let session = world.server.session("web:alice");
+    let config = json!({"type": "internal", "session_id": session, "run_agent": true});
+    world.server.post("/api/v1/sessions", json!({"client_id": "web:alice", "dispatch_config": config})).expect(201);
+    world.server.ask(&session, "Hello!");
+    until("the answer that is one too many is refused", || {
+        world.server.list("/api/v1/outbox?limit=500").into_iter().find(|row| row["state"] == "dead")
+    });
+    settled(&world);
+    assert!(world.model.calls() <= 9, "{} runs", world.model.calls());
+}

@@ -1,0 +1,219 @@
+//! The path: a signed webhook becomes an agent's answer, and everything on the way can be seen.
+
+use serde_json::{Value, json};
+use tercel_tests::{FakeModel, Options, Server, Turn, World, events, github::reads_pull_request};
+
+const REVIEW: &str = "Looks good. One greeting too many, though.";
+
+/// Reads the pull request once, then says the review.
+fn review(world: &World) {
+    world.model.script(|asked| match asked.results().as_slice() {
+        [] => reads_pull_request(1),
+        _ => Turn::text(REVIEW),
+    });
+}
+
+#[test]
+fn a_signed_pull_request_becomes_a_comment() {
+    let world = World::start();
+    review(&world);
+
+    let answer = world.server.github(&events::pull_request("opened", 1)).accepted();
+    let task = answer["tasks"][0].as_str().unwrap().to_owned();
+    assert_eq!(answer["status"], "processed");
+
+    let done = world.server.complete(&task);
+    assert_eq!(
+        (&done["result"], &done["error"], &done["dispatch_type"]),
+        (&json!(REVIEW), &Value::Null, &json!("github"))
+    );
+    let comments = world.github.wait_for_comments(1);
+    let comment = &comments[0];
+    assert_eq!((comment.repository.as_str(), comment.number, comment.in_reply_to), ("octo/hello", 1, None));
+    let hidden = comment.body.strip_prefix(REVIEW).expect("the comment starts with the answer");
+    assert!(hidden.trim().starts_with("<!--") && hidden.trim().ends_with("-->"), "not a hidden marker: {hidden}");
+    assert_eq!(world.model.calls(), 2);
+}
+
+#[test]
+fn the_agent_is_told_what_the_event_needs() {
+    let world = World::start();
+    review(&world);
+    let task = world.server.github_task(&events::pull_request("opened", 1));
+    world.server.complete(&task);
+
+    let asked = world.model.asked();
+    let (first, second) = (&asked[0], &asked[1]);
+    assert!(first.tools().contains(&"github_get_pr"), "{:?}", first.tools());
+    assert!(first.question().contains("Say hello 1 times"), "the event is the question: {}", first.question());
+    let roles: Vec<_> = first.messages().iter().map(|message| message["role"].as_str().unwrap()).collect();
+    assert_eq!(roles[roles.len() - 2..], ["system", "user"], "the preamble stands just before the event");
+    assert!(first.messages()[roles.len() - 2]["content"].as_str().unwrap().to_lowercase().contains("review"));
+    let skill = first.said_by("system").join("\n");
+    assert!(skill.contains("github_get_pr"), "the skill's text is in the context: {skill}");
+    let [result] = second.results()[..] else { panic!("one result: {:?}", second.0) };
+    assert!(result.contains("hello, everybody"), "the diff came back from the tool: {result}");
+}
+
+#[test]
+fn the_trace_tells_the_whole_story() {
+    let world = World::start();
+    review(&world);
+    let event = events::pull_request("opened", 1);
+    let task = world.server.github_task(&event);
+    world.server.complete(&task);
+    world.server.outbox(&task, &["sent"]);
+
+    let trace = world.server.trace(&task);
+    assert_eq!(trace["delivery"]["event"], "pull_request.opened", "{trace:#}");
+    assert_eq!(trace["delivery"]["state"], "processed");
+    assert_eq!(trace["delivery"]["outcome"], "run");
+    assert!(trace["verification"].to_string().contains("github"), "{}", trace["verification"]);
+    assert_eq!(trace["session"]["client_id"], "github:octo/hello");
+    assert_eq!(trace["session"]["thread"], "pr/1");
+    assert_eq!((&trace["task"]["id"], &trace["task"]["status"]), (&json!(task), &json!("complete")));
+    let steps = trace["steps"].as_array().unwrap();
+    assert!(steps.len() >= 3, "a model's wish, a tool's result, an answer: {steps:#?}");
+    let told = trace["steps"].to_string();
+    assert!(told.contains("github_get_pr") && told.contains("hello, everybody") && told.contains(REVIEW), "{told}");
+    let [row] = &trace["outbox"].as_array().unwrap()[..] else { panic!("one part was sent: {trace:#}") };
+    assert_eq!(row["state"], "sent");
+    assert_eq!(row["text"], REVIEW);
+    assert_eq!(row["attempts"].as_array().map(Vec::len), Some(1), "{row:#}");
+    assert_eq!(row["receipt"]["id"], world.github.comments()[0].id.to_string());
+    let told = trace.to_string();
+    for secret in ["ghp_of_the_tests", "sk-of-the-tests", events::SECRET] {
+        assert!(!told.contains(secret), "a secret is in the trace");
+    }
+}
+
+#[test]
+fn the_delivery_is_listed_and_can_be_read() {
+    let world = World::start();
+    let event = events::pull_request("opened", 1);
+    let answer = world.server.github(&event).accepted();
+
+    let list = world.server.list("/api/v1/deliveries?integration=github");
+    let [delivery] = &list[..] else { panic!("one delivery: {list:#?}") };
+    assert_eq!(delivery["id"], answer["delivery_id"]);
+    assert_eq!(delivery["tasks"], answer["tasks"]);
+    let expected = json!(["github", "default", "pull_request.opened", "processed", "run", "github"]);
+    let told =
+        ["integration", "connection", "event", "state", "outcome", "verified_by"].map(|key| delivery[key].clone());
+    assert_eq!(json!(told), expected);
+
+    let shown = world.server.get(&format!("/api/v1/deliveries/{}", delivery["id"].as_str().unwrap())).expect(200);
+    assert_eq!(serde_json::from_str::<Value>(shown["body"].as_str().unwrap()).unwrap(), event.body);
+    assert_eq!(shown["headers"]["x-github-event"], "pull_request");
+    assert_eq!(shown["answer"]["status"].as_u64().or(shown["answer"]["code"].as_u64()).unwrap_or(200) / 100, 2);
+}
+
+#[test]
+fn an_event_that_needs_no_answer_is_kept_in_its_session() {
+    let world = World::start();
+    let answer = world.server.github(&events::push()).accepted();
+    assert_eq!((&answer["status"], &answer["tasks"]), (&json!("stored"), &json!([])));
+
+    let session = world.server.session("github:octo/hello");
+    let messages = world.server.messages(&session);
+    assert_eq!(messages.len(), 1, "{messages:#?}");
+    assert!(messages[0]["content"].as_str().unwrap().contains("Say hello twice"));
+    assert_eq!((world.model.calls(), world.github.posts()), (0, 0));
+}
+
+#[test]
+fn a_person_and_the_agent_talk_over_the_api() {
+    let world = World::start();
+    world.model.script(|asked| Turn::Text(format!("You said: {}", asked.question())));
+    let session = world.server.session("web:alice");
+    for text in ["hello", "and hello again"] {
+        let task = world.server.ask(&session, text);
+        assert_eq!(world.server.complete(&task)["result"], format!("You said: {text}"));
+    }
+    let said: Vec<_> = world.server.messages(&session).iter().map(|m| json!([m["role"], m["content"]])).collect();
+    let expected = [
+        json!(["user", "hello"]),
+        json!(["assistant", "You said: hello"]),
+        json!(["user", "and hello again"]),
+        json!(["assistant", "You said: and hello again"]),
+    ];
+    assert_eq!(said, expected);
+    let second = &world.model.asked()[1];
+    assert_eq!(
+        (second.said_by("user"), second.said_by("assistant")),
+        (vec!["hello", "and hello again"], vec!["You said: hello"])
+    );
+}
+
+#[test]
+fn without_a_model_the_rehearsal_answers_and_says_so() {
+    let server = Server::start(Options::new());
+    let task = server.ask(&server.session("web:alice"), "hello");
+    let result = server.complete(&task)["result"].as_str().unwrap().to_lowercase();
+    assert!(result.contains("rehears"), "the answer does not say that no model is set: {result}");
+}
+
+#[test]
+fn everything_is_still_there_after_a_restart() {
+    let mut world = World::start();
+    review(&world);
+    let event = events::pull_request("opened", 1);
+    let task = world.server.github_task(&event);
+    world.server.complete(&task);
+    world.server.outbox(&task, &["sent"]);
+    let before = (world.server.trace(&task), world.server.list("/api/v1/deliveries"));
+    world.server.restart();
+    assert_eq!((world.server.trace(&task), world.server.list("/api/v1/deliveries")), before);
+    assert_eq!(world.server.github(&event).accepted()["status"], "duplicate");
+    assert_eq!(world.github.comments().len(), 1);
+}
+
+#[test]
+fn a_run_that_was_under_way_at_a_kill_is_finished_after_the_next_start() {
+    let mut world = World::start();
+    world.model.script(|asked| match asked.results().as_slice() {
+        [] => reads_pull_request(1),
+        _ => Turn::Never,
+    });
+    let task = world.server.github_task(&events::pull_request("opened", 1));
+    world.model.wait_for_calls(2);
+    world.server.kill9();
+    review(&world);
+    world.server.start_again();
+    assert_eq!(world.server.complete(&task)["result"], REVIEW);
+    world.github.wait_for_comments(1);
+    let reads = world
+        .github
+        .requests()
+        .iter()
+        .filter(|request| request.path.ends_with("/pulls/1") && request.header("accept").contains("diff"))
+        .count();
+    assert_eq!(reads, 1, "a tool whose result was committed is not called again");
+}
+
+#[test]
+fn the_address_and_a_first_hint_are_in_the_log() {
+    let model = FakeModel::start();
+    let server = Server::start(Options::new().model(&model));
+    let log = server.log();
+    assert!(log.contains(server.base.trim_start_matches("http://")), "where does it listen? {log}");
+}
+
+#[test]
+fn the_log_holds_no_secret_and_no_body() {
+    let world = World::start();
+    review(&world);
+    let task = world.server.github_task(&events::pull_request("opened", 1));
+    world.server.complete(&task);
+    world.github.wait_for_comments(1);
+    let log = world.server.log();
+    for text in [
+        "ghp_of_the_tests",
+        "sk-of-the-tests",
+        events::SECRET,
+        tercel_tests::server::KEY,
+        "Greets everybody in the room",
+    ] {
+        assert!(!log.contains(text), "`{text}` is in the log:\n{log}");
+    }
+}
