@@ -15,7 +15,7 @@ use tercel_sdk::{
 
 /// Every answer that is not scripted begins with it.
 pub const NOTE: &str = "(rehearsal: no model is configured)";
-const ADVICE: &str = "A real model answers once LLM_BASE_URL and LLM_API_KEY are set.";
+const ADVICE: &str = "A real model answers once LLM_BASE_URL and LLM_MODEL are set.";
 
 /// What is answered is a pure function of the request.
 pub struct Rehearsal {

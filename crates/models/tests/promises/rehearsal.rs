@@ -91,7 +91,7 @@ fn a_newcomer_sees_the_whole_path() {
         second.text,
         "(rehearsal: no model is configured)\n\nI called `forge_get_pr` with `{\"repo\":\"o/r\",\"number\":12}` and read:\n\
          > title: Fix the door\n> state: open\n> files: 2 entries\n> body: One\n\n\
-         A real model answers once LLM_BASE_URL and LLM_API_KEY are set."
+         A real model answers once LLM_BASE_URL and LLM_MODEL are set."
     );
     assert_eq!(watcher.text.into_inner().unwrap(), second.text);
     assert_eq!((model.id(), second.model.as_str(), second.tool_calls.len()), ("rehearsal", "rehearsal", 0));
@@ -110,7 +110,7 @@ fn a_result_that_is_no_json_is_shown_by_its_first_lines() {
 fn without_a_tool_it_says_what_it_received() {
     assert_eq!(
         ask(&Rehearsal::new(), &of(vec![], vec![Message::user("Hello")])).unwrap().text,
-        "(rehearsal: no model is configured)\n\nI received: “Hello”\n\nA real model answers once LLM_BASE_URL and LLM_API_KEY are set."
+        "(rehearsal: no model is configured)\n\nI received: “Hello”\n\nA real model answers once LLM_BASE_URL and LLM_MODEL are set."
     );
 }
 
