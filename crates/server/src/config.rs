@@ -46,7 +46,8 @@ impl Environment {
             Err(error) if error.not_found() => {}
             Err(error) => return Err(error).context(".env cannot be read"),
         }
-        values.extend(std::env::vars());
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        values.extend(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))));
         Ok(Self(values))
     }
 
@@ -227,9 +228,8 @@ impl Config {
 }
 
 /// Our own names; what an integration's fields are called comes on top.
-const KNOWN: [&str; 22] = [
+const KNOWN: [&str; 20] = [
     "TERCEL_ALLOW_PRIVATE",
-    "TERCEL_CONFIG_DIR",
     "TERCEL_DATA_DIR",
     "TERCEL_FAILPOINT",
     "TERCEL_HTTP_TIMEOUT",
@@ -249,16 +249,15 @@ const KNOWN: [&str; 22] = [
     "TERCEL_TIER",
     "TERCEL_TOKENS_PER_DAY",
     "TERCEL_WEBHOOK_LISTEN",
-    "TERCEL_WORKSPACE_TRUST",
 ];
 
 /// A misspelt name would be a setting that silently does nothing.
 fn refuse_unknown(environment: &Environment) -> Result<()> {
-    let ours = environment.0.keys().filter(|name| name.starts_with("TERCEL_"));
-    for name in ours.filter(|name| !KNOWN.contains(&name.as_str())) {
-        let nearest =
-            KNOWN.iter().max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)));
-        bail!("{name} is not a setting; is {} meant?", nearest.unwrap_or(&"another"));
+    let unknown = environment.0.keys().find(|name| name.starts_with("TERCEL_") && !KNOWN.contains(&name.as_str()));
+    if let Some(name) = unknown {
+        let likeness = |known: &&str| strsim::jaro_winkler(name, known);
+        let nearest = KNOWN.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or(&"another");
+        bail!("{name} is not a setting; is {nearest} meant?");
     }
     Ok(())
 }

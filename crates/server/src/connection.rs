@@ -63,7 +63,9 @@ pub async fn keep(app: &Arc<App>, integration: &str, connection: &str, outcome: 
         },
         Err(error) => Health { hint: error.hint, ..health(error.kind.as_str(), error.message) },
     };
-    tracing::info!(integration, connection, code = %health.code, "Tested the connection: {}", health.message);
+    if health.code != "not_configured" {
+        tracing::info!(integration, connection, code = %health.code, "Tested the connection: {}", health.message);
+    }
     let stored = async {
         app.store.put_health(health).await?;
         app.reload().await

@@ -1,7 +1,6 @@
 //! Telling integrations what happens in runs. A hook never holds a run up.
 
 use crate::{app::App, app::Call, catalog::DEFAULT};
-use serde_json::Value;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
@@ -17,9 +16,12 @@ const REST: Duration = Duration::from_secs(60);
 
 pub struct Hooks {
     room: Arc<Semaphore>,
-    /// Failures in a row, and until when it rests, by integration and event.
-    failing: Mutex<HashMap<(String, &'static str), (u32, Option<Instant>)>>,
+    /// Failures in a row, and until when it rests.
+    failing: Mutex<HashMap<Key, (u32, Option<Instant>)>>,
 }
+
+/// An integration and an event.
+type Key = (String, &'static str);
 
 impl Default for Hooks {
     fn default() -> Self {
@@ -51,7 +53,7 @@ pub fn fire<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: impl FnOnce() -> E) 
             app.clone().work.spawn(async move {
                 let outcome = tokio::time::timeout(LIMIT, handler(host, event.into())).await;
                 let failure = match outcome {
-                    Ok(Ok(Value::Null) | Ok(_)) => None,
+                    Ok(Ok(_)) => None,
                     Ok(Err(error)) => Some(error.message),
                     Err(_) => Some(format!("it took longer than {} seconds", LIMIT.as_secs())),
                 };
@@ -63,12 +65,12 @@ pub fn fire<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: impl FnOnce() -> E) 
 }
 
 impl Hooks {
-    fn rests(&self, key: &(String, &'static str)) -> bool {
+    fn rests(&self, key: &Key) -> bool {
         let failing = self.failing.lock().expect("no holder of this lock panics");
         failing.get(key).and_then(|(_, until)| *until).is_some_and(|until| until > Instant::now())
     }
 
-    fn note(&self, key: (String, &'static str), failure: Option<String>) {
+    fn note(&self, key: Key, failure: Option<String>) {
         let mut failing = self.failing.lock().expect("no holder of this lock panics");
         let Some(failure) = failure else {
             failing.remove(&key);

@@ -35,8 +35,8 @@ pub async fn serve(config: Config) -> Result<()> {
     if let Err(error) = std::fs::write(&note, address.to_string()) {
         tracing::warn!("{} cannot be written: {error}", note.display());
     }
-    start_work(&app).await;
     greet(&app, address);
+    start_work(&app).await;
 
     stop_signal().await;
     tracing::info!("Stopping: what runs has {} seconds to end", GRACE.as_secs());
@@ -57,17 +57,24 @@ pub async fn serve(config: Config) -> Result<()> {
 }
 
 /// Starts what works in the background.
-pub async fn start_work(app: &Arc<App>) {
-    // Whatever they waited for may be mended by now; if not, they wait again.
-    if let Err(error) = app.store.resume_tasks(None, "the start of the server").await {
-        tracing::error!("Waiting runs cannot go on: {error}");
+async fn start_work(app: &Arc<App>) {
+    if let Err(error) = go_on(app).await {
+        tracing::error!("What waits cannot go on: {error}");
     }
     tokio::spawn(runner::run_all(app.clone()));
-    tokio::spawn(runner::watch_queue(app.clone()));
     tokio::spawn(outbox::send_all(app.clone()));
     tokio::spawn(disk::watch(app.clone()));
     let checked = app.clone();
     tokio::spawn(async move { checked.check_connections().await });
+}
+
+/// Sends on the runs and answers that wait for a person: what they wait for may be mended by now; if not, they wait again.
+async fn go_on(app: &App) -> Result<(), tercel_store::Error> {
+    app.store.resume_tasks(None, "the start of the server").await?;
+    for name in app.catalog().integrations.keys() {
+        app.store.unpark_outbox(name).await?;
+    }
+    Ok(())
 }
 
 async fn listen(app: Arc<App>, listener: TcpListener, router: axum::Router) {
@@ -124,7 +131,8 @@ fn greet(app: &App, address: SocketAddr) {
             .collect();
         let missing = if unset.is_empty() { String::new() } else { format!(" (not set: {})", unset.join(", ")) };
         let webhook = if entry.integration.webhook.is_some() {
-            format!("; webhooks come to {}/integrations/{name}/webhook", config.public_url())
+            let base = config.base_url.clone().unwrap_or_else(|| format!("http://{address}"));
+            format!("; webhooks come to {base}/integrations/{name}/webhook")
         } else {
             String::new()
         };
@@ -132,6 +140,12 @@ fn greet(app: &App, address: SocketAddr) {
         for (key, why) in &values.broken {
             tracing::error!("The stored value of `{key}` of `{name}` cannot be used: {why}");
         }
+    }
+    let sample = app.catalog().integrations.iter().find_map(|(name, entry)| {
+        Some(format!("tercel rehearse {name} --event {} --send", entry.integration.samples.first()?.name))
+    });
+    if let Some(command) = sample.filter(|_| config.llm.base_url.is_none()) {
+        tracing::info!("Next, in another terminal: {command}");
     }
 }
 

@@ -52,7 +52,7 @@ fn builder() -> PrometheusBuilder {
 fn tend(handle: PrometheusHandle) {
     let run = move || {
         loop {
-            std::thread::sleep(Duration::from_secs(5));
+            std::thread::park_timeout(Duration::from_secs(5));
             handle.run_upkeep();
         }
     };

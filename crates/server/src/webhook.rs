@@ -104,7 +104,7 @@ pub async fn receive(
     if app.disk_full.get() {
         return Err(Error::Unavailable("The disk is almost full: nothing is accepted".into()));
     }
-    if app.runs.waiting() >= app.config.capacity.queue {
+    if app.runs.is_backed_up(app).await {
         return Err(Error::Unavailable("Too many runs are waiting: try again later".into()));
     }
     let (webhook, host) = part(app, integration, connection)?;
@@ -127,7 +127,7 @@ pub async fn receive(
         answer: None,
     };
     let dedupe = keys(integration, connection, &received.dedupe, &body);
-    process(app, received, Origin::New(delivery, dedupe)).await
+    process(app, received, Origin::New(Box::new(delivery), dedupe)).await
 }
 
 /// Processes a stored delivery once more, as a new generation.
@@ -165,7 +165,7 @@ fn part(app: &Arc<App>, integration: &str, connection: &str) -> Result<(Webhook,
 }
 
 enum Origin {
-    New(NewDelivery, Vec<(String, i64)>),
+    New(Box<NewDelivery>, Vec<(String, i64)>),
     Stored(Box<Delivery>),
 }
 
@@ -196,7 +196,7 @@ async fn process(app: &Arc<App>, received: Received, origin: Origin) -> Result<A
     match origin {
         Origin::New(delivery, dedupe) => {
             let answer = reply.as_ref().and_then(|reply| serde_json::to_string(reply).ok());
-            accept.delivery = Some(NewDelivery { outcome, reason: reason.clone(), answer, ..delivery });
+            accept.delivery = Some(NewDelivery { outcome, reason: reason.clone(), answer, ..*delivery });
             accept.dedupe = dedupe;
         }
         Origin::Stored(_) => accept.replayed = Some(id),

@@ -152,7 +152,8 @@ fn identify(app: &App, request: &Request, time: Instant) -> Result<Arc<Identity>
     if let Some(identity) = app.access.find(&hash) {
         return Ok(identity);
     }
-    let source = rate::source(&app.config, request.extensions(), request.headers());
+    let source =
+        rate::source(&app.config, request.extensions(), request.headers()).filter(|_| app.config.capacity.rate > 0);
     if let Some(seconds) = source.and_then(|source| app.access.rates.is_guessing(source, time)) {
         return Err(Error::rate_limited("Too many wrong keys came from this address", seconds));
     }

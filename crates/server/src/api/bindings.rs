@@ -100,7 +100,7 @@ pub async fn delete(State(app): State<Arc<App>>, Ids((channel, binding)): Ids<(U
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn of_channel(app: &App, channel: Uuid) -> Vec<Binding> {
+pub fn of_channel(app: &App, channel: Uuid) -> Vec<Binding> {
     let catalog = app.catalog();
     let mut bindings: Vec<_> =
         catalog.bindings.values().flatten().filter(|binding| binding.channel_id == channel).collect();

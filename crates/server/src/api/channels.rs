@@ -2,6 +2,7 @@
 
 use super::{
     auth::Identity,
+    bindings::{self, Binding},
     error::{Error, Result},
     page::{List, Page, Piece},
     request::{Body, Id, Idempotency, Ids, name, present},
@@ -32,6 +33,8 @@ pub struct Channel {
     /// Where answers go when neither message nor session says; secrets masked.
     #[schema(value_type = Option<Object>)]
     dispatch_config: Value,
+    /// The places whose events reach it.
+    bindings: Vec<Binding>,
     created_at: Time,
 }
 
@@ -58,6 +61,8 @@ pub struct NewChannel {
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelChange {
+    /// It never changes; it may be sent all the same.
+    client_id: Option<String>,
     bot_id: Option<String>,
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
@@ -135,13 +140,19 @@ pub async fn show(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Chann
 }
 
 /// Change a channel
-#[utoipa::path(patch, path = "/api/v1/channels/{id}", tag = "channels", params(("id" = Uuid, Path)), request_body = ChannelChange, responses((status = 200, body = Channel)))]
+#[utoipa::path(put, path = "/api/v1/channels/{id}", tag = "channels", params(("id" = Uuid, Path)), request_body = ChannelChange, responses((status = 200, body = Channel)))]
 pub async fn change(
     State(app): State<Arc<App>>,
     Ids(id): Id,
     Body(body): Body<ChannelChange>,
 ) -> Result<Json<Channel>> {
     let mut channel = (*find(&app, id)?).clone();
+    if body.client_id.is_some_and(|client_id| client_id != channel.client_id) {
+        return Err(Error::invalid(format!(
+            "client_id: it is `{}` and never changes; make another channel",
+            channel.client_id
+        )));
+    }
     if let Some(bot_id) = body.bot_id {
         check_bot(&app.catalog(), &bot_id)?;
         channel.bot_id = bot_id;
@@ -197,6 +208,7 @@ fn shown(app: &App, channel: &channel::Channel) -> Channel {
         display_name: channel.display_name.clone(),
         options: channel.options.clone(),
         dispatch_config: app.masked_target(channel.sealed_target.as_deref()),
+        bindings: bindings::of_channel(app, channel.id),
         created_at: Time(channel.created_at),
     }
 }

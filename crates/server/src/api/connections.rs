@@ -15,7 +15,7 @@ use crate::{
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc};
 use tercel_sdk::{Kind, integration::Checked};
 use tercel_store::{Health as HealthRow, MASK};
 
@@ -66,11 +66,6 @@ pub struct Outcome {
     message: String,
     hint: Option<String>,
     account: Option<String>,
-    /// How much was proved: `presence`, `auth`, `target` or `write`.
-    depth: Option<String>,
-    /// What the service answered with.
-    status: Option<u16>,
-    latency_ms: u64,
 }
 
 /// Values by field key. A blank or masked secret keeps the stored one.
@@ -189,9 +184,7 @@ fn drafted(entry: &Entry, Draft(draft): &Draft) -> Result<(Values, Changes)> {
 }
 
 async fn tried(app: &Arc<App>, id: &str, values: &Values) -> (Outcome, tercel_sdk::Result<Checked>) {
-    let begun = Instant::now();
     let result = connection::test_with(app, id, DEFAULT, values).await;
-    let latency_ms = begun.elapsed().as_millis() as u64;
     let outcome = match &result {
         Ok(checked) => Outcome {
             ok: true,
@@ -199,9 +192,6 @@ async fn tried(app: &Arc<App>, id: &str, values: &Values) -> (Outcome, tercel_sd
             message: checked.message.clone(),
             hint: None,
             account: checked.account.clone(),
-            depth: json!(checked.depth).as_str().map(str::to_owned),
-            status: None,
-            latency_ms,
         },
         Err(error) => Outcome {
             ok: false,
@@ -209,9 +199,6 @@ async fn tried(app: &Arc<App>, id: &str, values: &Values) -> (Outcome, tercel_sd
             message: error.message.clone(),
             hint: error.hint.clone(),
             account: None,
-            depth: None,
-            status: error.status,
-            latency_ms,
         },
     };
     (outcome, result)

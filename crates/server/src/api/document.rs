@@ -1,6 +1,6 @@
 //! The description of the interface for programs.
 
-use super::{Row, error::Failure, table};
+use super::{Route, Row, error::Failure, table};
 use axum::{
     http::header,
     response::{IntoResponse, Response},
@@ -29,7 +29,7 @@ pub fn openapi() -> OpenApi {
     for Row { route, handler: (schemas, documented, _), .. } in table() {
         components.schemas.extend(schemas);
         for (path, mut item) in documented.paths {
-            operations(&mut item).for_each(|operation| complete(operation, route.scope));
+            operations(&mut item).for_each(|operation| complete(operation, &route));
             match paths.paths.get_mut(&path) {
                 Some(known) => known.merge_operations(item),
                 None => {
@@ -65,18 +65,30 @@ pub fn text() -> String {
 }
 
 /// What holds for every operation: its scope and how it fails.
-fn complete(operation: &mut Operation, scope: Option<&str>) {
+fn complete(operation: &mut Operation, route: &Route) {
+    let tag = operation.tags.iter().flatten().next().map_or("", String::as_str);
+    operation.operation_id = Some(name(route, tag));
     fail(&mut operation.responses, "default", "It failed");
     fail(&mut operation.responses, "429", "Too many requests; `Retry-After` says when to come back");
     if operation.request_body.is_some() {
         fail(&mut operation.responses, "413", "The body is too large");
         fail(&mut operation.responses, "422", "The body is not as expected");
     }
-    if let Some(scope) = scope {
+    if let Some(scope) = route.scope {
         fail(&mut operation.responses, "401", "There is no key, or it is not known");
         fail(&mut operation.responses, "403", &format!("The key does not have the scope `{scope}`"));
         operation.security = Some(vec![SecurityRequirement::new(KEY, [scope])]);
     }
+}
+
+/// `get_tasks_id_trace`; what is not below `/api/v1` begins with its tag: `get_chat_bots`.
+fn name(route: &Route, tag: &str) -> String {
+    let path = match route.path.strip_prefix("/api/v1") {
+        Some(path) => path.to_owned(),
+        None => format!("{tag}{}", route.path),
+    };
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    [route.method.to_lowercase().as_str()].into_iter().chain(words).collect::<Vec<_>>().join("_")
 }
 
 fn fail(responses: &mut Responses, status: &str, description: &str) {

@@ -5,7 +5,6 @@ use super::{
     error::{Error, Result},
     request::{Body, Id, Idempotency, Ids, Query, name},
     sessions,
-    time::Time,
 };
 use crate::app::App;
 use axum::{Extension, Json, extract::State, http::StatusCode};
@@ -36,7 +35,6 @@ pub struct Document {
     content: String,
     #[schema(value_type = Object)]
     metadata: Value,
-    created_at: Time,
 }
 
 /// A document with how well it fits.
@@ -59,7 +57,6 @@ impl From<tercel_store::Document> for Document {
             title: row.title,
             content: row.content,
             metadata: super::json(Some(&row.metadata)),
-            created_at: Time(row.created_at),
         }
     }
 }

@@ -33,7 +33,7 @@ pub struct Step {
     /// Counts the workers that had the task, from 1.
     attempt: i64,
     at: Time,
-    /// `kind` is `model`, `model_failed`, `tool`, `parked` or `resumed`.
+    /// `kind` is `context`, `model`, `model_failed`, `tool`, `parked` or `resumed`.
     #[serde(flatten)]
     #[schema(value_type = std::collections::HashMap<String, Value>)]
     body: Map<String, Value>,

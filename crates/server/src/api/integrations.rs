@@ -1,10 +1,13 @@
 //! What is connected, and what can be.
 
-use super::error::{Error, Result};
+use super::{
+    error::{Error, Result},
+    request::Ids,
+    time::Time,
+};
 use crate::{
     app::App,
     catalog::{DEFAULT, Entry},
-    webhook::Refused,
 };
 use axum::{Json, extract::State};
 use serde::Serialize;
@@ -21,7 +24,6 @@ pub struct Integrations {
 pub struct Integration {
     id: String,
     name: String,
-    description: String,
     version: String,
     /// The root it comes from.
     source: String,
@@ -64,8 +66,24 @@ pub struct Webhook {
     /// What to enter at the service.
     url: String,
     description: String,
-    /// Requests that were not let in since the start, and the last of them.
-    refused: Option<Refused>,
+}
+
+/// The webhook of an integration with what it did not let in.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct WatchedWebhook {
+    #[serde(flatten)]
+    webhook: Webhook,
+    /// Requests that were refused since the start, and the last of them.
+    refused: Option<Refusals>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Refusals {
+    count: u64,
+    last_at: Time,
+    reason: String,
+    /// The address it came from.
+    source: Option<String>,
 }
 
 /// List the integrations with what each needs and has
@@ -75,23 +93,35 @@ pub async fn list(State(app): State<Arc<App>>) -> Json<Integrations> {
     Json(Integrations { integrations: catalog.integrations.values().map(|entry| shown(&app, entry)).collect() })
 }
 
+/// Show the webhook of an integration and what it refused
+#[utoipa::path(get, path = "/api/v1/admin/integrations/{id}/webhook", tag = "integrations", params(("id" = String, Path)), responses((status = 200, body = WatchedWebhook)))]
+pub async fn show_webhook(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result<Json<WatchedWebhook>> {
+    let entry = find(&app, &id)?;
+    let webhook = webhook(&app, &entry).ok_or_else(|| Error::not_found(format!("`{id}` takes no webhooks")))?;
+    let refused = app.refusals.of(&id).map(|refused| Refusals {
+        count: refused.count,
+        last_at: Time(refused.last_at),
+        reason: refused.reason,
+        source: refused.source,
+    });
+    Ok(Json(WatchedWebhook { webhook, refused }))
+}
+
+fn webhook(app: &App, entry: &Entry) -> Option<Webhook> {
+    entry.integration.webhook.as_ref()?;
+    let path = format!("/integrations/{}/webhook", entry.integration.name);
+    let url = format!("{}{path}", app.config.public_url());
+    Some(Webhook { path, url, description: format!("Takes what {} sends", entry.integration.label) })
+}
+
 fn shown(app: &App, entry: &Entry) -> Integration {
     let integration = &entry.integration;
     let values = &entry.connections[DEFAULT];
-    let webhook = integration.webhook.as_ref().map(|_| {
-        let path = format!("/integrations/{}/webhook", integration.name);
-        Webhook {
-            url: format!("{}{path}", app.config.public_url()),
-            path,
-            description: format!("Takes what {} sends", integration.label),
-            refused: app.refusals.of(&integration.name),
-        }
-    });
+    let webhook = webhook(app, entry);
     let broken = values.broken.values().next().cloned();
     Integration {
         id: integration.name.clone(),
         name: integration.label.clone(),
-        description: integration.description.clone(),
         version: integration.version.clone(),
         source: "shipped".into(),
         way: "native".into(),

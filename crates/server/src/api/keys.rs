@@ -40,8 +40,9 @@ pub struct Key {
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct MadeKey {
-    #[serde(flatten)]
-    shown: Key,
+    id: Uuid,
+    name: String,
+    scopes: Vec<String>,
     /// The key itself. It is never shown again.
     key: String,
 }
@@ -93,13 +94,13 @@ pub async fn create(
         name: body.name,
         hash: Sha256::digest(&key).to_vec(),
         prefix: key.chars().take(SHOWN).collect(),
-        scopes: Vec::from_iter(scopes).join(" "),
+        scopes: Vec::from_iter(scopes.iter().map(String::as_str)).join(" "),
         created_at: now(),
         revoked_at: None,
     };
     app.store.create_key(row.clone()).await?;
     app.access.read(&app.store).await?;
-    Ok((StatusCode::CREATED, Json(MadeKey { shown: row.into(), key })))
+    Ok((StatusCode::CREATED, Json(MadeKey { id, name: row.name, scopes: Vec::from_iter(scopes), key })))
 }
 
 /// Scopes exist, and nobody gives what they do not have.
@@ -153,7 +154,7 @@ pub async fn revoke(State(app): State<Arc<App>>, Ids(id): Id) -> Result<StatusCo
 }
 
 /// The secret by which receivers of the dispatch type `webhook` know our requests
-#[utoipa::path(get, path = "/api/v1/keys/webhook-secret", tag = "keys", responses((status = 200, body = WebhookSecret)))]
+#[utoipa::path(post, path = "/api/v1/keys/webhook-secret", tag = "keys", responses((status = 200, body = WebhookSecret)))]
 pub async fn webhook_secret(State(app): State<Arc<App>>) -> Json<WebhookSecret> {
     Json(WebhookSecret { secret: crate::outbox::webhook_secret(&app) })
 }

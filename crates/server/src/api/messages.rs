@@ -14,7 +14,7 @@ use crate::{
 };
 use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tercel_sdk::Brief;
 use tercel_store::{Uuid, accept::Busy};
@@ -88,11 +88,8 @@ pub struct Message {
     /// `user` or `assistant`.
     role: String,
     content: String,
-    source: Option<String>,
-    task_id: Option<Uuid>,
-    delivery_id: Option<Uuid>,
-    trusted: bool,
     created_at: Time,
+    /// `source`, `trusted`, `task_id`, `delivery_id` and what the integration says about it.
     #[schema(value_type = Object)]
     metadata: Value,
     #[schema(value_type = Vec<Object>)]
@@ -101,18 +98,22 @@ pub struct Message {
 
 impl From<tercel_store::Message> for Message {
     fn from(row: tercel_store::Message) -> Self {
-        let metadata = row.metadata.and_then(|text| serde_json::from_str(&text).ok());
+        let mut metadata = match super::json(row.metadata.as_deref()) {
+            Value::Object(metadata) => metadata,
+            _ => Map::new(),
+        };
+        let own =
+            [("source", json!(row.source)), ("task_id", json!(row.task_id)), ("delivery_id", json!(row.delivery_id))];
+        metadata
+            .extend(own.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), value)));
+        metadata.insert("trusted".into(), row.trusted.into());
         Self {
             id: row.id,
             session_id: row.session_id,
             role: row.role,
             content: row.content,
-            source: row.source,
-            task_id: row.task_id,
-            delivery_id: row.delivery_id,
-            trusted: row.trusted,
             created_at: Time(row.created_at),
-            metadata: metadata.unwrap_or_else(|| serde_json::json!({})),
+            metadata: metadata.into(),
             attachments: Vec::new(),
         }
     }

@@ -90,7 +90,6 @@ fn table() -> Vec<Row> {
     const GET: &str = "GET";
     const POST: &str = "POST";
     const PUT: &str = "PUT";
-    const PATCH: &str = "PATCH";
     const DELETE: &str = "DELETE";
     #[rustfmt::skip]
     let rows = vec![
@@ -103,6 +102,7 @@ fn table() -> Vec<Row> {
         row(GET, "/bots", "chat:read", handler!(bots::cards)),
 
         row(GET, "/api/v1/admin/integrations", "integrations:read", handler!(integrations::list)),
+        row(GET, "/api/v1/admin/integrations/{id}/webhook", "integrations:read", handler!(integrations::show_webhook)),
         row(GET, "/api/v1/admin/integrations/{id}/settings", "integrations:read", handler!(settings::show)),
         row(PUT, "/api/v1/admin/integrations/{id}/settings", "integrations:write", handler!(settings::put)),
         row(DELETE, "/api/v1/admin/integrations/{id}/settings/{key}", "integrations:write", handler!(settings::delete)),
@@ -147,7 +147,7 @@ fn table() -> Vec<Row> {
         row(GET, "/api/v1/keys/{id}", "keys:read", handler!(keys::show)),
         row(DELETE, "/api/v1/keys/{id}", "keys:write", handler!(keys::revoke)),
         // Whoever has it can sign as this server.
-        row(GET, "/api/v1/keys/webhook-secret", "keys:write", handler!(keys::webhook_secret)),
+        row(POST, "/api/v1/keys/webhook-secret", "keys:write", handler!(keys::webhook_secret)),
 
         row(GET, "/api/v1/tools", "tools:read", handler!(tools::list)),
         Row { streams: true, ..row(POST, "/api/v1/tools/{name}/call", "tools:write", handler!(tools::call)) },
@@ -155,7 +155,7 @@ fn table() -> Vec<Row> {
         row(GET, "/api/v1/channels", "channels:read", handler!(channels::list)),
         row(POST, "/api/v1/channels", "channels:write", handler!(channels::create)),
         row(GET, "/api/v1/channels/{id}", "channels:read", handler!(channels::show)),
-        row(PATCH, "/api/v1/channels/{id}", "channels:write", handler!(channels::change)),
+        row(PUT, "/api/v1/channels/{id}", "channels:write", handler!(channels::change)),
         row(DELETE, "/api/v1/channels/{id}", "channels:write", handler!(channels::delete)),
         row(GET, "/api/v1/channels/{id}/bindings", "channels:read", handler!(bindings::list)),
         row(POST, "/api/v1/channels/{id}/bindings", "channels:write", handler!(bindings::create)),

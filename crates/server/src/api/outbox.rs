@@ -18,6 +18,15 @@ const STATES: [&str; 9] = ["pending", "sending", "sent", "withheld", "held", "pa
 /// One part of one answer for one target.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct OutboxPart {
+    #[serde(flatten)]
+    part: Part,
+    /// How many there were.
+    attempts: i64,
+}
+
+/// What a list and a whole part have in common.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Part {
     id: Uuid,
     task_id: Option<Uuid>,
     session_id: Option<Uuid>,
@@ -32,7 +41,6 @@ pub struct OutboxPart {
     parts: i64,
     /// `pending`, `sending`, `sent`, `withheld`, `held`, `parked`, `dead`, `dropped` or `expired`.
     state: String,
-    attempts: i64,
     /// It may have arrived: nobody knows.
     unknown: bool,
     rehearsal: bool,
@@ -52,8 +60,8 @@ pub struct OutboxPart {
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct WholeOutboxPart {
     #[serde(flatten)]
-    part: OutboxPart,
-    attempt_log: Vec<Attempt>,
+    part: Part,
+    attempts: Vec<Attempt>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -70,6 +78,12 @@ pub struct Attempt {
 
 impl OutboxPart {
     fn of(app: &App, row: OutboxRow) -> Self {
+        Self { attempts: row.attempts, part: Part::of(app, row) }
+    }
+}
+
+impl Part {
+    fn of(app: &App, row: OutboxRow) -> Self {
         Self {
             id: row.id,
             task_id: row.task_id,
@@ -81,7 +95,6 @@ impl OutboxPart {
             part: row.part,
             parts: row.parts,
             state: row.state,
-            attempts: row.attempts,
             unknown: row.unknown,
             rehearsal: row.rehearse,
             receipt: super::json(row.receipt.as_deref()),
@@ -103,7 +116,7 @@ impl WholeOutboxPart {
             outcome: attempt.outcome,
             error: super::json(attempt.error.as_deref()),
         });
-        Ok(Self { attempt_log: attempts.collect(), part: OutboxPart::of(app, row) })
+        Ok(Self { attempts: attempts.collect(), part: Part::of(app, row) })
     }
 }
 

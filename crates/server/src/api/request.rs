@@ -107,6 +107,15 @@ pub fn name(field: &str, text: &str, most: usize) -> Result<()> {
     Ok(())
 }
 
+/// Says that there is no such name, and which one may have been meant.
+pub fn no_such<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
+    let advice = match tercel_agent::nearest(name, known.clone()).first() {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there is {}", known.collect::<Vec<_>>().join(", ")),
+    };
+    format!("there is no `{name}`; {advice}")
+}
+
 /// Takes the framework's words off: what is left names the field and what is wrong with it.
 fn plain(text: &str, what: &str) -> String {
     const PREFIXES: [&str; 4] = [

@@ -3,7 +3,7 @@
 use super::{
     error::{Error, Result},
     integrations::{find, unlocked},
-    request::{Body, Ids},
+    request::{Body, Ids, no_such},
 };
 use crate::{
     app::App,
@@ -119,12 +119,7 @@ pub fn read(field: &Field, key: &str, value: &Value) -> Result<Option<Option<Str
 }
 
 pub fn unknown_key<'k>(what: &str, key: &str, known: impl Iterator<Item = &'k str> + Clone) -> Error {
-    let near = tercel_agent::nearest(key, known.clone());
-    let advice = match near.first() {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("there is {}", known.collect::<Vec<_>>().join(", ")),
-    };
-    Error::invalid(format!("{what}: there is no `{key}`; {advice}"))
+    Error::invalid(format!("{what}: {}", no_such(key, known)))
 }
 
 /// Stores values (`None`: removes them) by field key and lets what waited for them go on.

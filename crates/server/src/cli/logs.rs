@@ -54,7 +54,10 @@ async fn show(client: &Client, arguments: &Arguments) -> Result<()> {
         say(&line.to_string())?;
         shown.insert(line);
     }
-    while arguments.follow {
+    if !arguments.follow {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(PAUSE).await;
         // More than a second brings: what came between two looks is shown, too.
         for line in lately(client, name, MOST.min(arguments.lines.max(100))).await? {
@@ -64,7 +67,6 @@ async fn show(client: &Client, arguments: &Arguments) -> Result<()> {
             }
         }
     }
-    Ok(())
 }
 
 /// Whether a line is new, rather than older than all that was asked for.

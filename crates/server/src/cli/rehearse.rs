@@ -265,6 +265,33 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_real_model_may_answer_and_nothing_leaves_all_the_same() {
+        use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
+        let said =
+            serde_json::json!({"model": "m", "choices": [{"message": {"role": "assistant", "content": "I looked."}}]});
+        let model = MockServer::start().await;
+        Mock::given(path("/v1/chat/completions"))
+            .respond_with(ResponseTemplate::new(200).set_body_json(said))
+            .mount(&model)
+            .await;
+        let mut environment = Environment::default();
+        environment.set("LLM_BASE_URL", format!("{}/v1", model.uri()));
+        environment.set("LLM_MODEL", "m");
+        let all = tercel_integrations::all();
+        let integration = all.iter().find(|one| one.webhook.is_some() && !one.samples.is_empty()).unwrap();
+        let mut answers = Vec::new();
+        for sample in &integration.samples {
+            let event = event::find(integration, &sample.name, &[]).unwrap();
+            let arguments = Arguments { model: true, ..arguments(&integration.name, &sample.name) };
+            let ended = rehearse(environment.clone(), integration, &event, &arguments).await.unwrap();
+            let rows = ended.traces.iter().flat_map(|trace| trace["outbox"].as_array().unwrap().clone());
+            answers.extend(rows.map(|row| (row["state"].clone(), row["text"].clone())));
+        }
+        assert!(!answers.is_empty());
+        assert!(answers.iter().all(|answer| *answer == ("withheld".into(), "I looked.".into())), "{answers:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_bot_that_only_a_file_describes_answers_in_a_rehearsal() {
         let from = tempfile::tempdir().unwrap();
         let to = tempfile::tempdir().unwrap();

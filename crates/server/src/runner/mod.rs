@@ -29,7 +29,9 @@ pub struct Runs {
     /// Room for work on steps; waiting for a model takes none.
     steps: Semaphore,
     open: Mutex<HashMap<Uuid, CancellationToken>>,
+    /// Tasks that waited at the last count, and the second of that count.
     waiting: AtomicI64,
+    counted_at: AtomicI64,
     /// A run was parked because no model answered.
     parked: AtomicBool,
 }
@@ -40,6 +42,7 @@ impl Runs {
             steps: Semaphore::new(steps.max(1)),
             open: Mutex::default(),
             waiting: AtomicI64::new(0),
+            counted_at: AtomicI64::new(0),
             parked: AtomicBool::new(false),
         }
     }
@@ -56,9 +59,21 @@ impl Runs {
         self.open.lock().expect("no holder of this lock panics").len()
     }
 
-    /// About how many tasks wait to be claimed.
-    pub fn waiting(&self) -> i64 {
-        self.waiting.load(Ordering::Relaxed)
+    /// Whether as many tasks wait as may wait. They pile up only while there is no room for another run, and are
+    /// counted at most once a second.
+    pub async fn is_backed_up(&self, app: &App) -> bool {
+        let capacity = app.config.capacity;
+        if self.open() < capacity.open_runs {
+            return false;
+        }
+        let second = app.started.elapsed().as_secs() as i64 + 1;
+        if self.counted_at.swap(second, Ordering::Relaxed) != second
+            && let Ok((counts, _)) = app.store.queue().await
+        {
+            let pending = counts.iter().find(|(status, _)| status == "pending").map_or(0, |(_, count)| *count);
+            self.waiting.store(pending, Ordering::Relaxed);
+        }
+        self.waiting.load(Ordering::Relaxed) >= capacity.queue
     }
 
     fn enter(&self, task: Uuid) -> CancellationToken {
@@ -135,16 +150,5 @@ async fn pause(app: &App, time: Duration) {
     tokio::select! {
         () = tokio::time::sleep(time) => {}
         () = app.stopping.cancelled() => {}
-    }
-}
-
-/// Keeps an eye on the length of the queue, for the limit on it.
-pub async fn watch_queue(app: Arc<App>) {
-    while !app.stopping.is_cancelled() {
-        if let Ok((counts, _)) = app.store.queue().await {
-            let pending = counts.iter().find(|(status, _)| status == "pending").map_or(0, |(_, count)| *count);
-            app.runs.waiting.store(pending, Ordering::Relaxed);
-        }
-        pause(&app, Duration::from_secs(2)).await;
     }
 }

@@ -97,9 +97,9 @@ async fn a_channel_is_made_changed_bound_and_deleted() {
     );
     assert_eq!(server.call("POST", "/api/v1/channels", json!({"client_id": "example:a/b"})).await.status, 409);
     let config = json!({"type": "example", "token": "hunter2", "room": "1"});
-    server.call("PATCH", &path, json!({"dispatch_config": config, "display_name": "Home"})).await;
+    server.call("PUT", &path, json!({"dispatch_config": config, "display_name": "Home"})).await;
     let changed = server
-        .call("PATCH", &path, json!({"dispatch_config": {"type": "example", "token": MASK, "room": "2"}}))
+        .call("PUT", &path, json!({"dispatch_config": {"type": "example", "token": MASK, "room": "2"}}))
         .await
         .json();
     assert_eq!(changed["dispatch_config"], json!({"type": "example", "token": MASK, "room": "2"}));

@@ -67,7 +67,7 @@ async fn the_list_has_what_a_card_shows() {
     assert_eq!(
         list,
         json!({"integrations": [{
-            "id": "example", "name": "Example", "description": "", "version": "0.0.0", "source": "shipped", "way": "native",
+            "id": "example", "name": "Example", "version": "0.0.0", "source": "shipped", "way": "native",
             "icon": "Plug", "tier": "free", "locked": false, "has_router": false, "has_dispatcher": false, "has_hooks": false,
             "has_tools": false, "has_skills": false, "has_carapaces": false, "has_process": false, "process_status": null,
             "env_vars": [

@@ -117,11 +117,19 @@ pub fn model(config: &Config) -> Finding {
             "None: a rehearsal answers, and nothing is sent",
             "Set LLM_BASE_URL, LLM_MODEL and, where one is needed, LLM_API_KEY",
         ),
-        (Some(url), Some(_)) => Finding::ok("model", format!("{} at {url}, with a key (not called now)", llm.model)),
+        (Some(url), Some(_)) => {
+            Finding::ok("model", format!("{} at {}, with a key (not called now)", llm.model, address(url)))
+        }
         (Some(url), None) => {
-            Finding::ok("model", format!("{} at {url}, without LLM_API_KEY (not called now)", llm.model))
+            Finding::ok("model", format!("{} at {}, without LLM_API_KEY (not called now)", llm.model, address(url)))
         }
     }
+}
+
+/// Without a password or a key that may stand in it.
+fn address(url: &str) -> String {
+    url::Url::parse(url)
+        .map_or_else(|_| "an address".into(), |url| format!("{}{}", url.origin().ascii_serialization(), url.path()))
 }
 
 pub fn api_key(config: &Config) -> Finding {
@@ -229,6 +237,12 @@ mod tests {
         assert_eq!(api_key(&config(&[("API_KEY", "short")])).level, Level::Warn);
         assert_eq!(api_key(&config(&[("API_KEY", "short"), ("TERCEL_LISTEN", "0.0.0.0:1")])).level, Level::Fail);
         assert_eq!(api_key(&config(&[("API_KEY", "0123456789abcdef")])).level, Level::Ok);
+    }
+
+    #[test]
+    fn the_address_of_the_model_is_shown_without_what_is_secret_in_it() {
+        let config = config(&[("LLM_BASE_URL", "https://me:hush@models.example/v1?key=hush"), ("LLM_MODEL", "m")]);
+        assert_eq!(model(&config).detail, "m at https://models.example/v1, without LLM_API_KEY (not called now)");
     }
 
     #[test]
