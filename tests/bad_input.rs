@@ -7,8 +7,8 @@ use tercel_tests::{Event, Options, Server, World, events, events::sign, github::
 
 fn secret(world: &World, event: &Event, headers: &[(&str, &str)]) -> String {
     let answer = world.server.webhook(event, headers, event.bytes());
-    let detail = answer.refused(403, "signature");
-    assert!(!detail.contains(events::SECRET));
+    let detail = answer.refused(403, "forbidden");
+    assert!(detail.contains("sign") && !detail.contains(events::SECRET), "{detail}");
     detail
 }
 
@@ -53,7 +53,7 @@ fn without_a_secret_of_its_own_the_webhook_refuses_and_says_what_to_set() {
         for key in ["", "  ", events::SECRET] {
             let signature = sign(key, &event.bytes());
             let detail =
-                server.webhook(&event, &[("x-hub-signature-256", &signature)], event.bytes()).refused(403, "signature");
+                server.webhook(&event, &[("x-hub-signature-256", &signature)], event.bytes()).refused(403, "forbidden");
             assert!(detail.contains("GITHUB_WEBHOOK_SECRET"), "{detail}");
         }
     }
@@ -81,18 +81,18 @@ fn a_signed_body_that_is_not_the_json_of_an_event_is_refused_or_ignored() {
             let answer = world.server.webhook(&event, &[("x-hub-signature-256", &signature)], body);
             match answer.status {
                 200 | 202 => assert_ne!(answer.json()["status"], "processed", "{name} {body:?}: {answer}"),
-                _ => drop(answer.refused(400, "malformed")),
+                _ => drop(answer.refused(400, "bad_request")),
             }
         }
     }
     let event = Event::new("pull_request", Value::Null);
     for body in ["", "{", "nonsense"] {
         let signature = sign(events::SECRET, body.as_bytes());
-        world.server.webhook(&event, &[("x-hub-signature-256", &signature)], body).refused(400, "malformed");
+        world.server.webhook(&event, &[("x-hub-signature-256", &signature)], body).refused(400, "bad_request");
     }
     let nested = "[".repeat(200_000);
     let signature = sign(events::SECRET, nested.as_bytes());
-    world.server.webhook(&event, &[("x-hub-signature-256", &signature)], nested).refused(400, "malformed");
+    world.server.webhook(&event, &[("x-hub-signature-256", &signature)], nested).refused(400, "bad_request");
     assert_eq!(world.model.calls(), 0);
     world.server.get("/ready").expect(200);
 }
@@ -103,7 +103,7 @@ fn bytes_that_are_no_text_are_refused() {
     let event = Event::new("issues", Value::Null);
     let body = vec![0xff, 0xfe, 0x00, 0x80];
     let signature = sign(events::SECRET, &body);
-    world.server.webhook(&event, &[("x-hub-signature-256", &signature)], body).refused(400, "malformed");
+    world.server.webhook(&event, &[("x-hub-signature-256", &signature)], body).refused(400, "bad_request");
 }
 
 #[test]
@@ -156,15 +156,18 @@ fn a_compressed_bomb_does_not_go_off() {
     let bomb = encoder.finish().unwrap();
     let event = events::pull_request("opened", 1);
     let signature = sign(events::SECRET, &bomb);
-    let answer = world.server.webhook(
-        &event,
-        &[("x-hub-signature-256", &signature), ("content-encoding", "gzip")],
-        bomb.clone(),
-    );
-    assert!([400, 403, 413, 415].contains(&answer.status), "{answer}");
-    let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
-    let answer = world.server.call("POST", "/api/v1/documents", &headers, bomb);
-    assert!([400, 413, 415, 422].contains(&answer.status), "{answer}");
+    let packed = ("content-encoding", "gzip");
+    let signed = [("x-github-event", "pull_request"), ("x-hub-signature-256", signature.as_str()), packed];
+    for (path, headers) in
+        [(events::PATH, signed.as_slice()), ("/api/v1/documents", &[("content-type", "application/json"), packed])]
+    {
+        // The server may answer and hang up while the body is still on its way.
+        if let Ok(answer) = world.server.try_call("POST", path, headers, bomb.clone()) {
+            answer.refused(415, "unsupported_encoding");
+        }
+        world.server.call("POST", path, headers, "short").refused(415, "unsupported_encoding");
+    }
+    assert_eq!(world.server.list("/api/v1/deliveries"), Vec::<Value>::new());
     assert!(world.server.peak_memory() < 150, "{} MiB at the peak", world.server.peak_memory());
     assert_eq!(world.server.github(&event).accepted()["status"], "processed");
 }
@@ -209,7 +212,7 @@ fn a_ping_is_answered_with_a_pong() {
 fn an_integration_that_is_not_there_is_not_found() {
     let world = World::start();
     for path in ["/integrations/nobody/webhook", "/integrations/..%2fgithub/webhook", "/integrations/GitHub/webhook"] {
-        world.server.post(path, json!({})).refused(404, "unknown_integration");
+        world.server.post(path, json!({})).refused(404, "not_found");
     }
     let answer = world.server.get(events::PATH);
     assert!([404, 405].contains(&answer.status), "{answer}");

@@ -83,7 +83,8 @@ fn keys_are_made_listed_and_revoked_with_and_without_a_server() {
         let client = world.server.with_key(&key);
         client.get("/api/v1/tasks").expect(200);
         client.get("/api/v1/bots").expect(403);
-        let id = world.server.list("/api/v1/keys").into_iter().rfind(|key| key["name"] == "ci").unwrap()["id"].clone();
+        let newest = world.server.list("/api/v1/keys").into_iter().find(|key| key["name"] == "ci").unwrap();
+        let id = newest["id"].clone();
         options.run(&["keys", "revoke", id.as_str().unwrap()]).ok();
         client.get("/api/v1/tasks").expect(401);
     }

@@ -1,76 +1,115 @@
 //! The process dies before and after every commit and around every call to the outside: nothing is lost, nothing
 //! happens twice. Failpoints of the program say where; the tests go through all of them.
 
-use serde_json::{Value, json};
-use std::time::Duration;
-use tercel_tests::{
-    Event, FakeGitHub, FakeModel, Options, Server, Turn, events,
-    github::{Comment, reads_pull_request},
-    wait::until_within,
+#[path = "crash/stories.rs"]
+mod stories;
+
+use serde_json::Value;
+use std::{
+    os::unix::process::ExitStatusExt,
+    process::ExitStatus,
+    time::{Duration, Instant},
 };
+use stories::{Internal, Message, Parts, Webhook};
+use tercel_tests::{Asked, FakeGitHub, FakeModel, Options, Server, Turn, github::Comment, wait::pause};
 
-const ANSWER: &str = "Looks good.";
-/// More than the scenario has, and an end to a test that would otherwise not have one.
+const POINTS: [&str; 4] = ["commit.before", "commit.after", "outbound.before", "outbound.after"];
+/// What `abort` ends a process with.
+const SIGABRT: i32 = 6;
+/// More than any story has, and an end to a test that would otherwise not have one.
 const MOST: u32 = 120;
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
-fn nothing_is_lost_or_doubled_when_it_dies_before_a_commit() {
-    dies_at_each("commit.before");
+fn a_webhook_is_answered_once() {
+    // Two calls of the model, three reads of the tool, one comment, and the check of the connection now and then; with
+    // entering, accepting, claiming, each step and both ends of the attempt there are more commits.
+    survives(10, 6, Webhook::new);
 }
 
 #[test]
-fn nothing_is_lost_or_doubled_when_it_dies_after_a_commit() {
-    dies_at_each("commit.after");
+fn a_message_with_a_key_is_taken_and_answered_once() {
+    survives(9, 3, Message::new);
 }
 
 #[test]
-fn nothing_is_lost_or_doubled_when_it_dies_before_it_calls_out() {
-    dies_at_each("outbound.before");
+fn an_answer_for_another_session_gets_there_once() {
+    survives(12, 2, Internal::new);
 }
 
 #[test]
-fn nothing_is_lost_or_doubled_when_it_dies_after_it_called_out() {
-    dies_at_each("outbound.after");
+fn every_part_of_a_long_answer_is_posted_once_and_in_order() {
+    survives(14, 4, Parts::new);
 }
 
-fn dies_at_each(point: &str) {
+/// What is asked of a server that may die of it, and what must have come of it in the end.
+trait Story: 'static {
+    fn model(asked: &Asked) -> Turn;
+    /// Asks as somebody does who asks again until there is an answer: whether there is one by now.
+    fn ask(&mut self, server: &Server) -> Option<()>;
+    /// Looks at the end, when every run is complete and every answer is sent.
+    fn check(&self, server: &Server, comments: &[Comment], place: &str);
+}
+
+fn survives<S: Story>(commits: u32, calls: u32, story: fn() -> S) {
+    std::thread::scope(|scope| {
+        for point in POINTS {
+            let least = if point.starts_with("commit") { commits } else { calls };
+            scope.spawn(move || dies_at_each(point, least, story));
+        }
+    });
+}
+
+fn dies_at_each<S: Story>(point: &str, least: u32, story: fn() -> S) {
     for n in 1..=MOST {
-        if !scenario(point, n) {
-            // Two calls of the model, three reads of the tool, one comment; no fewer commits.
-            assert!(n > 6, "`{point}` is reached only {} times", n - 1);
+        if !dies_at(point, n, story()) {
+            assert!(n > least, "`{point}` is reached only {} times", n - 1);
             return;
         }
     }
-    panic!("the scenario still dies at hit {MOST} of `{point}`");
+    panic!("the story still dies at hit {MOST} of `{point}`");
 }
 
-/// A webhook that is sent until it is taken, a run with a tool, a comment; with a death at the n-th hit of the point.
-/// Answers whether it died.
-fn scenario(point: &str, n: u32) -> bool {
+/// Lives through a story with a death at the n-th hit of the point. Answers whether it died.
+fn dies_at<S: Story>(point: &str, n: u32, mut story: S) -> bool {
+    let place = format!("`{point}` {n}");
     let (github, model) = (FakeGitHub::start(), FakeModel::start());
-    model.script(|asked| match asked.results().as_slice() {
-        [] => reads_pull_request(1),
-        _ => Turn::text(ANSWER),
-    });
+    model.script(S::model);
     let calm = Options::new().github(&github).model(&model).with_failpoints();
-    let armed = calm.clone().env("TERCEL_FAILPOINT", &format!("{point}:{n}"));
-    let mut life = Life::begin(armed, calm);
-
-    let event = events::pull_request("opened", 1);
-    let mut taken = false;
-    until_within(Duration::from_secs(30), &format!("the answer is posted, after `{point}` {n}"), || {
+    let mut life = Life::begin(calm.clone().env("TERCEL_FAILPOINT", &format!("{point}:{n}")), calm);
+    let mut taken = None;
+    let start = Instant::now();
+    loop {
         life.revive();
-        if !taken {
-            // GitHub's own redelivery, or an operator's: the same request again.
-            taken = life.server.try_github(&event).is_ok_and(|answer| answer.status < 300);
+        taken = taken.or_else(|| story.ask(&life.server));
+        if taken.is_some() && is_done(&life.server) == Some(true) {
+            break;
         }
-        let answer = life.server.try_call("GET", "/api/v1/outbox", &[], "").ok()?;
-        let rows: Vec<Value> = serde_json::from_slice(&answer.body).ok()?;
-        (taken && !rows.is_empty() && rows.iter().all(|row| row["state"] == "sent")).then_some(())
-    });
+        if start.elapsed() > PATIENCE {
+            let (tasks, outbox) = (life.server.list("/api/v1/tasks"), life.server.list("/api/v1/outbox"));
+            panic!("{place}: taken: {taken:?}, tasks: {tasks:#?}, outbox: {outbox:#?}");
+        }
+        pause(Duration::from_millis(10));
+    }
     life.end();
-    check(&life.server, &event, &github.comments(), &format!("`{point}` {n}"));
+    assert_eq!(is_done(&life.server), Some(true), "{place}: what was done is no longer");
+    story.check(&life.server, &github.comments(), &place);
     life.died
+}
+
+/// Whether there is something, and all of it has come to its end. Nothing when the server dies meanwhile.
+fn is_done(server: &Server) -> Option<bool> {
+    let all = |path: &str, key: &str, end: &str| -> Option<(bool, usize)> {
+        let answer = server.try_call("GET", path, &[], "").ok()?;
+        let rows: Vec<Value> = serde_json::from_slice(&answer.body).ok()?;
+        Some((!rows.is_empty() && rows.iter().all(|row| row[key] == end), rows.len()))
+    };
+    // A run leaves its answers before it is complete, and what an answer brings to another session makes a run before
+    // it is sent: when the runs are the same before and after, nothing was missed between the two looks.
+    let (complete, before) = all("/api/v1/tasks", "status", "complete")?;
+    let (sent, _) = all("/api/v1/outbox", "state", "sent")?;
+    let (_, after) = all("/api/v1/tasks", "status", "complete")?;
+    Some(complete && sent && before == after)
 }
 
 /// A server that is started again without the failpoint when it has died of it.
@@ -84,15 +123,16 @@ impl Life {
     fn begin(armed: Options, calm: Options) -> Self {
         match Server::try_start(armed) {
             Ok(server) => Self { server, calm, died: false },
-            Err(_) => Self { server: Server::start(calm.clone()), calm, died: true },
+            Err(failure) => {
+                assert!(is_abort(failure.status), "it did not start: {}\n{}", failure.status, failure.log);
+                Self { server: Server::start(calm.clone()), calm, died: true }
+            }
         }
     }
 
     fn revive(&mut self) {
         if self.server.has_exited() {
-            assert!(!self.died, "it died without a failpoint");
-            self.died = true;
-            self.server = Server::start(self.calm.clone());
+            self.bury();
         }
     }
 
@@ -101,31 +141,22 @@ impl Life {
         self.revive();
         self.server.ask_to_stop();
         let status = self.server.wait_exit();
-        assert!(status.success() || !self.died, "it ended with {status}");
-        self.died |= !status.success();
+        if status.success() {
+            self.server = Server::start(self.calm.clone());
+        } else {
+            self.bury();
+        }
+    }
+
+    /// Only the failpoint may end it, and only once.
+    fn bury(&mut self) {
+        let status = self.server.wait_exit();
+        assert!(is_abort(status) && !self.died, "it ended with {status} (died before: {})", self.died);
+        self.died = true;
         self.server = Server::start(self.calm.clone());
     }
 }
 
-fn check(server: &Server, event: &Event, comments: &[Comment], place: &str) {
-    let again = server.github(event).accepted();
-    assert_eq!(again["status"], "duplicate", "{place}: {again}");
-    let tasks = server.list("/api/v1/tasks");
-    assert_eq!(tasks.len(), 1, "{place}: {tasks:#?}");
-    assert_eq!((&tasks[0]["status"], &tasks[0]["result"]), (&json!("complete"), &json!(ANSWER)), "{place}: {tasks:#?}");
-    assert_eq!(comments.len(), 1, "{place}: {comments:#?}");
-    assert!(comments[0].body.starts_with(ANSWER), "{place}: {comments:#?}");
-    let session = tasks[0]["session_id"].as_str().unwrap();
-    let messages = server.messages(session);
-    let said: Vec<Value> = messages.iter().map(|message| message["role"].clone()).collect();
-    assert_eq!(said, ["user", "assistant"], "{place}: {messages:#?}");
-    let rows = server.list("/api/v1/outbox");
-    assert_eq!((rows.len(), &rows[0]["receipt"]["id"]), (1, &json!(comments[0].id.to_string())), "{place}: {rows:#?}");
-    let deliveries = server.list("/api/v1/deliveries");
-    let runs: Vec<&Value> = deliveries.iter().filter(|delivery| delivery["outcome"] != "duplicate").collect();
-    assert_eq!(
-        (runs.len(), &runs[0]["state"], &runs[0]["outcome"]),
-        (1, &json!("processed"), &json!("run")),
-        "{place}: {deliveries:#?}"
-    );
+fn is_abort(status: ExitStatus) -> bool {
+    status.signal() == Some(SIGABRT)
 }

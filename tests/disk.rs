@@ -2,15 +2,17 @@
 
 use serde_json::{Value, json};
 use std::{
-    fs::{self, File},
-    io::{BufRead, BufReader, Write},
+    fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     time::Duration,
 };
-use tempfile::TempDir;
-use tercel_tests::{FakeGitHub, FakeModel, Options, Server, World, events, until, wait::until_within};
+use tercel_tests::{
+    Options, Server, World,
+    disk::{Lock, Mount, SmallDisk, sqlite},
+    events, until,
+    wait::pause,
+};
 
 /// A server that had one event, stopped.
 fn used() -> (World, String) {
@@ -24,6 +26,10 @@ fn used() -> (World, String) {
 
 fn database(server: &Server) -> PathBuf {
     server.options.data_directory().join("tercel.db")
+}
+
+fn world_on(disk: &SmallDisk) -> World {
+    World::start_with(|options| options.data(&disk.directory().join("data")))
 }
 
 /// Starting fails, says what is wrong, and leaves the database as it is.
@@ -111,8 +117,13 @@ fn a_key_that_does_not_open_the_secrets_is_refused() {
     world.server.stop();
     let other = world.server.options.clone().env("ENCRYPTION_KEY", &"ab".repeat(32));
     let failure = Server::until_it_dies(other);
-    assert!(failure.log.contains("ENCRYPTION_KEY"), "{}", failure.log);
+    for word in ["ENCRYPTION_KEY", "key.id"] {
+        assert!(failure.log.contains(word), "`{word}` is not in: {}", failure.log);
+    }
     world.server.start_again();
+    let settings = world.server.get("/api/v1/admin/integrations/github/settings").expect(200);
+    let token = settings["settings"].as_array().unwrap().iter().find(|setting| setting["key"] == "GITHUB_TOKEN");
+    assert_eq!(token.unwrap()["source"], "db", "what was sealed with the right key is still there");
 }
 
 #[test]
@@ -123,7 +134,7 @@ fn a_locked_database_is_waited_for_and_nothing_is_lost() {
     let sender = world.server.anonymous();
     let sent = event.clone();
     let sending = std::thread::spawn(move || sender.github(&sent));
-    std::thread::sleep(Duration::from_millis(500));
+    pause(Duration::from_millis(500));
     assert!(!sending.is_finished() || sending.join().unwrap().status == 503, "accepted though it could not be stored");
     drop(lock);
     let status = until("the event is taken", || {
@@ -188,7 +199,7 @@ fn a_directory_that_cannot_be_written_says_so() {
 #[test]
 fn a_disk_that_is_nearly_full_stops_accepting_until_there_is_room() {
     let Some(small) = SmallDisk::make() else { return };
-    let world = small.world();
+    let world = world_on(&small);
     world.server.github_task(&events::pull_request("opened", 1));
     small.fill(1);
     let event = events::pull_request("opened", 2);
@@ -208,7 +219,7 @@ fn a_disk_that_is_nearly_full_stops_accepting_until_there_is_room() {
 #[test]
 fn a_disk_that_fills_up_under_load_loses_nothing_that_was_accepted() {
     let Some(small) = SmallDisk::make() else { return };
-    let mut world = small.world();
+    let mut world = world_on(&small);
     let mut accepted = Vec::new();
     let mut refused = 0;
     for number in 0..400 {
@@ -236,7 +247,7 @@ fn a_disk_that_fills_up_under_load_loses_nothing_that_was_accepted() {
     world.server.kill9();
     world.server.start_again();
     let listed: Vec<Value> =
-        world.server.list("/api/v1/deliveries?limit=1000").into_iter().map(|delivery| delivery["id"].clone()).collect();
+        world.server.list("/api/v1/deliveries?limit=500").into_iter().map(|delivery| delivery["id"].clone()).collect();
     let lost: Vec<&Value> = accepted.iter().filter(|id| !listed.contains(id)).collect();
     assert!(lost.is_empty(), "{} of {} are lost", lost.len(), accepted.len());
 }
@@ -252,104 +263,4 @@ fn files_of_the_server_are_its_own() {
         let shown = ["address"].iter().any(|name| path.ends_with(name)) || path.is_dir();
         assert!(shown || mode(&path) & 0o077 == 0, "{path:?} is open to others: {:o}", mode(&path));
     }
-}
-
-/// A disk of 48 MB, for those who may mount one.
-struct SmallDisk {
-    mount: Mount,
-    _place: TempDir,
-}
-
-impl SmallDisk {
-    fn make() -> Option<Self> {
-        let place = tempfile::tempdir().unwrap();
-        let mount = Mount::tmpfs(place.path(), 48, "rw");
-        if mount.is_none() {
-            eprintln!(
-                "not tested: mounting a tmpfs is refused here, and without it no disk can be filled (it takes root)"
-            );
-        }
-        Some(Self { mount: mount?, _place: place })
-    }
-
-    fn world(&self) -> World {
-        let (github, model) = (FakeGitHub::start(), FakeModel::start());
-        let options = Options::new().github(&github).model(&model).data(&self.mount.path.join("data"));
-        World { server: Server::start(options), github, model }
-    }
-
-    /// Leaves so many MB.
-    fn fill(&self, left: u64) {
-        let free = rustix::fs::statvfs(&self.mount.path).map(|stat| stat.f_bavail * stat.f_frsize).unwrap();
-        let mut ballast = File::create(self.mount.path.join("ballast")).unwrap();
-        let block = vec![0_u8; 1 << 16];
-        for _ in 0..(free.saturating_sub(left << 20)) >> 16 {
-            ballast.write_all(&block).unwrap();
-        }
-        while left == 0 && ballast.write_all(&block[..4_096]).is_ok() {}
-    }
-
-    fn empty(&self) {
-        fs::remove_file(self.mount.path.join("ballast")).unwrap();
-    }
-}
-
-struct Mount {
-    path: PathBuf,
-}
-
-impl Mount {
-    fn tmpfs(path: &Path, megabytes: u32, mode: &str) -> Option<Self> {
-        let options = format!("size={megabytes}m,mode=0755,{mode}");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-            .arg(path)
-            .stderr(Stdio::null())
-            .status();
-        mounted.is_ok_and(|status| status.success()).then(|| Self { path: path.to_owned() })
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // Lazily, because the server may still be on its way out.
-        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
-    }
-}
-
-/// Another program that holds a lock on the database, until it is dropped.
-struct Lock(Child);
-
-impl Lock {
-    fn take(database: &Path, statement: &str) -> Self {
-        let mut child =
-            python(database, &format!("{statement}; print('locked', flush=True); import sys; sys.stdin.read()"))
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "locked\n");
-        Self(child)
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let child = &mut self.0;
-        until_within(Duration::from_secs(5), "the lock is given up", || child.try_wait().unwrap());
-    }
-}
-
-fn sqlite(database: &Path, statement: &str) {
-    assert!(python(database, statement).status().unwrap().success());
-}
-
-fn python(database: &Path, statement: &str) -> Command {
-    let mut command = Command::new("python3");
-    let open = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=5)";
-    command.args(["-c", &format!("{open}; {statement}")]).arg(database);
-    command
 }

@@ -158,7 +158,7 @@ fn integrations_import_the_sdk_and_their_own_files() {
 }
 
 #[test]
-fn the_description_of_the_api_is_the_one_that_is_served() {
+fn openapi_json_is_what_the_server_serves() {
     let server = Server::start(Options::new());
     let served = server.get("/openapi.json").expect(200);
     let path = root().join("openapi.json");
@@ -177,7 +177,9 @@ fn the_description_of_the_api_is_the_one_that_is_served() {
 fn nothing_depends_on_the_machine_it_was_written_on() {
     let endings = [".rs", ".toml", ".md", ".yaml", ".yml", ".json", ".sql", ".lock", "Makefile", "run", ".py", ".sh"];
     let mut found = Vec::new();
-    for place in ["crates", "integrations", "bench", "tests", "docs", "deploy", ".ci"] {
+    // Git keeps no empty directory: this one is there as soon as something is in it.
+    let deploy = root().join("deploy").is_dir().then_some("deploy");
+    for place in ["crates", "integrations", "bench", "tests", "docs", ".ci"].into_iter().chain(deploy) {
         for file in sources(place, &endings) {
             for line in file.text.lines() {
                 let home = ["/home/", "/Users/", "/root/", "/work/"].iter().any(|start| {

@@ -90,7 +90,7 @@ fn two_sessions_that_answer_each_other_come_to_an_end() {
     let refused = until("the answer that is one too many is refused", || {
         world.server.list("/api/v1/outbox?limit=500").into_iter().find(|row| row["state"] == "dead")
     });
-    assert!(refused["error"].as_str().unwrap().contains("hops"), "{refused:#}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("in a circle"), "{refused:#}");
     settled(&world);
     assert!((8..=9).contains(&world.model.calls()), "{} runs", world.model.calls());
 }
@@ -107,4 +107,27 @@ fn a_session_that_answers_itself_comes_to_an_end() {
     });
     settled(&world);
     assert!(world.model.calls() <= 9, "{} runs", world.model.calls());
+}
+
+#[test]
+fn the_tokens_of_a_day_are_spent_by_runs_and_not_by_rehearsals() {
+    let world = World::start_with(|options| options.env("TERCEL_TOKENS_PER_DAY", "20"));
+    let (client, rehearsal) = (&world.server, json!({"model_override": "rehearsal"}));
+    let session = client.session("web:alice");
+    for _ in 0..5 {
+        let task = client.ask_with(&session, json!({"content": "hello", "execution_config": rehearsal}));
+        let task = client.complete(&task);
+        assert!(task["rehearsal"] == true && task["tokens"].as_i64() > Some(20), "{task:#}");
+    }
+    // Each run takes 18 of the 20: the second one is begun while some are left.
+    for _ in 0..2 {
+        let task = client.ask(&session, "hello");
+        assert_eq!(client.complete(&task)["tokens"], 18);
+    }
+    let refused = client
+        .post(&format!("/api/v1/sessions/{session}/messages"), json!({"content": "hello", "run_agent": true}))
+        .expect(201);
+    assert_eq!(refused["task_id"], Value::Null, "{refused}");
+    client.notice("TERCEL_TOKENS_PER_DAY");
+    assert_eq!(world.model.calls(), 2);
 }

@@ -22,7 +22,7 @@ fn parks(fault: Turn, about: &str) {
     let task = ask(&world);
     let parked = world.server.wait_for(&task, &["waiting", "complete", "failed"]);
     assert_eq!(parked["status"], "waiting", "{parked:#}");
-    assert!(!parked["waiting_for"].is_null(), "{parked:#}");
+    assert!(!parked["error"]["message"].is_null() && !parked["error"]["hint"].is_null(), "{parked:#}");
     let notice = world.server.notice(about);
     assert!(notice["repair"].to_string().len() > 4, "what is to be done? {notice:#}");
     let calls = world.model.calls();
@@ -55,7 +55,7 @@ fn fails(fault: Turn, about: &str, calls: std::ops::RangeInclusive<usize>) {
     let task = ask(&world);
     let failed = end(&world, &task);
     assert_eq!(failed["status"], "failed", "{failed:#}");
-    let error = failed["error"].as_str().unwrap();
+    let error = failed["error"]["message"].as_str().unwrap();
     assert!(error.to_lowercase().contains(&about.to_lowercase()), "{error}");
     assert!(calls.contains(&world.model.calls()), "{} calls", world.model.calls());
     assert!(!failed.to_string().contains("sk-of-the-tests"));
@@ -83,7 +83,9 @@ fn a_parked_run_waits_through_a_restart() {
     let task = ask(&world);
     world.server.wait_for(&task, &["waiting"]);
     world.server.restart();
-    assert_eq!(world.server.task(&task)["status"], "waiting");
+    // A start tries what waits: the key may be mended by now.
+    world.model.wait_for_calls(2);
+    world.server.wait_for(&task, &["waiting"]);
     world.model.script(|_| Turn::text("Well again."));
     world.server.post(&format!("/api/v1/tasks/{task}/resume"), json!({})).expect(200);
     world.server.complete(&task);
@@ -163,7 +165,17 @@ fn a_model_that_never_says_anything_fails_the_run() {
 
 #[test]
 fn a_request_that_the_provider_cannot_take_fails_at_once() {
-    fails(Turn::fails(400), "messages", 1..=1);
+    // The first refusal of all may be about what we ask for beside the answer, so that is left out once.
+    fails(Turn::fails(400), "messages", 2..=2);
+}
+
+#[test]
+fn a_provider_that_took_requests_before_is_not_asked_in_another_way() {
+    let world = World::start();
+    world.server.complete(&ask(&world));
+    world.model.queue([Turn::fails(400)]);
+    let failed = end(&world, &ask(&world));
+    assert_eq!((&failed["status"], world.model.calls()), (&json!("failed"), 2), "{failed:#}");
 }
 
 #[test]
@@ -208,7 +220,8 @@ fn another_model_takes_over() {
             .script(move |asked| if asked.model() == "first" { broken.clone() } else { Turn::text("Second here.") });
         let task = ask(&world);
         assert_eq!(world.server.complete(&task)["result"], "Second here.", "{fault:?}");
-        let models: Vec<String> = world.model.asked().iter().map(|asked| asked.model().to_owned()).collect();
+        let mut models: Vec<String> = world.model.asked().iter().map(|asked| asked.model().to_owned()).collect();
+        models.dedup();
         assert_eq!(models, ["first", "second"], "{fault:?}");
     }
 }
@@ -216,7 +229,10 @@ fn another_model_takes_over() {
 #[test]
 fn a_failed_run_posts_nothing_and_the_next_one_is_not_hurt() {
     let world = World::start();
-    world.model.queue([Turn::fails(400)]);
+    world.model.script(|asked| match asked.question().contains("Say hello 1 times") {
+        true => Turn::fails(400),
+        false => Turn::text("Understood."),
+    });
     let task = world.server.github_task(&events::pull_request("opened", 1));
     assert_eq!(end(&world, &task)["status"], "failed");
     let next = world.server.github_task(&events::comment(1, "alice", "And now?"));

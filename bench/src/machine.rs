@@ -96,6 +96,6 @@ mod tests {
                       30 22 0:25 / /build rw - tmpfs tmpfs rw\n\
                       31 22 0:26 / /buildings rw - xfs /dev/b rw\n";
         let check = |file: &str| file_system(Path::new(file), mounts);
-        assert_eq!([check("/build/target/x"), check("/home/x"), check("/buildings/x")], ["tmpfs", "ext4", "xfs"]);
+        assert_eq!([check("/build/target/x"), check("/homes/x"), check("/buildings/x")], ["tmpfs", "ext4", "xfs"]);
     }
 }

@@ -1,7 +1,7 @@
 //! What GitHub sends, read leniently: what is missing or of another type is empty, never an error.
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 macro_rules! lenient {
     ($($(#[$doc:meta])* $name:ident { $($(#[$key:meta])* $field:ident: $kind:ty),* $(,)? })*) => {$(
@@ -167,10 +167,12 @@ impl Payload {
     }
 }
 
+/// Passes over a value first and reads it after: passing over is quick, and most of a payload is of no interest.
 fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: DeserializeOwned + Default,
 {
-    Ok(T::deserialize(Value::deserialize(deserializer)?).unwrap_or_default())
+    let raw = <&RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(raw.get()).unwrap_or_default())
 }

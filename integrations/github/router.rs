@@ -142,18 +142,21 @@ fn event_name(request: &Signed) -> Result<&str, Refusal> {
 
 fn payload(request: &Signed) -> Result<Payload, Refusal> {
     let content_type = request.header("content-type").unwrap_or_default().to_ascii_lowercase();
-    let value: Value = if content_type.starts_with("application/x-www-form-urlencoded") {
+    if content_type.starts_with("application/x-www-form-urlencoded") {
         let field =
             request.form_field("payload").ok_or_else(|| Refusal::malformed("The form has no field `payload`"))?;
-        serde_json::from_str(&field)
-            .map_err(|e| Refusal::malformed(format!("The form's field `payload` is not JSON: {e}")))?
-    } else {
-        request.json()?
-    };
-    if !value.is_object() {
-        return Err(Refusal::malformed("The payload is not a JSON object"));
+        return read(field.as_bytes())
+            .map_err(|e| Refusal::malformed(format!("The form's field `payload` is not a JSON object: {e}")));
     }
-    serde_json::from_value(value).map_err(|e| Refusal::malformed(format!("The payload cannot be read: {e}")))
+    read(request.body()).map_err(|e| Refusal::malformed(format!("The body is not a JSON object: {e}")))
+}
+
+/// A list is refused here: as a struct it could be read too.
+fn read(json: &[u8]) -> serde_json::Result<Payload> {
+    match json.trim_ascii_start().first() {
+        Some(b'{') => serde_json::from_slice(json),
+        _ => serde_json::from_slice::<serde_json::Map<String, Value>>(json).map(|_| Payload::default()),
+    }
 }
 
 /// `issues.opened`; senders of `repository_dispatch` choose the action freely, so it is cut to plain characters.

@@ -68,6 +68,7 @@ struct State {
     comments: Vec<Comment>,
     faults: Vec<(On, Fault, usize)>,
     delay: Duration,
+    quoted: String,
 }
 
 pub struct FakeGitHub {
@@ -138,6 +139,16 @@ impl FakeGitHub {
         self.state.lock().unwrap().delay = delay;
     }
 
+    /// Every comment there is was made by this one.
+    pub fn sign_as(&self, login: &str) {
+        self.state.lock().unwrap().comments.iter_mut().for_each(|comment| comment.login = login.into());
+    }
+
+    /// From now on, this is in every body: of issues, pull requests and failures.
+    pub fn quotes(&self, text: &str) {
+        self.state.lock().unwrap().quoted = text.into();
+    }
+
     /// Nobody listens at the address.
     pub fn shut(&mut self) {
         self.loopback.shut();
@@ -168,7 +179,10 @@ fn answer(state: &mut State, request: Request) -> Reply {
         Some(Fault::Status(status, headers)) => {
             let mut all = vec![("content-type", "application/json; charset=utf-8")];
             all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
-            let body = json!({"message": said(status), "documentation_url": "https://docs.github.com/rest", "status": status.to_string()});
+            let limited = headers.iter().any(|(name, _)| name.starts_with("x-ratelimit") || *name == "retry-after");
+            let message = if status == 403 && limited { LIMITED } else { said(status) };
+            let message = format!("{message}{}", state.quoted);
+            let body = json!({"message": message, "documentation_url": "https://docs.github.com/rest", "status": status.to_string()});
             Reply::text(status, &all, body.to_string())
         }
         Some(Fault::Hang) => Reply::Never,
@@ -197,10 +211,13 @@ fn hits(on: On, request: &Request) -> bool {
     }
 }
 
+/// GitHub answers an exhausted limit with the status of a missing permission.
+const LIMITED: &str = "API rate limit exceeded for user ID 583231.";
+
 fn said(status: u16) -> &'static str {
     match status {
         401 => "Bad credentials",
-        403 => "API rate limit exceeded for user ID 583231.",
+        403 => "Resource not accessible by personal access token",
         404 => "Not Found",
         422 => "Validation Failed",
         429 => "You have exceeded a secondary rate limit.",
@@ -220,7 +237,7 @@ fn serve(state: &mut State, request: &Request) -> Reply {
             let _: u64 = number.parse().unwrap();
             Reply::text(200, &[("content-type", "application/vnd.github.diff; charset=utf-8")], DIFF)
         }
-        ("GET", ["repos", _, _, "pulls", number]) => Reply::json(200, &pull(number.parse().unwrap())),
+        ("GET", ["repos", _, _, "pulls", number]) => Reply::json(200, &quoting(state, pull(number.parse().unwrap()))),
         ("GET", ["repos", _, _, "pulls", _, "files"]) => paged(
             request,
             vec![json!({
@@ -239,7 +256,7 @@ fn serve(state: &mut State, request: &Request) -> Reply {
             });
             paged(request, found.map(Comment::json).collect())
         }
-        ("GET", ["repos", _, _, "issues", number]) => Reply::json(200, &issue(number.parse().unwrap())),
+        ("GET", ["repos", _, _, "issues", number]) => Reply::json(200, &quoting(state, issue(number.parse().unwrap()))),
         ("GET", ["repos", _, _, "contents", ..]) if request.header("accept").contains("raw") => {
             Reply::text(200, &[("content-type", "application/vnd.github.raw+json; charset=utf-8")], "hello\n")
         }
@@ -261,6 +278,11 @@ fn serve(state: &mut State, request: &Request) -> Reply {
         }
         _ => Reply::json(404, &json!({"message": "Not Found"})),
     }
+}
+
+fn quoting(state: &State, mut thing: Value) -> Value {
+    thing["body"] = format!("{}{}", thing["body"].as_str().unwrap(), state.quoted).into();
+    thing
 }
 
 fn made(state: &mut State, request: &Request, repository: String, number: u64, in_reply_to: Option<u64>) -> Reply {

@@ -4,10 +4,12 @@
 
 pub mod cli;
 pub mod client;
+pub mod disk;
 pub mod events;
 pub mod github;
 pub mod loopback;
 pub mod model;
+pub mod options;
 pub mod receiver;
 pub mod server;
 pub mod tree;
@@ -16,9 +18,10 @@ pub mod wait;
 pub use client::{Answer, Client};
 pub use events::Event;
 pub use github::FakeGitHub;
-pub use model::{FakeModel, Turn};
+pub use model::{Asked, FakeModel, Turn};
+pub use options::Options;
 pub use receiver::Receiver;
-pub use server::{Options, Server};
+pub use server::Server;
 pub use wait::until;
 
 use std::sync::LazyLock;

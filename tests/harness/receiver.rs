@@ -12,6 +12,7 @@ struct State {
     received: Vec<Request>,
     /// Statuses of the next answers; 200 when there is none.
     statuses: Vec<u16>,
+    quoted: String,
 }
 
 pub struct Receiver {
@@ -32,7 +33,7 @@ impl Receiver {
             std::future::ready(Reply::text(
                 status,
                 if status == 302 { &location } else { &location[1..] },
-                json!({"ok": status == 200}).to_string(),
+                json!({"ok": status == 200, "said": state.quoted}).to_string(),
             ))
         });
         Self { loopback, state }
@@ -45,6 +46,11 @@ impl Receiver {
     /// What the next requests are answered with.
     pub fn answers(&self, statuses: &[u16]) {
         self.state.lock().unwrap().statuses = statuses.into();
+    }
+
+    /// From now on, this is in every answer.
+    pub fn quotes(&self, text: &str) {
+        self.state.lock().unwrap().quoted = text.into();
     }
 
     pub fn received(&self) -> Vec<Request> {

@@ -21,6 +21,12 @@ pub fn until_within<T>(patience: Duration, what: &str, mut probe: impl FnMut() -
             return seen;
         }
         assert!(start.elapsed() < patience, "not seen within {patience:?}: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        pause(Duration::from_millis(10));
     }
+}
+
+/// Between two looks.
+#[expect(clippy::disallowed_methods, reason = "tests are threads of their own, which no runtime waits for")]
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
 }

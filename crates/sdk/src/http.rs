@@ -243,11 +243,13 @@ impl Response {
         let kind = match status {
             200..300 => return Ok(self),
             401 => Kind::Auth,
-            403 => Kind::Forbidden,
+            402 | 403 | 407 | 451 => Kind::Forbidden,
             404 | 410 => Kind::NotFound,
             408 => Kind::Network,
             429 => Kind::RateLimited,
-            400 | 409 | 413 | 415 | 422 => Kind::Schema,
+            // What redirects or refuses did nothing, whatever its reason.
+            300..400 | 405 | 426 => Kind::Unsupported,
+            400..500 => Kind::Schema,
             503 if self.header("retry-after").is_some() => Kind::Network,
             500.. if !self.repeatable => Kind::UnknownOutcome,
             502..=504 => Kind::Network,
@@ -262,5 +264,37 @@ impl Response {
     pub fn retry_after(&self) -> Option<Duration> {
         let seconds: u64 = self.header("retry-after")?.trim().parse().ok()?;
         Some(Duration::from_secs(seconds.min(86_400)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(status: u16, repeatable: bool) -> Option<Kind> {
+        let status = StatusCode::from_u16(status).unwrap();
+        let response = Response { repeatable, ..Response::new(status, HeaderMap::new(), Bytes::new()) };
+        let error = response.ok().err()?;
+        assert_eq!(error.status, Some(status.as_u16()));
+        Some(error.kind)
+    }
+
+    #[test]
+    fn a_failing_status_says_whether_something_may_have_happened() {
+        for status in 200..600 {
+            let expected = match status {
+                200..300 => [None; 2],
+                401 => [Some(Kind::Auth); 2],
+                402 | 403 | 407 | 451 => [Some(Kind::Forbidden); 2],
+                404 | 410 => [Some(Kind::NotFound); 2],
+                408 => [Some(Kind::Network); 2],
+                429 => [Some(Kind::RateLimited); 2],
+                300..400 | 405 | 426 => [Some(Kind::Unsupported); 2],
+                400..500 => [Some(Kind::Schema); 2],
+                502..=504 => [Some(Kind::UnknownOutcome), Some(Kind::Network)],
+                _ => [Some(Kind::UnknownOutcome), Some(Kind::Error)],
+            };
+            assert_eq!([kind(status, false), kind(status, true)], expected, "{status}");
+        }
     }
 }

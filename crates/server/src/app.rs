@@ -4,10 +4,11 @@ use crate::{
     api::Access,
     bot,
     catalog::{Catalog, DEFAULT, Values},
+    ceilings::Reached,
     config::Config,
-    disk,
     hooks::Hooks,
     outbound::{self, HostPort, Outbound, Scope},
+    outbox::Senders,
     runner::Runs,
     webhook::Refusals,
 };
@@ -15,7 +16,7 @@ use anyhow::{Context, Result};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::{
-    sync::{Arc, RwLock, atomic::AtomicBool},
+    sync::{Arc, RwLock},
     time::{Duration, Instant},
 };
 use tercel_models::Model;
@@ -41,9 +42,8 @@ pub struct App {
     pub hooks: Hooks,
     pub refusals: Refusals,
     pub access: Access,
-    pub disk_full: disk::Full,
-    /// An answer was parked since the start.
-    pub outbox_trouble: AtomicBool,
+    pub senders: Senders,
+    pub ceilings: Reached,
     /// Everything that must end before the process does.
     pub work: TaskTracker,
     pub stopping: CancellationToken,
@@ -76,11 +76,13 @@ impl App {
             Some(key) => Sealer::from_hex(key.expose_secret())?,
             None => Sealer::from_file(&config.data_dir.join("key"))?,
         };
+        sealer.check_directory(&config.data_dir)?;
         let store = Store::open(&lock, &config.data_dir).await?;
         let stored = store.bots().await?;
         for bot in bot::seeds(&config.data_dir.join("bots"))? {
             if stored.iter().all(|row| row.id != bot.id) {
                 store.put_bot(&bot.id, serde_json::to_string(&bot)?).await?;
+                store.close_notice(&bot::missing(&bot.id)).await?;
             }
         }
         let catalog = Catalog::load(&integrations, &store, &sealer, &config.environment).await?;
@@ -104,8 +106,8 @@ impl App {
             hooks: Hooks::default(),
             refusals: Refusals::default(),
             access,
-            disk_full: disk::Full::default(),
-            outbox_trouble: AtomicBool::new(true),
+            senders: Senders::default(),
+            ceilings: Reached::default(),
             work: TaskTracker::new(),
             stopping: CancellationToken::new(),
             started: Instant::now(),
@@ -211,12 +213,15 @@ impl App {
         sealed.and_then(|text| serde_json::from_str(text).ok()).map_or(Value::Null, tercel_store::seal::mask_secrets)
     }
 
-    /// Raises a notice. Not being able to is logged: a notice must not break what it is about.
-    pub async fn raise(&self, notice: NewNotice) {
+    /// Raises a notice and answers whether it is stored. Not being able to is logged: a notice must not break what it
+    /// is about.
+    pub async fn raise(&self, notice: NewNotice) -> bool {
         tracing::warn!(notice = %notice.key, "{}: {}", notice.title, notice.detail);
-        if let Err(error) = self.store.raise(notice).await {
+        let stored = self.store.raise(notice).await;
+        if let Err(error) = &stored {
             tracing::error!("The notice could not be stored: {error}");
         }
+        stored.is_ok()
     }
 
     pub async fn close_notice(&self, key: &str) {

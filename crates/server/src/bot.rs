@@ -74,6 +74,11 @@ impl Bot {
     }
 }
 
+/// The key of the notice that a bot is asked for and not there.
+pub fn missing(id: &str) -> String {
+    format!("bot:{id}")
+}
+
 /// Reads `<data>/bots/*.yaml`.
 ///
 /// # Errors

@@ -3,7 +3,8 @@
 use crate::{
     bot::Bot,
     channel::{Binding, Channel},
-    config::Environment,
+    config::{Environment, OWN_SECRETS},
+    redact::Redactor,
 };
 use anyhow::Result;
 use std::{
@@ -57,6 +58,8 @@ pub struct Catalog {
     pub channels: HashMap<String, Arc<Channel>>,
     /// By the client_id they are bound to.
     pub bindings: HashMap<String, Vec<Arc<Binding>>>,
+    /// Knows the secrets of this snapshot.
+    pub redactor: Redactor,
 }
 
 /// An integration with what is known of its connections.
@@ -81,6 +84,7 @@ impl Catalog {
             bots: BTreeMap::new(),
             channels: HashMap::new(),
             bindings: HashMap::new(),
+            redactor: Redactor::default(),
         };
         for integration in integrations {
             let name = &integration.name;
@@ -128,8 +132,11 @@ impl Catalog {
             catalog.integrations.insert(name.clone(), Arc::new(entry));
         }
         for row in store.bots().await? {
-            let bot = Bot::from_definition(&row.id, &row.definition)?;
-            catalog.bots.insert(row.id, Arc::new(bot));
+            // One that cannot be read must not keep the others from working: its runs fail and say that it is not there.
+            match Bot::from_definition(&row.id, &row.definition) {
+                Ok(bot) => _ = catalog.bots.insert(row.id, Arc::new(bot)),
+                Err(error) => tracing::error!("Bot `{}` is left out until it is written anew: {error:#}", row.id),
+            }
         }
         catalog.bots.entry(DEFAULT.into()).or_insert_with(|| Arc::new(Bot::default_bot()));
         for row in store.channels().await? {
@@ -140,11 +147,24 @@ impl Catalog {
             let binding = Binding::from_row(row)?;
             catalog.bindings.entry(binding.client_id.clone()).or_default().push(Arc::new(binding));
         }
+        let own = OWN_SECRETS.iter().filter_map(|name| env.get(name)).map(str::to_owned);
+        catalog.redactor = Redactor::of(own, catalog.integrations.values());
         Ok(catalog)
     }
 
     pub fn channel(&self, id: tercel_store::Uuid) -> Option<&Arc<Channel>> {
         self.channels.values().find(|channel| channel.id == id)
+    }
+
+    /// Where the answers of a channel go unless something else is said: to its own target, else to the first place it is
+    /// bound to that has one.
+    pub fn target_of(&self, channel: tercel_store::Uuid) -> Option<&String> {
+        let own = self.channel(channel).and_then(|channel| channel.sealed_target.as_ref());
+        own.or_else(|| {
+            let bindings = self.bindings.values().flatten().filter(|binding| binding.channel_id == channel);
+            let first = bindings.filter(|binding| binding.sealed_target.is_some()).min_by_key(|binding| binding.id)?;
+            first.sealed_target.as_ref()
+        })
     }
 }
 

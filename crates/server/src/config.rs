@@ -1,5 +1,6 @@
 //! What the operator said: flags, environment, `.env`, `tercel.toml`, in this order. Nothing else reads the environment.
 
+use crate::part;
 use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -7,6 +8,7 @@ use std::{
     collections::BTreeMap,
     fmt::Display,
     net::{IpAddr, SocketAddr},
+    num::NonZeroU64,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -135,6 +137,7 @@ pub struct Config {
     pub http_timeout: Duration,
     /// Seconds that one run may take.
     pub run_seconds: u64,
+    pub limits: part::Limits,
     /// Nothing that changes something leaves, whichever model answers.
     pub rehearse: bool,
     pub log: String,
@@ -193,7 +196,8 @@ impl Config {
             },
             model_timeout: Duration::from_secs(env.parse("TERCEL_MODEL_TIMEOUT", 120)?),
             http_timeout: Duration::from_secs(env.parse("TERCEL_HTTP_TIMEOUT", 30)?),
-            run_seconds: env.parse("TERCEL_RUN_SECONDS", 1800)?,
+            run_seconds: env.parse("TERCEL_RUN_SECONDS", SECONDS_OF_A_RUN)?.get(),
+            limits: part::Limits::default(),
             rehearse: false,
             log: env.get("TERCEL_LOG").unwrap_or("info").to_owned(),
             log_json: env.get("TERCEL_LOG_FORMAT") == Some("json"),
@@ -226,6 +230,11 @@ impl Config {
         self.environment.get("TERCEL_FAILPOINT")
     }
 }
+
+const SECONDS_OF_A_RUN: NonZeroU64 = NonZeroU64::new(1800).unwrap();
+
+/// The server's own secrets.
+pub const OWN_SECRETS: [&str; 3] = ["API_KEY", "ENCRYPTION_KEY", "LLM_API_KEY"];
 
 /// Our own names; what an integration's fields are called comes on top.
 const KNOWN: [&str; 20] = [

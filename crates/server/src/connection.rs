@@ -3,12 +3,12 @@
 use crate::{
     app::{App, Call},
     catalog::Values,
+    part::within,
+    redact::{Redactor, secrets},
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tercel_sdk::{Kind, Result, integration::Checked};
 use tercel_store::Health;
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs the integration's own test. Nothing is stored.
 pub async fn test(app: &Arc<App>, integration: &str, connection: &str) -> Result<Checked> {
@@ -23,7 +23,7 @@ pub async fn test_with(app: &Arc<App>, integration: &str, connection: &str, valu
     let missing =
         || tercel_sdk::Error::new(Kind::NotFound, format!("There is no connection `{integration}/{connection}`"));
     let entry = catalog.integrations.get(integration).ok_or_else(missing)?;
-    let call = Call { timeout: Some(LIMIT), ..Call::default() };
+    let call = Call { timeout: Some(app.config.limits.connector), ..Call::default() };
     let host = app.host_with(integration, connection, values, call).ok_or_else(missing)?;
     for field in entry.integration.fields.iter().filter(|field| field.required) {
         host.field(&field.key)?;
@@ -31,10 +31,12 @@ pub async fn test_with(app: &Arc<App>, integration: &str, connection: &str, valu
     let Some(connector) = &entry.integration.connector else {
         return Err(tercel_sdk::Error::new(Kind::Unsupported, "This integration has no test"));
     };
-    let call = connector(host, serde_json::Value::Null.into());
-    let timeout =
-        || tercel_sdk::Error::new(Kind::Timeout, format!("The test took longer than {} seconds", LIMIT.as_secs()));
-    Ok(serde_json::from_value(tokio::time::timeout(LIMIT, call).await.map_err(|_| timeout())??)?)
+    let call = async { connector(host, serde_json::Value::Null.into()).await };
+    let answer = within(app.config.limits.connector, "The test", Kind::Timeout, call).await;
+    // Values that are not saved are in no catalog.
+    let (saved, given) = (&catalog.redactor, Redactor::new(secrets(&entry.integration.fields, values)));
+    let checked = answer.map_err(|error| given.error(saved.error(error)))?;
+    Ok(serde_json::from_value(given.json(saved.json(checked)))?)
 }
 
 /// Tests and keeps the outcome with the connection.

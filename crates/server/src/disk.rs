@@ -1,26 +1,11 @@
 //! Room on the disk: accepting stops before there is none.
 
 use crate::app::App;
-use std::{
-    path::Path,
-    sync::Arc,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 use tercel_store::NewNotice;
 
 const NOTICE: &str = "disk";
 const GIGABYTE: u64 = 1 << 30;
-
-/// Set when less than the floor is left.
-#[derive(Default)]
-pub struct Full(AtomicBool);
-
-impl Full {
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Bytes that are left, and under how many nothing is accepted.
 pub struct Room {
@@ -41,18 +26,25 @@ pub fn floor(app: &App) -> Option<String> {
     (free < floor).then(|| format!("Only {} MB are left on the disk of {}", free >> 20, app.config.data_dir.display()))
 }
 
+/// Whether nothing more may be taken in. Looked up each time: what comes in between two looks could fill the rest.
+pub fn is_full(app: &App) -> bool {
+    room(&app.config.data_dir).is_some_and(|room| room.free < room.floor)
+}
+
 /// Looks every few seconds, and tells.
 pub async fn watch(app: Arc<App>) {
+    let mut told = false;
     loop {
-        let problem = floor(&app);
-        let was = app.disk_full.0.swap(problem.is_some(), Ordering::Relaxed);
-        match (problem, was) {
+        match (floor(&app), told) {
             (Some(detail), false) => {
                 let repair = Some("Free some space: webhooks and messages are answered 503 until then".into());
                 let title = "The disk is almost full".into();
-                app.raise(NewNotice { key: NOTICE.into(), severity: "error", title, detail, repair }).await;
+                told = app.raise(NewNotice { key: NOTICE.into(), severity: "error", title, detail, repair }).await;
             }
-            (None, true) => app.close_notice(NOTICE).await,
+            (None, true) => {
+                app.close_notice(NOTICE).await;
+                told = false;
+            }
             _ => {}
         }
         tokio::select! {

@@ -1,32 +1,36 @@
 //! Telling integrations what happens in runs. A hook never holds a run up.
 
-use crate::{app::App, app::Call, catalog::DEFAULT};
+use crate::{
+    app::{App, Call},
+    catalog::DEFAULT,
+    part::within,
+};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
-use tercel_sdk::{hook::HookEvent, host::Ids};
-use tokio::sync::Semaphore;
+use tercel_sdk::{Handler, Host, Kind, hook::HookEvent, host::Ids};
 
-const LIMIT: Duration = Duration::from_secs(10);
+/// Calls of one hook that may be open at once: one that hangs must not use up the room of the others.
+const ROOM: u32 = 64;
 /// Failures in a row after which a hook rests.
 const PATIENCE: u32 = 5;
 const REST: Duration = Duration::from_secs(60);
 
-pub struct Hooks {
-    room: Arc<Semaphore>,
-    /// Failures in a row, and until when it rests.
-    failing: Mutex<HashMap<Key, (u32, Option<Instant>)>>,
-}
+/// What is known of each hook.
+#[derive(Default)]
+pub struct Hooks(Mutex<HashMap<Key, Watch>>);
 
 /// An integration and an event.
 type Key = (String, &'static str);
 
-impl Default for Hooks {
-    fn default() -> Self {
-        Self { room: Arc::new(Semaphore::new(256)), failing: Mutex::default() }
-    }
+#[derive(Default)]
+struct Watch {
+    open: u32,
+    /// In a row.
+    failures: u32,
+    rests_until: Option<Instant>,
 }
 
 /// Tells everybody who watches `E`. The event is made only when somebody does.
@@ -39,46 +43,60 @@ pub fn fire<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: impl FnOnce() -> E) 
     let Ok(event) = serde_json::to_value(event()) else { return };
     for (name, entry) in &catalog.integrations {
         for hook in entry.integration.hooks.iter().filter(|hook| hook.event == E::NAME) {
-            let key = (name.clone(), hook.event);
-            if app.hooks.rests(&key) {
-                continue;
-            }
-            let Ok(permit) = app.hooks.room.clone().try_acquire_owned() else {
-                metrics::counter!("tercel_hooks_dropped_total", "integration" => name.clone()).increment(1);
-                continue;
-            };
-            let call = Call { ids: ids.clone(), timeout: Some(LIMIT), ..Call::default() };
+            let call = Call { ids: ids.clone(), timeout: Some(app.config.limits.hook), ..Call::default() };
             let Some(host) = app.host(name, DEFAULT, call) else { continue };
-            let (app, handler, event) = (app.clone(), hook.handler.clone(), event.clone());
-            app.clone().work.spawn(async move {
-                let outcome = tokio::time::timeout(LIMIT, handler(host, event.into())).await;
-                let failure = match outcome {
-                    Ok(Ok(_)) => None,
-                    Ok(Err(error)) => Some(error.message),
-                    Err(_) => Some(format!("it took longer than {} seconds", LIMIT.as_secs())),
-                };
-                app.hooks.note(key, failure);
-                drop(permit);
-            });
+            let key = (name.clone(), hook.event);
+            if app.hooks.begin(&key) {
+                let call = tell(app.clone(), key, hook.handler.clone(), host, event.clone());
+                app.work.spawn(call);
+            } else {
+                metrics::counter!("tercel_hooks_dropped_total", "integration" => name.clone()).increment(1);
+            }
         }
     }
 }
 
+async fn tell(app: Arc<App>, key: Key, handler: Handler, host: Host, event: serde_json::Value) {
+    let call = async { handler(host, event.into()).await };
+    let told = within(app.config.limits.hook, "The hook", Kind::Timeout, call).await;
+    let failure = told.err().map(|error| app.catalog().redactor.error(error).message);
+    app.hooks.end(key, failure);
+}
+
 impl Hooks {
-    fn rests(&self, key: &Key) -> bool {
-        let failing = self.failing.lock().expect("no holder of this lock panics");
-        failing.get(key).and_then(|(_, until)| *until).is_some_and(|until| until > Instant::now())
+    /// Whether the hook may be called now.
+    fn begin(&self, key: &Key) -> bool {
+        let mut hooks = self.lock();
+        let watch = hooks.entry(key.clone()).or_default();
+        if watch.open >= ROOM || watch.rests_until.is_some_and(|until| until > Instant::now()) {
+            return false;
+        }
+        watch.open += 1;
+        true
     }
 
-    fn note(&self, key: Key, failure: Option<String>) {
-        let mut failing = self.failing.lock().expect("no holder of this lock panics");
+    fn end(&self, key: Key, failure: Option<String>) {
+        let mut hooks = self.lock();
+        let watch = hooks.entry(key.clone()).or_default();
+        watch.open = watch.open.saturating_sub(1);
         let Some(failure) = failure else {
-            failing.remove(&key);
+            (watch.failures, watch.rests_until) = (0, None);
             return;
         };
-        tracing::warn!(integration = %key.0, "The hook for `{}` failed: {failure}", key.1);
-        let (count, until) = failing.entry(key).or_default();
-        *count += 1;
-        *until = (*count >= PATIENCE).then(|| Instant::now() + REST);
+        watch.failures += 1;
+        if watch.failures < PATIENCE {
+            tracing::warn!(integration = %key.0, "The hook for `{}` failed: {failure}", key.1);
+        } else {
+            watch.rests_until = Some(Instant::now() + REST);
+            let (times, rest) = (watch.failures, REST.as_secs());
+            tracing::warn!(
+                integration = %key.0,
+                "The hook for `{}` failed {times} times and rests for {rest} seconds: {failure}", key.1
+            );
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Watch>> {
+        self.0.lock().expect("no holder of this lock panics")
     }
 }

@@ -4,7 +4,7 @@ use crate::{app::App, ceilings};
 use std::sync::Arc;
 use tercel_sdk::{Brief, Target};
 use tercel_store::{
-    Accept, Accepted, Error, Item, NewMessage, NewOutbox, NewTask, Result, SessionRef, Uuid, accept::Busy, now,
+    Accept, Accepted, Error, Item, Message, NewMessage, NewOutbox, NewTask, Result, SessionRef, Uuid, accept::Busy, now,
 };
 
 const DAY: i64 = 86_400_000_000;
@@ -67,13 +67,15 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
     let missing = || Error::NotFound(format!("There is no session {}", input.session_id));
     let session = app.store.session(input.session_id).await?.ok_or_else(missing)?;
     let origin = input.source.clone().unwrap_or_else(|| "api".into());
-    let channel = session.channel_id.and_then(|id| app.catalog().channel(id).cloned());
+    let catalog = app.catalog();
     let sealed_target = input.target.as_ref().map(|target| app.seal_target(target));
-    let effective =
-        sealed_target.clone().or(session.sealed_target).or(channel.and_then(|channel| channel.sealed_target.clone()));
-    let bot = app.catalog().bots.get(&session.bot_id).cloned();
+    let effective = sealed_target
+        .clone()
+        .or(session.sealed_target)
+        .or_else(|| catalog.target_of(session.channel_id?).cloned());
+    let bot = catalog.bots.get(&session.bot_id);
     let model = input.brief.as_ref().and_then(|brief| brief.model.as_deref());
-    let (_, rehearse) = app.model_of(model.or(bot.as_ref().and_then(|bot| bot.model.as_deref())));
+    let (_, rehearse) = app.model_of(model.or(bot.and_then(|bot| bot.model.as_deref())));
     let shown = match effective {
         Some(sealed) if input.notify => shown(app, sealed, &origin, &input, &session.bot_id, rehearse)?,
         _ => None,
@@ -87,6 +89,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         sealed_target,
         rehearse,
     });
+    let said = (input.content.clone(), input.source.clone());
     let message = NewMessage {
         id: Uuid::now_v7(),
         role: "user",
@@ -122,11 +125,13 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
             })
         }
         Accepted::Duplicate(first) => {
+            let same = |message: &Message| (&message.content, &message.source) == (&said.0, &said.1);
             let message = app
                 .store
                 .message(first)
                 .await?
-                .ok_or_else(|| Error::Conflict("This key was used for something else".into()))?;
+                .filter(same)
+                .ok_or_else(|| Error::Conflict("This Idempotency-Key was used for another message".into()))?;
             Ok(Injected {
                 message_id: message.id,
                 session_id: message.session_id,

@@ -14,6 +14,8 @@ pub mod hooks;
 pub mod inject;
 pub mod outbound;
 pub mod outbox;
+pub mod part;
+pub mod queue;
 pub mod redact;
 pub mod runner;
 pub mod serve;

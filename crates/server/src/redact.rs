@@ -1,69 +1,128 @@
-//! Taking secrets out of what is shown: traces, steps, deliveries.
+//! Taking secrets out of what services and models say: before it is stored, logged, shown or told to a model.
 
-use crate::app::App;
+use crate::catalog::{Entry, Values};
+use aho_corasick::{AhoCorasick, MatchKind};
 use base64::{
     Engine as _,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
-use secrecy::ExposeSecret;
 use serde_json::Value;
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use tercel_sdk::{Error, Field, chat::Answer};
 use tercel_store::MASK;
 
 /// Shorter values occur by chance in any text.
-const SHORTEST: usize = 6;
+const SHORTEST: usize = 8;
 
-/// Every secret that the server knows, in the forms in which it may occur.
+/// Finds secrets in the forms in which they may occur, all in one pass. Made once for each snapshot of the catalog.
+#[derive(Default)]
 pub struct Redactor {
-    /// Longest first, so that no rest of a longer one stays.
-    forms: Vec<String>,
+    /// None when there is nothing to find.
+    forms: Option<AhoCorasick>,
 }
 
 impl Redactor {
-    pub fn of(app: &App) -> Self {
-        let catalog = app.catalog();
-        let config = &app.config;
-        let own = [&config.api_key, &config.encryption_key, &config.llm.api_key];
-        let mut secrets: Vec<String> =
-            own.into_iter().flatten().map(|secret| secret.expose_secret().to_owned()).collect();
-        for entry in catalog.integrations.values() {
-            for field in entry.integration.fields.iter().filter(|field| field.secret) {
-                secrets.extend(entry.connections.values().filter_map(|values| values.fields.get(&field.key).cloned()));
-            }
-        }
-        Self::new(&secrets)
-    }
-
-    fn new(secrets: &[String]) -> Self {
-        let mut forms: Vec<String> = secrets
-            .iter()
-            .map(|secret| secret.trim())
+    pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
+        let forms: BTreeSet<String> = secrets
+            .into_iter()
+            .map(|secret| secret.trim().to_owned())
             .filter(|secret| secret.len() >= SHORTEST)
-            .flat_map(|secret| {
-                let encoded = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-                // Without its end, base64 is the same wherever the secret begins a text.
-                let base64 = STANDARD.encode(&secret.as_bytes()[..secret.len() / 3 * 3]);
-                [secret.to_owned(), encoded, base64, URL_SAFE_NO_PAD.encode(secret)]
-            })
+            .flat_map(|secret| forms(&secret))
             .collect();
-        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        forms.dedup();
-        Self { forms }
+        let build = || {
+            // The longest of those that begin at one place, so that no rest of a longer one stays.
+            AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostLongest)
+                .build(&forms)
+                .expect("secrets are far shorter than an automaton may be")
+        };
+        Self { forms: (!forms.is_empty()).then(build) }
     }
 
-    pub fn text(&self, text: &str) -> String {
-        self.forms
-            .iter()
-            .fold(text.to_owned(), |text, form| if text.contains(form) { text.replace(form, MASK) } else { text })
+    /// The secrets of the server itself and of all connections.
+    pub fn of<'e>(own: impl Iterator<Item = String>, entries: impl Iterator<Item = &'e Arc<Entry>>) -> Self {
+        let theirs =
+            entries.flat_map(|entry| entry.connections.values().flat_map(|v| secrets(&entry.integration.fields, v)));
+        Self::new(own.chain(theirs))
     }
 
-    pub fn json(&self, value: Value) -> Value {
-        match value {
-            Value::String(text) => self.text(&text).into(),
-            Value::Array(list) => list.into_iter().map(|value| self.json(value)).collect(),
-            Value::Object(map) => map.into_iter().map(|(key, value)| (key, self.json(value))).collect(),
-            other => other,
+    /// The text itself when no secret is in it.
+    pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match &self.forms {
+            Some(forms) if forms.is_match(text) => {
+                let mut masked = String::with_capacity(text.len());
+                forms.replace_all_with(text, &mut masked, |_, _, masked| {
+                    masked.push_str(MASK);
+                    true
+                });
+                Cow::Owned(masked)
+            }
+            _ => Cow::Borrowed(text),
         }
     }
+
+    pub fn json(&self, mut value: Value) -> Value {
+        if self.forms.is_some() {
+            self.mask_json(&mut value);
+        }
+        value
+    }
+
+    pub fn error(&self, mut error: Error) -> Error {
+        self.mask(&mut error.message);
+        error.hint.iter_mut().for_each(|hint| self.mask(hint));
+        error
+    }
+
+    /// What a model says is stored and sent, and what it asks for is done.
+    pub fn answer(&self, mut answer: Answer) -> Answer {
+        self.mask(&mut answer.text);
+        for call in &mut answer.tool_calls {
+            self.mask(&mut call.name);
+            self.mask(&mut call.arguments);
+        }
+        answer.repairs.iter_mut().for_each(|repair| self.mask(repair));
+        answer
+    }
+
+    fn mask(&self, text: &mut String) {
+        if let Cow::Owned(masked) = self.text(text) {
+            *text = masked;
+        }
+    }
+
+    fn mask_json(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => self.mask(text),
+            Value::Array(list) => list.iter_mut().for_each(|value| self.mask_json(value)),
+            Value::Object(map) => {
+                if map.keys().any(|key| matches!(self.text(key), Cow::Owned(_))) {
+                    *map = std::mem::take(map).into_iter().map(|(k, v)| (self.text(&k).into_owned(), v)).collect();
+                }
+                map.values_mut().for_each(|value| self.mask_json(value));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The secrets among the values of a connection.
+pub fn secrets(fields: &[Field], values: &Values) -> Vec<String> {
+    fields.iter().filter(|field| field.secret).filter_map(|field| values.fields.get(&field.key).cloned()).collect()
+}
+
+fn forms(secret: &str) -> Vec<String> {
+    let in_address = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let in_json = Value::from(secret).to_string().trim_matches('"').to_owned();
+    let mut forms = vec![secret.to_owned(), in_address, in_json];
+    // What base64 makes of it depends on how many bytes stand before it; its first and last letters also on which.
+    for (before, mixed) in [(0, 0), (1, 2), (2, 3)] {
+        let mut bytes = vec![0; before];
+        bytes.extend_from_slice(secret.as_bytes());
+        bytes.truncate(bytes.len() / 3 * 3);
+        forms.extend([&STANDARD_NO_PAD, &URL_SAFE_NO_PAD].map(|base64| base64.encode(&bytes)[mixed..].to_owned()));
+    }
+    forms
 }
 
 #[cfg(test)]
@@ -71,18 +130,59 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn redactor() -> Redactor {
+        Redactor::new(["s3cret/+value".into(), "s3cret/+value-longer".into(), "a \"quoted\" one".into(), "abc".into()])
+    }
+
     #[test]
     fn a_secret_is_found_in_all_its_forms_and_short_ones_are_let_be() {
-        let redactor = Redactor::new(&["s3cret/+value".into(), "s3cret/+value-longer".into(), "abc".into()]);
-        let shown = redactor.json(json!({
+        let shown = redactor().json(json!({
             "plain": ["say s3cret/+value abc", "s3cret/+value-longer"],
             "url": "?key=s3cret%2F%2Bvalue&x",
-            "base64": format!("Basic {}", STANDARD.encode("s3cret/+value")),
+            "json": json!({"said": "a \"quoted\" one"}).to_string(),
+            "s3cret/+value": 1,
         }));
-        assert_eq!(
-            shown,
-            json!({"plain": [format!("say {MASK} abc"), MASK], "url": format!("?key={MASK}&x"), "base64": shown["base64"]})
-        );
-        assert!(!shown["base64"].as_str().unwrap().contains(&STANDARD.encode("s3cret/+val")[..12]));
+        let expected = json!({
+            "plain": [format!("say {MASK} abc"), MASK],
+            "url": format!("?key={MASK}&x"),
+            "json": format!("{{\"said\":\"{MASK}\"}}"),
+            MASK: 1,
+        });
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn base64_hides_nothing_wherever_the_secret_stands_in_it() {
+        for before in ["", "u", "us", "use", "user:"] {
+            for base64 in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+                let written = base64.encode(format!("{before}s3cret/+value and more"));
+                let shown = redactor().text(&written).into_owned();
+                assert!(shown.contains(MASK), "{written} became {shown}");
+                let (start, end) = shown.split_once(MASK).unwrap();
+                assert!(written.len() - start.len() - end.len() >= 12, "{written} became {shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn text_without_a_secret_is_not_even_copied() {
+        let text = "nothing to see here, not even s3cret/+valu".repeat(100);
+        assert!(matches!(redactor().text(&text), Cow::Borrowed(_)));
+        assert!(matches!(Redactor::default().text(&text), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn errors_and_answers_of_models_are_masked_whole() {
+        let error = Error::schema("not s3cret/+value").hint("try s3cret/+value");
+        let error = redactor().error(error);
+        assert_eq!((error.message, error.hint), (format!("not {MASK}"), Some(format!("try {MASK}"))));
+        let answer = json!({
+            "text": "s3cret/+value", "model": "m", "repairs": ["of s3cret/+value"],
+            "tool_calls": [{"id": "1", "name": "t", "arguments": "{\"a\":\"a \\\"quoted\\\" one\"}"}],
+        });
+        let answer = redactor().answer(serde_json::from_value(answer).unwrap());
+        let call = &answer.tool_calls[0];
+        assert_eq!((answer.text.as_str(), &answer.repairs[0]), (MASK, &format!("of {MASK}")));
+        assert_eq!(call.arguments, format!("{{\"a\":\"{MASK}\"}}"));
     }
 }

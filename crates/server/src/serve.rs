@@ -2,8 +2,12 @@
 
 use crate::{api, app::App, catalog::DEFAULT, config::Config, disk, outbox, runner, telemetry};
 use anyhow::{Context, Result};
+use axum::serve::ListenerExt;
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    signal::unix::{Signal, SignalKind, signal},
+};
 use tokio_util::task::TaskTracker;
 
 /// How long runs and answers may go on after the server was told to stop. What is not done then is taken up at the
@@ -16,6 +20,8 @@ pub async fn serve(config: Config) -> Result<()> {
         tercel_store::failpoint::arm(spec);
     }
     telemetry::install(&config)?;
+    // Watched from the first moment: a stop during the start is an orderly one too.
+    let stop = StopSignals::watch()?;
     let app = App::open(config, tercel_integrations::all(), false).await?;
     let listener = TcpListener::bind(app.config.listen)
         .await
@@ -38,7 +44,7 @@ pub async fn serve(config: Config) -> Result<()> {
     greet(&app, address);
     start_work(&app).await;
 
-    stop_signal().await;
+    stop.received().await;
     tracing::info!("Stopping: what runs has {} seconds to end", GRACE.as_secs());
     app.stopping.cancel();
     servers.close();
@@ -56,23 +62,34 @@ pub async fn serve(config: Config) -> Result<()> {
     Ok(())
 }
 
-/// Starts what works in the background.
+/// Starts what works in the background. What takes work is waited for at the end: it puts back what it has just taken.
 async fn start_work(app: &Arc<App>) {
     if let Err(error) = go_on(app).await {
         tracing::error!("What waits cannot go on: {error}");
     }
-    tokio::spawn(runner::run_all(app.clone()));
-    tokio::spawn(outbox::send_all(app.clone()));
+    app.work.spawn(runner::run_all(app.clone()));
+    app.work.spawn(outbox::send_all(app.clone()));
     tokio::spawn(disk::watch(app.clone()));
-    let checked = app.clone();
-    tokio::spawn(async move { checked.check_connections().await });
+    let app = app.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = app.stopping.cancelled() => {}
+            () = app.check_connections() => {}
+        }
+    });
 }
 
 /// Sends on the runs and answers that wait for a person: what they wait for may be mended by now; if not, they wait again.
 async fn go_on(app: &App) -> Result<(), tercel_store::Error> {
     app.store.resume_tasks(None, "the start of the server").await?;
-    for name in app.catalog().integrations.keys() {
+    for name in app.catalog().integrations.keys().map(String::as_str).chain(outbox::TYPES) {
         app.store.unpark_outbox(name).await?;
+    }
+    // Their causes are looked at anew. Letters that are dead or held, and bots that are missing, stay so.
+    let is_over =
+        |key: &str| ["model", "disk"].contains(&key) || key.starts_with("parked:") || key.starts_with("ceiling:");
+    for notice in app.store.notices(true, None, 1000).await?.iter().filter(|notice| is_over(&notice.key)) {
+        app.store.close_notice(&notice.key).await?;
     }
     Ok(())
 }
@@ -80,6 +97,10 @@ async fn go_on(app: &App) -> Result<(), tercel_store::Error> {
 async fn listen(app: Arc<App>, listener: TcpListener, router: axum::Router) {
     let stopping = app.stopping.clone();
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    // An answer in two pieces must not wait 40 ms for the acknowledgement of the first.
+    let listener = listener.tap_io(|connection| {
+        let _ = connection.set_nodelay(true);
+    });
     let served = axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!("The listener failed: {error}");
@@ -149,18 +170,22 @@ fn greet(app: &App, address: SocketAddr) {
     }
 }
 
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = match signal(SignalKind::terminate()) {
-        Ok(signal) => signal,
-        Err(error) => {
-            tracing::error!("SIGTERM cannot be watched: {error}");
-            let _ = tokio::signal::ctrl_c().await;
-            return;
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn watch() -> Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
+        let interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be watched")?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn received(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
     }
 }

@@ -6,7 +6,6 @@ use crate::{
         tasks::Task, time::Time,
     },
     app::App,
-    redact::Redactor,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -75,7 +74,7 @@ pub async fn of_task(app: &App, id: Uuid) -> Result<Option<Value>> {
         egress: app.store.egress_of(id).await?.into_iter().map(Call::from).collect(),
         task: Task::of(app, task).await?,
     };
-    Ok(Some(Redactor::of(app).json(serde_json::to_value(trace)?)))
+    Ok(Some(app.catalog().redactor.json(serde_json::to_value(trace)?)))
 }
 
 impl From<tercel_store::Egress> for Call {

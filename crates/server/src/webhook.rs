@@ -6,6 +6,8 @@ use crate::{
     catalog::Catalog,
     ceilings,
     channel::Channel,
+    disk,
+    part::words,
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -14,10 +16,11 @@ use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
-use tercel_sdk::{Dedupe, Event, Inbound, Outcome, Received, Refusal, Trust, inbound::Webhook};
+use tercel_sdk::{Dedupe, Event, Host, Inbound, Outcome, Received, Refusal, Trust, inbound::Webhook};
 use tercel_store::{
     Accept, Accepted, Delivery, Item, NewDelivery, NewMessage, NewTask, SessionRef, Uuid, accept::Busy, now,
 };
@@ -101,7 +104,7 @@ pub async fn receive(
     body: Bytes,
     source: Option<IpAddr>,
 ) -> Result<Answer, Error> {
-    if app.disk_full.get() {
+    if disk::is_full(app) {
         return Err(Error::Unavailable("The disk is almost full: nothing is accepted".into()));
     }
     if app.runs.is_backed_up(app).await {
@@ -110,7 +113,7 @@ pub async fn receive(
     let (webhook, host) = part(app, integration, connection)?;
     let request = Inbound::new(headers.clone(), body.clone(), SystemTime::now());
     let witness = request.witness();
-    let received = webhook.receive(&host, request).inspect_err(|refusal| {
+    let received = read(app, webhook, host, request, body.len()).await.inspect_err(|refusal| {
         app.refusals.note(integration, &refusal.to_string(), source);
         tracing::info!(integration, "Refused a webhook: {refusal}");
     })?;
@@ -149,12 +152,13 @@ pub async fn replay(app: &Arc<App>, id: Uuid) -> Result<(i64, Answer), Error> {
         .collect();
     let (webhook, host) = part(app, &delivery.integration, &delivery.connection)?;
     let at = SystemTime::UNIX_EPOCH + Duration::from_micros(delivery.received_at.unsigned_abs());
-    let received = webhook.receive(&host, Inbound::stored(headers, body.into(), at))?;
+    let size = body.len();
+    let received = read(app, webhook, host, Inbound::stored(headers, body.into(), at), size).await?;
     let generation = app.store.replay(id).await?;
     Ok((generation, process(app, received, Origin::Stored(Box::new(delivery))).await?))
 }
 
-fn part(app: &Arc<App>, integration: &str, connection: &str) -> Result<(Webhook, tercel_sdk::Host), Error> {
+fn part(app: &Arc<App>, integration: &str, connection: &str) -> Result<(Webhook, Host), Error> {
     let catalog = app.catalog();
     let entry = catalog.integrations.get(integration).ok_or_else(|| Error::UnknownIntegration(integration.into()))?;
     let webhook = entry.integration.webhook.clone().ok_or_else(|| Error::NoWebhook(integration.into()))?;
@@ -162,6 +166,28 @@ fn part(app: &Arc<App>, integration: &str, connection: &str) -> Result<(Webhook,
         .host(integration, connection, Call::default())
         .ok_or_else(|| Error::UnknownConnection(integration.into(), connection.into()))?;
     Ok((webhook, host))
+}
+
+/// Bodies from this size on are read beside the threads that serve everybody else.
+const LARGE: usize = 256 << 10;
+
+/// Lets the integration verify and read a request. Its panic is its own: the sender may come again.
+async fn read(app: &App, webhook: Webhook, host: Host, request: Inbound, size: usize) -> Result<Received, Error> {
+    let name = host.integration().to_owned();
+    let read = move || catch_unwind(AssertUnwindSafe(|| webhook.receive(&host, request)));
+    let outcome = match size < LARGE {
+        true => read(),
+        false => tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(Box::new(error.to_string()))),
+    };
+    match outcome {
+        Ok(received) => Ok(received?),
+        Err(panic) => {
+            let catalog = app.catalog();
+            let words = catalog.redactor.text(words(&*panic));
+            tracing::error!(integration = name, "The webhook part has a fault: it panicked ({words})");
+            Err(Error::Unavailable(format!("The webhook of `{name}` has a fault; nothing was stored")))
+        }
+    }
 }
 
 enum Origin {
@@ -201,8 +227,10 @@ async fn process(app: &Arc<App>, received: Received, origin: Origin) -> Result<A
         }
         Origin::Stored(_) => accept.replayed = Some(id),
     }
-    metrics::counter!("tercel_webhooks_total", "integration" => integration, "outcome" => outcome).increment(1);
-    match app.store.accept(accept).await? {
+    let accepted = app.store.accept(accept).await?;
+    let counted = if matches!(accepted, Accepted::New(_)) { outcome } else { "duplicate" };
+    metrics::counter!("tercel_webhooks_total", "integration" => integration, "outcome" => counted).increment(1);
+    match accepted {
         Accepted::Duplicate(first) => duplicate(app, first).await,
         Accepted::New(placed) => {
             if let Some(reply) = reply {

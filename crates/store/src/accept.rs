@@ -335,15 +335,17 @@ async fn make_way(item: &Item, refused: bool, connection: &mut Connection) -> Re
     if item.busy == Busy::Enqueue {
         return Ok(Vec::new());
     }
+    let hold = connection.dialect().hold();
     let session: Option<(Uuid, Option<Uuid>)> = match &item.session {
-        SessionRef::Id(id) => connection.first("SELECT id, head FROM sessions WHERE id = $1", list![*id]).await?,
+        SessionRef::Id(id) => {
+            let sql = format!("SELECT t.id, t.head FROM sessions t WHERE t.id = $1{hold}");
+            connection.first(sql, list![*id]).await?
+        }
         SessionRef::Key { client_id, bot_id, thread, .. } => {
-            connection
-                .first(
-                    "SELECT id, head FROM sessions WHERE client_id = $1 AND bot_id = $2 AND thread = $3 AND active",
-                    list![client_id, bot_id, thread],
-                )
-                .await?
+            let sql = format!(
+                "SELECT t.id, t.head FROM sessions t WHERE t.client_id = $1 AND t.bot_id = $2 AND t.thread = $3 AND t.active{hold}"
+            );
+            connection.first(sql, list![client_id, bot_id, thread]).await?
         }
     };
     let Some((session, Some(head))) = session else { return Ok(Vec::new()) };

@@ -2,13 +2,14 @@
 
 use crate::{
     Error, Result, Store,
-    engine::{Connection, list},
+    engine::{Connection, Dialect, list},
+    words,
     writer::Write,
 };
 use sqlx::FromRow;
 use uuid::Uuid;
 
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Document {
     pub id: Uuid,
     pub integration_id: Option<String>,
@@ -26,6 +27,7 @@ pub struct Found {
     #[sqlx(flatten)]
     pub document: Document,
     pub score: f64,
+    #[sqlx(skip)]
     pub snippet: String,
 }
 
@@ -69,8 +71,17 @@ impl Write for Ingest {
             ];
             let row: Option<(i64,)> = connection.first(sql, args).await?;
             let rank = row.map(|(rank,)| rank);
-            let sql = "INSERT INTO documents_text (rowid, title, content) VALUES ($1, $2, $3)";
-            connection.run(sql, list![rank, &document.title, &document.content]).await?;
+            let (title, content) = (&document.title, &document.content);
+            match connection.dialect() {
+                Dialect::Sqlite => {
+                    let sql = "INSERT INTO documents_text (rowid, title, content) VALUES ($1, $2, $3)";
+                    connection.run(sql, list![rank, title, content]).await?
+                }
+                Dialect::Postgres => {
+                    let sql = "INSERT INTO documents_text (rowid, words) VALUES ($1, $2::TEXT::TSVECTOR)";
+                    connection.run(sql, list![rank, words::vector(title, content)]).await?
+                }
+            };
             answers.push(Ok(document.id));
         }
         Ok(answers)
@@ -123,21 +134,31 @@ impl Store {
         session: Option<Uuid>,
         limit: i64,
     ) -> Result<Vec<Found>> {
-        let words: Vec<String> = q
-            .split(|c: char| !c.is_alphanumeric())
-            .filter(|word| !word.is_empty())
-            .take(32)
-            .map(|word| format!("\"{word}\""))
-            .collect();
-        if words.is_empty() {
+        let wanted: Vec<String> = words::words(q).map(|(word, _)| word).filter(|word| !word.is_empty()).take(32).collect();
+        if wanted.is_empty() {
             return Ok(Vec::new());
         }
+        let dialect = self.engine.dialect();
+        let (score, fits) = match dialect {
+            Dialect::Sqlite => ("-bm25(documents_text, 4.0, 1.0)", "documents_text MATCH $1"),
+            Dialect::Postgres => (
+                "ts_rank('{0.25, 0.25, 0.25, 1}', t.words, $1::TEXT::TSQUERY, 1)::FLOAT8",
+                "t.words @@ $1::TEXT::TSQUERY",
+            ),
+        };
         let sql = format!(
-            "SELECT {COLUMNS}, -bm25(documents_text, 4.0, 1.0) AS score, snippet(documents_text, -1, '', '', '…', 24) AS snippet \
-             FROM documents_text JOIN documents d ON d.rank = documents_text.rowid \
-             WHERE documents_text MATCH $1 AND ($2 IS NULL OR d.integration_id = $2) AND ($3 IS NULL OR d.session_id = $3) \
-             ORDER BY score DESC, d.rank LIMIT $4"
+            "SELECT {COLUMNS}, {score} AS score FROM documents_text t JOIN documents d ON d.rank = t.rowid WHERE {fits} \
+             AND ($2 IS NULL OR d.integration_id = $2) AND ($3 IS NULL OR d.session_id = $3) ORDER BY score DESC, d.rank LIMIT $4"
         );
-        self.engine.read(sql, list![words.join(" OR "), integration, session, limit]).await
+        let quoted = |quote: char| wanted.iter().map(|word| format!("{quote}{word}{quote}")).collect::<Vec<_>>();
+        let query = match dialect {
+            Dialect::Sqlite => quoted('"').join(" OR "),
+            Dialect::Postgres => quoted('\'').join(" | "),
+        };
+        let mut found: Vec<Found> = self.engine.read(sql, list![query, integration, session, limit]).await?;
+        for Found { document, snippet, .. } in &mut found {
+            *snippet = words::snippet(&document.title, &document.content, &wanted);
+        }
+        Ok(found)
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::{
     Error, Health, Notice, Result, Setting,
-    engine::{self, list},
+    engine::{self, Connection, list},
 };
+use secrecy::SecretString;
 use std::path::Path;
 
 /// What can be told of a database without being its server.
@@ -31,9 +32,23 @@ pub async fn inspect(directory: &Path) -> Result<Option<Inspection>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::Unusable(format!("The database {} cannot be read: {error}", file.display()))),
     }
-    let mut connection = engine::look(&file).await?;
-    let tables: Option<(i64,)> = connection.first("SELECT COUNT(*) FROM sqlite_schema", list![]).await?;
-    if tables == Some((0,)) {
+    look_around(engine::sqlite::look(&file).await?).await
+}
+
+/// The same for a PostgreSQL database.
+///
+/// # Errors
+/// `Unusable` when it does not answer or does not let us in, is foreign, or newer than this program.
+pub async fn inspect_postgres(url: &SecretString) -> Result<Option<Inspection>> {
+    look_around(engine::postgres::look(engine::postgres::Address::parse(url)?).await?).await
+}
+
+async fn look_around(mut connection: Connection) -> Result<Option<Inspection>> {
+    let sql = connection.dialect().either(
+        "SELECT COUNT(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'",
+        "SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = '_sqlx_migrations'",
+    );
+    if connection.first(sql, list![]).await? == Some((0_i64,)) {
         return Ok(None);
     }
     let schema = "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations";

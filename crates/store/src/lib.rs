@@ -23,6 +23,7 @@ mod settings;
 mod steps;
 mod tasks;
 mod usage;
+mod words;
 mod workers;
 mod writer;
 
@@ -37,7 +38,7 @@ pub use connections::Health;
 pub use deliveries::Delivery;
 pub use documents::{Document, Found};
 pub use egress::Egress;
-pub use inspect::{Inspection, inspect};
+pub use inspect::{Inspection, inspect, inspect_postgres};
 pub use keys::ApiKey;
 pub use lock::DirectoryLock;
 pub use messages::Message;
@@ -50,12 +51,13 @@ pub use steps::{Commit, End, NewStep, StepRow};
 pub use tasks::{Claimed, Task};
 pub use uuid::Uuid;
 
+use secrecy::SecretString;
 use std::{
     path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -77,6 +79,9 @@ pub enum Error {
     Fenced,
     #[error("The server is stopping")]
     Stopping,
+    /// It comes back by itself, or the server keeps trying.
+    #[error("{0}")]
+    Away(String),
     #[error("Stored JSON cannot be read: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -84,21 +89,45 @@ pub enum Error {
 impl Error {
     /// Whether another program holds the database.
     pub(crate) fn is_locked(&self) -> bool {
-        matches!(self.sqlite_code(), Some(5 | 6))
+        matches!(self.sqlite_code(), Some(5 | 6)) || engine::postgres::code(self) == Some("55P03")
     }
 
+    /// Whether two transactions stood in each other's way: the next try may well succeed.
+    pub(crate) fn is_contention(&self) -> bool {
+        matches!(engine::postgres::code(self), Some("40001" | "40P01"))
+    }
+
+    /// Primary result codes of SQLite, <https://sqlite.org/rescode.html>; extended ones carry them in the low byte.
     fn sqlite_code(&self) -> Option<u32> {
         let Self::Database(error) = self else { return None };
-        Some(error.as_database_error()?.code()?.parse::<u32>().ok()? & 0xff)
+        let error = error.as_database_error()?.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
+        Some(sqlx::error::DatabaseError::code(error)?.parse::<u32>().ok()? & 0xff)
     }
 
-    /// Whether waiting may help: the disk is full, the file locked, the writer behind.
+    /// Whether waiting may help: the disk is full, the file locked, the writer behind, the database away.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Stopping => true,
+            Self::Stopping | Self::Away(_) => true,
             Self::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed) => true,
-            // SQLITE_BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN.
-            _ => matches!(self.sqlite_code(), Some(5 | 6 | 8 | 10 | 13 | 14)),
+            _ => match engine::postgres::code(self) {
+                Some(code) => engine::postgres::is_passing(code),
+                // BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN.
+                None => matches!(self.sqlite_code(), Some(5 | 6 | 8 | 10 | 13 | 14)),
+            },
+        }
+    }
+
+    /// What stands in the way of a write that may work later, in plain words that may be shown to anybody.
+    pub fn obstacle(&self) -> &'static str {
+        match (self, engine::postgres::code(self), self.sqlite_code()) {
+            (Self::Stopping, ..) => "The server is stopping; nothing was stored",
+            (_, Some("53100"), _) | (_, _, Some(13)) => "The disk is full; nothing was stored",
+            (_, Some("55P03"), _) | (_, _, Some(5 | 6)) => "The database is locked by another program; nothing was stored",
+            (_, Some("25006"), _) | (_, _, Some(8)) => "The database cannot be written; nothing was stored",
+            (_, _, Some(10 | 14)) => "The disk of the database does not work; nothing was stored",
+            (Self::Away(_), ..) => "The database is away; nothing was stored",
+            (_, Some(_), _) => "The database has trouble; nothing was stored",
+            _ => "The database does not keep up; nothing was stored",
         }
     }
 }
@@ -109,12 +138,17 @@ pub fn now() -> i64 {
 }
 
 /// Rung after a commit that made work, so that nobody polls.
-#[derive(Default)]
 pub struct Wake {
     pub tasks: Notify,
     pub outbox: Notify,
-    /// A step was committed, or a task ended.
-    pub steps: Notify,
+    /// Tasks of which a step was committed, or which ended.
+    pub steps: broadcast::Sender<Uuid>,
+}
+
+impl Default for Wake {
+    fn default() -> Self {
+        Self { tasks: Notify::new(), outbox: Notify::new(), steps: broadcast::Sender::new(1024) }
+    }
 }
 
 pub struct Store {
@@ -123,7 +157,21 @@ pub struct Store {
     wake: Arc<Wake>,
     /// This process among all that ever wrote to this database.
     worker: i64,
-    directory: std::path::PathBuf,
+    /// Where the file of the embedded database is.
+    directory: Option<std::path::PathBuf>,
+}
+
+/// How a PostgreSQL database is used.
+#[derive(Debug, Clone)]
+pub struct PostgresOptions {
+    /// Connections for reading. One more writes.
+    pub readers: u32,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self { readers: 8 }
+    }
 }
 
 impl Store {
@@ -133,14 +181,38 @@ impl Store {
     /// The caller holds the [`DirectoryLock`]: that proves the earlier process is gone.
     pub async fn open(_lock: &DirectoryLock, directory: &Path) -> Result<Arc<Self>> {
         let file = directory.join("tercel.db");
-        let (engine, mut connection) = engine::Engine::open(&file).await?;
-        let worker = workers::enter(&mut connection).await.map_err(|error| match error {
-            Error::Database(error) => engine::unusable(&file, error),
+        let (engine, connection) = engine::sqlite::open(&file).await?;
+        let entered = Self::enter(engine, connection, Some(directory.to_owned())).await;
+        entered.map_err(|error| match error {
+            Error::Database(error) => engine::sqlite::unusable(&file, error),
             error => error,
-        })?;
+        })
+    }
+
+    /// Opens a PostgreSQL database (15 or later) as `DATABASE_URL` names it, bringing its schema up to date. One server
+    /// uses it at a time: a lock in the database proves that the earlier one is gone, and is waited for up to 10 s.
+    ///
+    /// # Errors
+    /// `Unusable`, with what to do. Nothing of the address but server, database and user is ever shown.
+    pub async fn open_postgres(url: &SecretString, options: PostgresOptions) -> Result<Arc<Self>> {
+        let address = engine::postgres::Address::parse(url)?;
+        let (engine, connection) = engine::postgres::open(address.clone(), options.readers).await?;
+        Self::enter(engine, connection, None).await.map_err(|error| match error {
+            Error::Database(error) => engine::postgres::unusable(&address, error),
+            error => error,
+        })
+    }
+
+    async fn enter(
+        engine: engine::Engine,
+        mut connection: engine::Connection,
+        directory: Option<std::path::PathBuf>,
+    ) -> Result<Arc<Self>> {
+        let worker = workers::enter(&mut connection).await?;
+        connection.works_for(worker);
         let wake = Arc::new(Wake::default());
-        let writer = writer::Writer::start(connection, wake.clone());
-        Ok(Arc::new(Self { engine, writer, wake, worker, directory: directory.to_owned() }))
+        let writer = writer::Writer::start(connection, worker, wake.clone());
+        Ok(Arc::new(Self { engine, writer, wake, worker, directory }))
     }
 
     pub fn wake(&self) -> &Wake {
@@ -151,9 +223,10 @@ impl Store {
         self.worker
     }
 
-    /// Bytes of the database and of its write-ahead log.
+    /// Bytes of the database, as far as they are known, and of the write-ahead log of the embedded one.
     pub fn size(&self) -> (u64, u64) {
-        let bytes = |name: &str| std::fs::metadata(self.directory.join(name)).map_or(0, |m| m.len());
+        let Some(directory) = &self.directory else { return (self.writer.size(), 0) };
+        let bytes = |name: &str| std::fs::metadata(directory.join(name)).map_or(0, |m| m.len());
         (bytes("tercel.db"), bytes("tercel.db-wal"))
     }
 

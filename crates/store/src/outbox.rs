@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result, Store,
-    engine::{Connection, list},
+    engine::{Arg, Connection, list},
     now,
     writer::{Bell, Write},
 };
@@ -179,6 +179,7 @@ pub(crate) async fn insert_all(rows: &[&NewOutbox], connection: &mut Connection,
 /// Makes the first pending row of each target its head, unless one is on its way.
 async fn promote(targets: BTreeSet<String>, connection: &mut Connection) -> Result<()> {
     let rows: Vec<_> = targets.into_iter().map(|target| list![target]).collect();
+    connection.lock("targets", "key", rows.clone()).await?;
     // A row that was sent again may stand before the one that was next.
     connection
         .run_rows(
@@ -203,6 +204,8 @@ async fn promote(targets: BTreeSet<String>, connection: &mut Connection) -> Resu
 struct Claim {
     worker: i64,
     limit: i64,
+    /// Dispatch types that have enough on their way.
+    but: Vec<String>,
 }
 
 impl Write for Claim {
@@ -212,18 +215,25 @@ impl Write for Claim {
         let mut answers = Vec::new();
         for claim in group {
             let time = now();
+            let skip_locked = connection.dialect().skip_locked();
+            let due: String = (4..).zip(&claim.but).map(|(n, _)| format!(" AND dispatch_type <> ${n}")).collect();
             let sql = format!(
-                "UPDATE outbox SET state = 'sending', attempts = attempts + 1, worker = $1 WHERE id IN \
-                 (SELECT id FROM outbox WHERE ready AND state = 'pending' AND next_at <= $2 ORDER BY next_at LIMIT $3) \
+                "WITH due AS MATERIALIZED \
+                 (SELECT id FROM outbox WHERE ready AND state = 'pending' AND next_at <= $2{due} ORDER BY next_at LIMIT $3 {skip_locked}) \
+                 UPDATE outbox SET state = 'sending', attempts = attempts + 1, worker = $1 WHERE id IN (SELECT id FROM due) \
                  RETURNING {COLUMNS}"
             );
-            let mut rows: Vec<OutboxRow> = connection.all(sql, list![claim.worker, time, claim.limit]).await?;
+            let mut args = list![claim.worker, time, claim.limit];
+            args.extend(claim.but.iter().map(Arg::from));
+            let mut rows: Vec<OutboxRow> = connection.all(sql, args).await?;
             rows.sort_by_key(|row| row.next_at);
             let attempts = rows.iter().map(|row| list![row.id, row.attempts, time]).collect();
             connection.run_rows("INSERT INTO attempts (outbox_id, n, started_at) VALUES", attempts, "").await?;
             let next_at = if (rows.len() as i64) < claim.limit {
-                let sql = "SELECT MIN(next_at) FROM outbox WHERE ready AND state = 'pending'";
-                connection.first::<(Option<i64>,)>(sql, list![]).await?.and_then(|(at,)| at)
+                let due: String = (1..).zip(&claim.but).map(|(n, _)| format!(" AND dispatch_type <> ${n}")).collect();
+                let sql = format!("SELECT MIN(next_at) FROM outbox WHERE ready AND state = 'pending'{due}");
+                let args = claim.but.iter().map(Arg::from).collect();
+                connection.first::<(Option<i64>,)>(sql, args).await?.and_then(|(at,)| at)
             } else {
                 Some(time)
             };
@@ -242,7 +252,7 @@ struct EndAttempt {
 
 impl Write for EndAttempt {
     type Answer = ();
-    const WAKES: &'static [Bell] = &[Bell::Outbox, Bell::Steps];
+    const WAKES: &'static [Bell] = &[Bell::Outbox];
 
     async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<()>>> {
         let time = now();
@@ -255,9 +265,9 @@ impl Write for EndAttempt {
             .map(|e| {
                 let (state, _, receipt, error) = e.end.columns();
                 let (next_at, unknown) = match &e.end {
-                    AttemptEnd::Retry { at, unknown, .. } => (*at, Some(i64::from(*unknown))),
-                    AttemptEnd::Held(_) => (time, Some(1)),
-                    AttemptEnd::Sent(_) | AttemptEnd::Withheld => (time, Some(0)),
+                    AttemptEnd::Retry { at, unknown, .. } => (*at, Some(*unknown)),
+                    AttemptEnd::Held(_) => (time, Some(true)),
+                    AttemptEnd::Sent(_) | AttemptEnd::Withheld => (time, Some(false)),
                     // What an earlier attempt left open is open still.
                     AttemptEnd::Parked(_) | AttemptEnd::Dead(_) | AttemptEnd::Expired => (time, None),
                 };
@@ -371,7 +381,7 @@ impl Write for Order {
                 Self::Retry { id, resolve } => {
                     let sql = format!(
                         "UPDATE outbox SET state = 'pending', ready = FALSE, next_at = $2, unknown = (unknown AND $3), ended_at = NULL, \
-                         expires_at = NULL WHERE id = $1 AND state IN ('held', 'parked', 'dead', 'expired', 'dropped', 'pending') \
+                         expires_at = NULL WHERE id = $1 AND state IN ('held', 'parked', 'dead', 'expired', 'pending') \
                          RETURNING {COLUMNS}"
                     );
                     connection.all(sql, list![*id, time, *resolve]).await?
@@ -405,7 +415,12 @@ impl Write for Order {
 impl Store {
     /// Takes rows that are due, first of their targets; each begins an attempt.
     pub async fn claim_outbox(&self, limit: i64) -> Result<Leaving> {
-        self.writer.write(Claim { worker: self.worker, limit }).await
+        self.claim_outbox_but(limit, Vec::new()).await
+    }
+
+    /// The same, without rows of these dispatch types.
+    pub async fn claim_outbox_but(&self, limit: i64, but: Vec<String>) -> Result<Leaving> {
+        self.writer.write(Claim { worker: self.worker, limit, but }).await
     }
 
     pub async fn end_attempt(&self, row: &OutboxRow, end: AttemptEnd) -> Result<()> {
@@ -413,21 +428,21 @@ impl Store {
     }
 
     /// # Errors
-    /// `Conflict` when the row is on its way or was delivered.
+    /// `Conflict` when the row is on its way, was delivered or dropped.
     pub async fn retry_outbox(&self, id: Uuid, resolve: bool) -> Result<OutboxRow> {
         let rows = self.writer.write(Order::Retry { id, resolve }).await?;
         rows.into_iter().next().ok_or_else(|| {
-            Error::Conflict("Only a row that is not on its way and not delivered can be sent again".into())
+            Error::Conflict("Only a row that is not on its way, delivered or dropped can be sent again".into())
         })
     }
 
     /// # Errors
-    /// `Conflict` when the row is on its way or was delivered.
+    /// `Conflict` when the row is on its way, was delivered or dropped.
     pub async fn drop_outbox(&self, id: Uuid) -> Result<OutboxRow> {
         let rows = self.writer.write(Order::Drop { id }).await?;
         rows.into_iter()
             .next()
-            .ok_or_else(|| Error::Conflict("Only a row that is not on its way and not delivered can be dropped".into()))
+            .ok_or_else(|| Error::Conflict("Only a row that is not on its way, delivered or dropped can be dropped".into()))
     }
 
     /// Answers how many rows go on.
@@ -462,6 +477,13 @@ impl Store {
         let sql =
             "SELECT outbox_id, n, started_at, ended_at, outcome, error FROM attempts WHERE outbox_id = $1 ORDER BY n";
         self.engine.read(sql, list![row]).await
+    }
+
+    /// Which states that wait for a person rows of a dispatch type are in.
+    pub async fn stuck(&self, dispatch_type: &str) -> Result<Vec<String>> {
+        let sql = format!("SELECT DISTINCT state FROM outbox WHERE {STUCK} AND dispatch_type = $1");
+        let rows: Vec<(String,)> = self.engine.read(sql, list![dispatch_type]).await?;
+        Ok(rows.into_iter().map(|(state,)| state).collect())
     }
 
     /// Rows by state, and when the oldest pending one was made.

@@ -79,6 +79,35 @@ impl Sealer {
         }
     }
 
+    /// Refuses a data directory that was used with another key: its secrets could not be opened, and posts whose
+    /// acknowledgement was lost could not be found again by their markers. The first key is noted there by its id.
+    ///
+    /// # Errors
+    /// `Unusable` for another key.
+    pub fn check_directory(&self, directory: &Path) -> Result<()> {
+        let note = directory.join("key.id");
+        match fs::read_to_string(&note) {
+            Ok(first) if first == self.id => Ok(()),
+            Ok(first) if !first.is_empty() => Err(Error::Unusable(format!(
+                "The secrets in {} are sealed with key {}; the key in use is {}. Set ENCRYPTION_KEY to the earlier key, \
+                 or bring the file `key` back. If that key is lost for good, remove {}: the server starts then, and the \
+                 secrets must be entered again",
+                directory.display(),
+                first,
+                self.id,
+                note.display()
+            ))),
+            _ => {
+                let written = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&note);
+                // A full disk must not keep a server from starting.
+                if let Err(error) = written.and_then(|mut file| file.write_all(self.id.as_bytes())) {
+                    tracing::warn!("{} cannot be written: {error}", note.display());
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Seals a text for one place (`settings/forge/default/token`); it can be opened only there.
     pub fn seal(&self, place: &str, text: &str) -> String {
         let nonce: [u8; 24] = rand::random();
@@ -160,6 +189,17 @@ pub fn mask_secrets(mut json: Value) -> Value {
     json
 }
 
+/// What stands under a secret key.
+pub fn secrets_in(mut json: Value) -> Vec<String> {
+    let mut secrets = Vec::new();
+    visit(&mut json, &mut |value| {
+        if let Value::String(text) = value {
+            secrets.push(std::mem::take(text));
+        }
+    });
+    secrets
+}
+
 fn visit(json: &mut Value, secret: &mut impl FnMut(&mut Value)) {
     visit_below(json, false, secret);
 }
@@ -213,6 +253,19 @@ mod tests {
         assert_eq!(sealer.seal_secrets("outbox/1", sealed.clone()), sealed);
         assert_eq!(sealer.open_secrets("outbox/1", sealed.clone()).unwrap(), target);
         assert_eq!(mask_secrets(sealed)["list"][0]["Authorization"], MASK);
+    }
+
+    #[test]
+    fn a_directory_is_refused_under_another_key_until_its_note_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (first, other) = (Sealer::new(&[7; 32]), Sealer::new(&[8; 32]));
+        first.check_directory(directory.path()).unwrap();
+        first.check_directory(directory.path()).unwrap();
+        let refused = other.check_directory(directory.path()).unwrap_err().to_string();
+        assert!(refused.contains("ENCRYPTION_KEY") && refused.contains("key.id"), "{refused}");
+        fs::remove_file(directory.path().join("key.id")).unwrap();
+        other.check_directory(directory.path()).unwrap();
+        assert!(first.check_directory(directory.path()).is_err());
     }
 
     #[test]

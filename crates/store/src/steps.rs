@@ -64,7 +64,11 @@ struct Committing {
 
 impl Write for Committing {
     type Answer = ();
-    const WAKES: &'static [Bell] = &[Bell::Steps, Bell::Outbox, Bell::Tasks];
+    const WAKES: &'static [Bell] = &[Bell::Outbox, Bell::Tasks];
+
+    fn followed(&self) -> Option<Uuid> {
+        Some(self.commit.task)
+    }
 
     async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<()>>> {
         let time = now();
@@ -81,12 +85,15 @@ impl Write for Committing {
 /// Whether each commit's worker holds the task in that attempt. In one group nothing may come after an end.
 async fn fence(group: &[&Committing], connection: &mut Connection) -> Result<Vec<bool>> {
     let rows = group.iter().map(|c| list![c.commit.task, c.worker, c.commit.attempt]).collect();
+    let hold = connection.dialect().hold();
     let mut held: HashSet<(Uuid, i64)> = connection
         .all_rows(
             "SELECT t.id, t.attempt FROM (VALUES",
             rows,
-            ") AS v CROSS JOIN tasks t WHERE t.id = v.column1 AND t.worker = v.column2 AND t.attempt = v.column3 \
-             AND t.status = 'running'",
+            &format!(
+                ") AS v CROSS JOIN tasks t WHERE t.id = v.column1 AND t.worker = v.column2 AND t.attempt = v.column3 \
+                 AND t.status = 'running' ORDER BY t.id{hold}"
+            ),
         )
         .await?
         .into_iter()
@@ -151,6 +158,7 @@ async fn end_tasks(commits: &[&Commit], connection: &mut Connection, time: i64) 
             ") AS v WHERE tasks.id = v.column1 RETURNING id, session_id",
         )
         .await?;
+    connection.lock("sessions", "id", ended.iter().map(|(_, session)| list![*session]).collect()).await?;
     let sessions = ended
         .iter()
         .map(|(task, session)| list![*session, i64::from(matches!(ends[task], End::Complete { .. })), time])

@@ -83,11 +83,13 @@ impl Write for Claim {
         let mut answers = Vec::new();
         for claim in group {
             let time = now();
+            let skip_locked = connection.dialect().skip_locked();
             let sql = format!(
-                "UPDATE tasks SET status = 'running', worker = $1, attempt = attempt + 1, started_at = COALESCE(started_at, $2), \
+                "WITH due AS MATERIALIZED \
+                 (SELECT id FROM tasks WHERE ready AND status = 'pending' AND run_at <= $2 ORDER BY run_at LIMIT $3 {skip_locked}) \
+                 UPDATE tasks SET status = 'running', worker = $1, attempt = attempt + 1, started_at = COALESCE(started_at, $2), \
                  context_seq = COALESCE(context_seq, (SELECT s.seq FROM sessions s WHERE s.id = tasks.session_id)) \
-                 WHERE id IN (SELECT id FROM tasks WHERE ready AND status = 'pending' AND run_at <= $2 ORDER BY run_at LIMIT $3) \
-                 RETURNING {COLUMNS}"
+                 WHERE id IN (SELECT id FROM due) RETURNING {COLUMNS}"
             );
             let mut tasks: Vec<Task> = connection.all(sql, list![claim.worker, time, claim.limit]).await?;
             tasks.sort_by_key(|task| task.run_at);
@@ -109,7 +111,11 @@ struct Cancel {
 
 impl Write for Cancel {
     type Answer = String;
-    const WAKES: &'static [Bell] = &[Bell::Tasks, Bell::Steps];
+    const WAKES: &'static [Bell] = &[Bell::Tasks];
+
+    fn followed(&self) -> Option<Uuid> {
+        Some(self.id)
+    }
 
     async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<String>>> {
         let mut answers = Vec::new();
@@ -138,6 +144,7 @@ impl Write for Cancel {
 
 /// Makes the next task of a session its head, if this one was.
 async fn leave_session(connection: &mut Connection, session: Uuid, task: Uuid) -> Result<()> {
+    connection.lock("sessions", "id", vec![list![session]]).await?;
     let sql = "UPDATE sessions SET head = (SELECT t.id FROM tasks t WHERE t.session_id = sessions.id AND t.status = 'pending' \
                ORDER BY t.seq LIMIT 1) WHERE id = $1 AND head = $2 RETURNING head";
     if let Some((Some(head),)) = connection.first::<(Option<Uuid>,)>(sql, list![session, task]).await? {
@@ -154,7 +161,7 @@ struct Resume {
 
 impl Write for Resume {
     type Answer = Vec<Uuid>;
-    const WAKES: &'static [Bell] = &[Bell::Tasks, Bell::Steps];
+    const WAKES: &'static [Bell] = &[Bell::Tasks];
 
     async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<Vec<Uuid>>>> {
         let mut answers = Vec::new();

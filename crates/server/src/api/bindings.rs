@@ -72,6 +72,9 @@ pub async fn create(
     }
     let id = super::new_id(&identity, &format!("bindings/{channel}"), key.as_deref());
     if let Some(made) = of_channel(&app, channel).into_iter().find(|binding| binding.id == id) {
+        if made.client_id != body.client_id {
+            return Err(Error::reused("binding"));
+        }
         return Ok((StatusCode::CREATED, Json(made)));
     }
     let target = body.dispatch_config.map(target::whole).transpose()?;

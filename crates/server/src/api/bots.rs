@@ -5,7 +5,11 @@ use super::{
     page::{List, Page, Piece},
     request::{Body, Idempotency, Ids},
 };
-use crate::{app::App, bot::Bot, catalog::DEFAULT};
+use crate::{
+    app::App,
+    bot::{self, Bot},
+    catalog::DEFAULT,
+};
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
 use std::sync::Arc;
@@ -112,6 +116,7 @@ async fn save(app: &App, bot: &Bot) -> Result<()> {
     }
     let definition = serde_json::to_string(bot).map_err(Error::internal)?;
     app.store.put_bot(&bot.id, definition).await?;
+    app.close_notice(&bot::missing(&bot.id)).await;
     app.reload().await?;
     Ok(())
 }

@@ -111,6 +111,9 @@ pub async fn create(
     check_display_name(body.display_name.as_deref())?;
     let id = super::new_id(&identity, "channels", key.as_deref());
     if let Some(made) = app.catalog().channel(id) {
+        if made.client_id != body.client_id {
+            return Err(Error::reused("channel"));
+        }
         return Ok((StatusCode::CREATED, Json(shown(&app, made))));
     }
     let target = body.dispatch_config.map(target::whole).transpose()?;

@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     app::App,
-    redact::Redactor,
     webhook::{self, Answer},
 };
 use axum::{Json, extract::State, http::StatusCode};
@@ -86,10 +85,11 @@ impl From<tercel_store::Delivery> for Delivery {
 
 impl WholeDelivery {
     pub async fn of(app: &App, mut row: tercel_store::Delivery) -> tercel_store::Result<Self> {
-        let redactor = Redactor::of(app);
+        let catalog = app.catalog();
+        let redactor = &catalog.redactor;
         let (body, body_base64) = match row.body.take().map(String::from_utf8) {
             None => (None, None),
-            Some(Ok(text)) => (Some(redactor.text(&text)), None),
+            Some(Ok(text)) => (Some(redactor.text(&text).into_owned()), None),
             Some(Err(bytes)) => (None, Some(BASE64.encode(bytes.into_bytes()))),
         };
         Ok(Self {

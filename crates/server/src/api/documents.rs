@@ -101,8 +101,14 @@ pub async fn create(
     };
     let dedupe = key.map(|key| (identity.idempotency("documents", &key), now() + DAY));
     let id = app.store.ingest(document.clone(), dedupe).await?;
-    let document = if id == document.id { document } else { find(&app, id).await? };
-    Ok((StatusCode::CREATED, Json(document.into())))
+    if id == document.id {
+        return Ok((StatusCode::CREATED, Json(document.into())));
+    }
+    let first = tercel_store::Document { id: document.id, created_at: document.created_at, ..find(&app, id).await? };
+    if first != document {
+        return Err(Error::reused("document"));
+    }
+    Ok((StatusCode::CREATED, Json(tercel_store::Document { id, ..document }.into())))
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]

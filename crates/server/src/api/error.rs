@@ -61,6 +61,10 @@ impl Error {
         Self::new(StatusCode::CONFLICT, "conflict", detail)
     }
 
+    pub fn reused(made: &str) -> Self {
+        Self::conflict(format!("This Idempotency-Key was used for another {made}"))
+    }
+
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
     }

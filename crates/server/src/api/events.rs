@@ -6,7 +6,7 @@ use super::{
     tasks,
     time::Time,
 };
-use crate::{app::App, redact::Redactor};
+use crate::app::App;
 use axum::{
     extract::State,
     http::HeaderMap,
@@ -18,11 +18,10 @@ use axum::{
 use futures::{Stream, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::{collections::VecDeque, convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 use tercel_store::{StepRow, Uuid};
+use tokio::sync::broadcast::{self, error::RecvError};
 
-/// A stream reads no more often than this: the bell rings for the steps of all tasks.
-const REST: Duration = Duration::from_millis(20);
 const OVER: [&str; 4] = ["complete", "failed", "cancelled", "waiting"];
 
 /// A committed step; what else it has depends on its kind.
@@ -84,12 +83,16 @@ struct Following {
     app: Arc<App>,
     task: Uuid,
     after: i64,
+    commits: broadcast::Receiver<Uuid>,
+    begun: bool,
     ready: VecDeque<Event>,
     over: bool,
 }
 
 fn steps(app: Arc<App>, task: Uuid, after: i64) -> impl Stream<Item = Result<Event, Infallible>> {
-    let start = Following { app, task, after, ready: VecDeque::new(), over: false };
+    // Before the first reading, so that no commit comes between that and the waiting.
+    let commits = app.store.wake().steps.subscribe();
+    let start = Following { app, task, after, commits, begun: false, ready: VecDeque::new(), over: false };
     stream::unfold(start, |mut following| async move {
         loop {
             if let Some(event) = following.ready.pop_front() {
@@ -103,34 +106,40 @@ fn steps(app: Arc<App>, task: Uuid, after: i64) -> impl Stream<Item = Result<Eve
 }
 
 impl Following {
-    /// Reads what is new, or waits until there may be something. Answers false when the stream must end.
+    /// Waits until something was committed, and reads it. Answers false when the stream must end.
     async fn advance(&mut self) -> bool {
-        let app = self.app.clone();
-        let mut rung = pin!(app.store.wake().steps.notified());
-        // Before reading, so that a commit between the reading and the waiting is not missed.
-        rung.as_mut().enable();
+        if std::mem::replace(&mut self.begun, true) && !self.committed().await {
+            return false;
+        }
         if let Err(error) = self.read().await {
             tracing::warn!(task.id = %self.task, "A stream of steps ends early: {error}");
             return false;
         }
-        if self.over || !self.ready.is_empty() {
-            return true;
-        }
-        tokio::select! {
-            () = rung => {}
-            () = app.stopping.cancelled() => return false,
-        }
-        tokio::time::sleep(REST).await;
         true
+    }
+
+    /// Answers false when the server stops.
+    async fn committed(&mut self) -> bool {
+        loop {
+            tokio::select! {
+                commit = self.commits.recv() => match commit {
+                    Ok(task) if task != self.task => {}
+                    // Commits that were missed may have been of this task.
+                    Ok(_) | Err(RecvError::Lagged(_)) => return true,
+                    Err(RecvError::Closed) => return false,
+                },
+                () = self.app.stopping.cancelled() => return false,
+            }
+        }
     }
 
     async fn read(&mut self) -> tercel_store::Result<()> {
         // First the status: a task that is over then has no steps later.
         let status = self.app.store.task(self.task).await?.map_or_else(|| "failed".into(), |task| task.status);
-        let redactor = Redactor::of(&self.app);
+        let catalog = self.app.catalog();
         for row in self.app.store.steps(self.task, self.after).await? {
             self.after = row.n;
-            let step = redactor.json(serde_json::to_value(Step::of(row))?);
+            let step = catalog.redactor.json(serde_json::to_value(Step::of(row))?);
             self.ready.push_back(Event::default().event("step").id(self.after.to_string()).data(step.to_string()));
         }
         if OVER.contains(&status.as_str()) {

@@ -33,8 +33,10 @@ pub async fn health() -> Json<Alive> {
 pub async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Ready>) {
     let lag = app.store.writer_lag();
     let stuck = (lag > STUCK).then(|| format!("The database has not taken a write for {} seconds", lag.as_secs()));
+    let refused = (stuck.is_none() && app.store.is_refused())
+        .then(|| "The database could not be written when it was tried last; the log says why".to_owned());
     let stopping = app.stopping.is_cancelled().then(|| "The server is stopping".to_owned());
-    let problems: Vec<String> = [stuck, disk::floor(&app), stopping].into_iter().flatten().collect();
+    let problems: Vec<String> = [stuck, refused, disk::floor(&app), stopping].into_iter().flatten().collect();
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Ready { ready: problems.is_empty(), problems }))
 }

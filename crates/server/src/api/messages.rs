@@ -145,6 +145,9 @@ pub async fn post(
     if let Some(source) = &body.source {
         name("source", source, 64)?;
     }
+    if body.run_agent && app.runs.is_backed_up(&app).await {
+        return Err(Error::unavailable("Too many runs are waiting: try again later"));
+    }
     let input = inject::Input {
         source: body.source,
         run_agent: body.run_agent,

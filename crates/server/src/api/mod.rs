@@ -196,7 +196,7 @@ fn build(app: &Arc<App>, rows: Vec<Row>, entrance: Entrance) -> Router {
 
 /// Nothing is taken in when there may be no room to store what comes of it.
 fn has_room(app: &App) -> Result<()> {
-    match app.disk_full.get() {
+    match crate::disk::is_full(app) {
         true => Err(Error::unavailable("The disk is almost full: nothing is accepted until some space is free")),
         false => Ok(()),
     }

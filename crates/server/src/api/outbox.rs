@@ -147,21 +147,23 @@ pub async fn show(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Whole
 }
 
 /// Send a part again; where it may have arrived, it is looked for first
-#[utoipa::path(post, path = "/api/v1/outbox/{id}/retry", tag = "outbox", params(("id" = Uuid, Path)), responses((status = 200, body = OutboxPart), (status = 409, description = "It is on its way or was delivered")))]
+#[utoipa::path(post, path = "/api/v1/outbox/{id}/retry", tag = "outbox", params(("id" = Uuid, Path)), responses((status = 200, body = OutboxPart), (status = 409, description = "It is on its way, was delivered or dropped")))]
 pub async fn retry(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<OutboxPart>> {
     let kind = find(&app, id).await?.dispatch_type;
     let catalog = app.catalog();
     let dispatcher = catalog.integrations.get(&kind).and_then(|entry| entry.integration.dispatcher.as_ref());
     let can_find = dispatcher.is_some_and(|dispatcher| dispatcher.find.is_some());
     let row = app.store.retry_outbox(id, can_find).await?;
+    crate::outbox::settle(&app, &row.dispatch_type).await;
     Ok(Json(OutboxPart::of(&app, row)))
 }
 
 /// Never send a part
-#[utoipa::path(post, path = "/api/v1/outbox/{id}/drop", tag = "outbox", params(("id" = Uuid, Path)), responses((status = 200, body = OutboxPart), (status = 409, description = "It is on its way or was delivered")))]
+#[utoipa::path(post, path = "/api/v1/outbox/{id}/drop", tag = "outbox", params(("id" = Uuid, Path)), responses((status = 200, body = OutboxPart), (status = 409, description = "It is on its way, was delivered or dropped")))]
 pub async fn drop(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<OutboxPart>> {
     find(&app, id).await?;
     let row = app.store.drop_outbox(id).await?;
+    crate::outbox::settle(&app, &row.dispatch_type).await;
     Ok(Json(OutboxPart::of(&app, row)))
 }
 

@@ -8,7 +8,6 @@ use super::{
 use crate::{
     app::{App, Call},
     catalog::{DEFAULT, OwnedTool},
-    redact::Redactor,
     runner,
 };
 use axum::{Json, extract::State};
@@ -96,17 +95,16 @@ pub async fn call(
     }
     let call = Call {
         idempotency_key: Some(format!("call/{}", Uuid::now_v7())),
-        timeout: Some(runner::TOOL_LIMIT),
+        timeout: Some(app.config.limits.tool),
         ..Call::default()
     };
     let gone = || Error::not_found(format!("The integration `{}` is not there any more", owned.integration));
     let host = app.host(&owned.integration, DEFAULT, call).ok_or_else(gone)?;
-    let redactor = Redactor::of(&app);
-    Ok(Json(match runner::execute(&owned.tool, host, checked.arguments).await {
-        Ok(result) => ToolAnswer { ok: true, result: redactor.json(result), error: Value::Null },
+    Ok(Json(match runner::execute(&app, &owned.tool, host, checked.arguments).await {
+        Ok(result) => ToolAnswer { ok: true, result, error: Value::Null },
         Err(error) => {
             let error = serde_json::to_value(error).map_err(Error::internal)?;
-            ToolAnswer { ok: false, result: Value::Null, error: redactor.json(error) }
+            ToolAnswer { ok: false, result: Value::Null, error }
         }
     }))
 }

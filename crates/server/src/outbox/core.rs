@@ -32,7 +32,7 @@ struct Webhook {
 /// POSTs `{"task_id", "result"}`, signed by Standard Webhooks under the row's id: receivers can tell a repetition.
 pub async fn webhook(app: &Arc<App>, row: &OutboxRow, target: &Target, cancel: &CancellationToken) -> Result<Receipt> {
     let Webhook { url, secret } = config(target)?;
-    let body = json!({"task_id": row.task_id, "result": row.text, "part": row.part, "parts": row.parts}).to_string();
+    let body = json!({"task_id": row.task_id, "result": row.text}).to_string();
     let scheme = Scheme::standard(&secret.unwrap_or_else(|| webhook_secret(app)));
     let signature = scheme.sign_as(&row.id.to_string(), body.as_bytes(), SystemTime::now());
     let mut request = app.plain_http(None, row.task_id, cancel).post(url).body("application/json", body).repeatable();
@@ -53,10 +53,7 @@ struct Internal {
 /// Puts the answer into another session as a user's message. The row's id makes a repetition known.
 pub async fn internal(app: &Arc<App>, row: &OutboxRow, target: &Target) -> Result<Receipt> {
     let Internal { session_id, run_agent } = config(target)?;
-    let trusted = match row.task_id {
-        Some(task) => app.store.task(task).await.map_err(passing)?.is_some_and(|task| task.trusted),
-        None => true,
-    };
+    let trusted = was_trusted(app, row).await.map_err(passing)?;
     let input = inject::Input {
         source: Some("internal".into()),
         run_agent,
@@ -69,6 +66,15 @@ pub async fn internal(app: &Arc<App>, row: &OutboxRow, target: &Target) -> Resul
         Ok(injected) => Ok(Receipt { id: Some(injected.message_id.to_string()), url: None }),
         Err(error) => Err(passing(error)),
     }
+}
+
+/// Whether the answer was: what a run read counts, not only what it was asked.
+async fn was_trusted(app: &App, row: &OutboxRow) -> tercel_store::Result<bool> {
+    let Some(session) = row.session_id else { return Ok(false) };
+    // Among the newest: one that is not found there is not trusted.
+    let said = app.store.messages(session, None, 100).await?;
+    let answer = said.iter().find(|message| message.role == "assistant" && message.task_id == row.task_id);
+    Ok(answer.is_some_and(|answer| answer.trusted))
 }
 
 fn passing(error: tercel_store::Error) -> Error {

@@ -1,18 +1,28 @@
 //! Sends what is in the outbox: claims rows that are due, tries each once, commits how it ended.
 
 mod core;
+mod notices;
 mod outcome;
 mod send;
 
-pub use self::core::webhook_secret;
+pub use self::{
+    core::{TYPES, webhook_secret},
+    notices::settle,
+};
 
-use crate::app::App;
+use crate::{
+    app::App,
+    queue::{Queue, work_on},
+};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::{sync::Arc, time::Duration};
-use tercel_sdk::Target;
-use tercel_store::now;
-use tokio::sync::Semaphore;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+use tercel_sdk::{Error, Kind, Target};
+use tercel_store::{AttemptEnd, OutboxRow, now};
+use tokio::sync::Notify;
 
 /// What rows have in common that must arrive in order: the dispatch type and the address, without secrets.
 pub fn key(target: &Target) -> String {
@@ -23,56 +33,99 @@ pub fn key(target: &Target) -> String {
     format!("{}:{}", target.kind, hex::encode(&digest[..16]))
 }
 
+/// Rows that this process has on their way, by dispatch type.
+#[derive(Default)]
+pub struct Senders(Mutex<HashMap<String, usize>>);
+
+impl Senders {
+    fn begin(&self, rows: &[OutboxRow]) {
+        let mut busy = self.lock();
+        rows.iter().for_each(|row| *busy.entry(row.dispatch_type.clone()).or_default() += 1);
+    }
+
+    /// Answers how many of them there were.
+    fn end(&self, kind: &str) -> usize {
+        let mut busy = self.lock();
+        let Some(count) = busy.get_mut(kind) else { return 0 };
+        let before = *count;
+        *count -= 1;
+        busy.retain(|_, count| *count > 0);
+        before
+    }
+
+    /// Dispatch types that have their share of the room, and how many rows of one type may begin besides.
+    fn full(&self, share: usize) -> (Vec<String>, usize) {
+        let busy = self.lock();
+        let full = busy.iter().filter(|(_, count)| **count >= share).map(|(kind, _)| kind.clone()).collect();
+        let most = busy.values().filter(|count| **count < share).max().copied().unwrap_or_default();
+        (full, share - most)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.0.lock().expect("no holder of this lock panics")
+    }
+}
+
 /// Sends until the server stops.
 pub async fn send_all(app: Arc<App>) {
-    let room = Arc::new(Semaphore::new(app.config.capacity.sending.max(1)));
-    loop {
-        let first = tokio::select! {
-            permit = room.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
-            () = app.stopping.cancelled() => return,
-        };
-        let limit = room.available_permits() + 1;
-        let leaving = match app.store.claim_outbox(limit as i64).await {
-            Ok(leaving) => leaving,
-            Err(tercel_store::Error::Stopping) => return,
-            Err(error) => {
-                tracing::error!("The outbox cannot be read: {error}");
-                tokio::select! {
-                    () = tokio::time::sleep(Duration::from_secs(1)) => continue,
-                    () = app.stopping.cancelled() => return,
-                }
-            }
-        };
-        let all = leaving.rows.len() == limit;
-        let mut first = Some(first);
-        for row in leaving.rows {
-            let permit = match first.take() {
-                Some(permit) => permit,
-                None => room.clone().acquire_owned().await.expect("the semaphore is never closed"),
-            };
-            let app = app.clone();
-            app.clone().work.spawn(async move {
-                send::send(&app, row).await;
-                drop(permit);
-            });
-        }
-        drop(first);
-        if all {
-            continue;
-        }
-        let due = leaving.next_at.map(|at| Duration::from_micros((at - now()).max(0) as u64));
-        tokio::select! {
-            () = app.store.wake().outbox.notified() => {}
-            () = tokio::time::sleep(due.unwrap_or(Duration::MAX)), if due.is_some() => {}
-            () = app.stopping.cancelled() => return,
+    work_on::<Rows>(app).await;
+}
+
+struct Rows;
+
+impl Queue for Rows {
+    type Item = OutboxRow;
+
+    fn room(app: &App) -> usize {
+        app.config.capacity.sending.max(1)
+    }
+
+    fn bell(app: &App) -> &Notify {
+        &app.store.wake().outbox
+    }
+
+    async fn claim(app: &App, limit: usize) -> tercel_store::Result<(Vec<OutboxRow>, Option<i64>)> {
+        let (full, most) = app.senders.full(share(app));
+        let leaving = app.store.claim_outbox_but(limit.min(most) as i64, full).await?;
+        app.senders.begin(&leaving.rows);
+        Ok((leaving.rows, leaving.next_at))
+    }
+
+    async fn work(app: Arc<App>, row: OutboxRow) {
+        let kind = row.dispatch_type.clone();
+        send::send(&app, row).await;
+        if app.senders.end(&kind) == share(&app) {
+            // When the end was committed the type still counted as full.
+            app.store.wake().outbox.notify_one();
         }
     }
+
+    /// A row that was taken counts as begun, and nobody could tell later that it was not.
+    async fn put_back(app: &App, row: OutboxRow) {
+        let error = Error::new(Kind::Network, "The server stopped before it was sent");
+        let end = AttemptEnd::Retry { at: now(), error: send::json(&error), unknown: row.unknown };
+        send::commit(app, &row, end).await;
+        app.senders.end(&row.dispatch_type);
+    }
+}
+
+/// What one dispatch type may have on its way, so that a service that hangs does not hold up the others.
+fn share(app: &App) -> usize {
+    (Rows::room(app) * 3 / 4).max(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_dispatch_type_has_its_share_and_others_the_rest() {
+        let senders = Senders(Mutex::new(HashMap::from([("slow".into(), 3), ("quick".into(), 1)])));
+        assert_eq!(senders.full(3), (vec!["slow".to_owned()], 2));
+        assert_eq!(senders.end("slow"), 3);
+        assert_eq!(senders.full(3), (vec![], 1));
+    }
 
     #[test]
     fn the_same_address_is_one_queue_whatever_its_token() {

@@ -1,40 +1,55 @@
 //! One attempt for one row.
 
 use super::{
-    core,
+    core, notices,
     outcome::{Verdict, verdict, wait},
 };
 use crate::{
     app::{App, Call},
     catalog::DEFAULT,
+    part::{within, words},
+    queue::patiently,
+    redact::Redactor,
 };
 use chrono::{DateTime, SecondsFormat};
-use std::{sync::Arc, time::Duration};
+use futures::FutureExt;
+use serde::{Serialize, de::DeserializeOwned};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 use tercel_sdk::{Dispatcher, Error, Host, Kind, Mode, Outbound, Receipt, Result, Target, host::Ids};
-use tercel_store::{AttemptEnd, NewNotice, OutboxRow, now};
+use tercel_store::{AttemptEnd, OutboxRow, now};
 use tokio_util::sync::CancellationToken;
 
-const LIMIT: Duration = Duration::from_secs(60);
 /// Attempts after which a row that could not be sent is given up: about a day.
 const MOST_ATTEMPTS: i64 = 150;
 
 /// Tries a row that was claimed, and commits how that ended.
 pub async fn send(app: &Arc<App>, row: OutboxRow) {
-    let end = attempt(app, &row).await;
-    report(app, &row, &end).await;
-    let mut pause = Duration::from_millis(100);
-    loop {
-        match app.store.end_attempt(&row, end.clone()).await {
-            Err(error) if error.is_passing() && !matches!(error, tercel_store::Error::Stopping) => {
-                tracing::error!(outbox.id = %row.id, "The end of an attempt cannot be committed and is tried again: {error}");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(5));
-            }
-            Err(error) => {
-                tracing::error!(outbox.id = %row.id, "The end of an attempt could not be committed: {error}");
-                return;
-            }
-            Ok(()) => return,
+    // A fault in here must not leave the row on its way for ever.
+    let end = AssertUnwindSafe(attempt(app, &row)).catch_unwind().await.unwrap_or_else(|panic| {
+        let message = format!("Sending hit a fault in the program: it panicked ({})", words(&*panic));
+        AttemptEnd::Held(json(&Error::new(Kind::UnknownOutcome, message)))
+    });
+    notices::raise(app, &row, &end).await;
+    if !commit(app, &row, end.clone()).await {
+        return;
+    }
+    if let AttemptEnd::Sent(_) = end {
+        tracing::info!(outbox.id = %row.id, "Delivered a part of an answer by `{}`", row.dispatch_type);
+    }
+    if row.attempts > 1 {
+        notices::settle(app, &row.dispatch_type).await;
+    }
+}
+
+/// Answers whether it is committed: what was sent must not be forgotten, so the disk is waited for.
+pub async fn commit(app: &App, row: &OutboxRow, end: AttemptEnd) -> bool {
+    match patiently("The end of an attempt", || app.store.end_attempt(row, end.clone())).await {
+        Ok(()) => true,
+        // The next start looks for it.
+        Err(tercel_store::Error::Stopping) => false,
+        Err(error) => {
+            tracing::error!(outbox.id = %row.id, "The end of an attempt could not be committed: {error}");
+            false
         }
     }
 }
@@ -52,10 +67,11 @@ async fn attempt(app: &Arc<App>, row: &OutboxRow) -> AttemptEnd {
     };
     let way = match way(app, row, &target) {
         Ok(way) => way,
+        Err(error) if row.unknown => return AttemptEnd::Held(json(&error)),
         Err(error) => return AttemptEnd::Dead(json(&error)),
     };
     if row.unknown && !way.idempotent() {
-        match way.find(row, &target).await {
+        match way.find(app, &target).await.map(|found| unquoted(app, &target, found)) {
             Some(Ok(Some(receipt))) => return sent(&receipt),
             // It never arrived: this attempt may send it.
             Some(Ok(None)) => {}
@@ -68,10 +84,18 @@ async fn attempt(app: &Arc<App>, row: &OutboxRow) -> AttemptEnd {
             }
         }
     }
-    match way.deliver(app, row, &target).await {
+    match unquoted(app, &target, way.deliver(app, row, &target).await) {
         Ok(receipt) => sent(&receipt),
         Err(error) => failed(row, &way, error),
     }
+}
+
+/// A service may quote what it was sent: secrets of ours, of its connection, of the target.
+fn unquoted<T: Serialize + DeserializeOwned>(app: &App, target: &Target, answer: Result<T>) -> Result<T> {
+    let secrets = serde_json::to_value(target).map(tercel_store::seal::secrets_in).unwrap_or_default();
+    let (catalog, own) = (app.catalog(), Redactor::new(secrets));
+    let answer = answer.map_err(|error| own.error(catalog.redactor.error(error)))?;
+    Ok(serde_json::from_value(own.json(catalog.redactor.json(serde_json::to_value(answer)?)))?)
 }
 
 fn sent(receipt: &Receipt) -> AttemptEnd {
@@ -87,7 +111,8 @@ fn failed(row: &OutboxRow, way: &Way, error: Error) -> AttemptEnd {
     match verdict(&error) {
         Verdict::Park => AttemptEnd::Parked(json(&error)),
         Verdict::Refused => AttemptEnd::Dead(json(&error)),
-        _ if row.attempts >= MOST_ATTEMPTS => AttemptEnd::Dead(json(&error)),
+        Verdict::Retry if row.attempts >= MOST_ATTEMPTS => AttemptEnd::Dead(json(&error)),
+        Verdict::Unknown if row.attempts >= MOST_ATTEMPTS => AttemptEnd::Held(json(&error)),
         Verdict::Retry => later(false),
         Verdict::Unknown if way.idempotent() || way.can_find() => later(true),
         Verdict::Unknown => AttemptEnd::Held(json(&error)),
@@ -97,7 +122,8 @@ fn failed(row: &OutboxRow, way: &Way, error: Error) -> AttemptEnd {
 /// Looking for a lost post failed: looked for again later, never sent before.
 fn unresolved(row: &OutboxRow, error: Error) -> AttemptEnd {
     match verdict(&error) {
-        Verdict::Park | Verdict::Refused => AttemptEnd::Held(json(&error)),
+        Verdict::Park => AttemptEnd::Parked(json(&error)),
+        Verdict::Refused => AttemptEnd::Held(json(&error)),
         _ if row.attempts >= MOST_ATTEMPTS => AttemptEnd::Held(json(&error)),
         _ => AttemptEnd::Retry {
             at: now() + wait(row.attempts as u32, error.retry_after).as_micros() as i64,
@@ -128,7 +154,7 @@ fn way(app: &Arc<App>, row: &OutboxRow, target: &Target) -> Result<Way> {
         ids: Ids { task: row.task_id, session: row.session_id, bot: Some(row.bot_id.clone()), ..Ids::default() },
         mode: Mode::Live,
         idempotency_key: Some(row.id.to_string()),
-        timeout: Some(LIMIT),
+        timeout: Some(app.config.limits.dispatcher),
         ..Call::default()
     };
     match (dispatcher, app.host(&target.kind, DEFAULT, call)) {
@@ -173,16 +199,15 @@ impl Way {
     }
 
     /// `None` when it cannot be looked for.
-    async fn find(&self, _row: &OutboxRow, target: &Target) -> Option<Result<Option<Receipt>>> {
+    async fn find(&self, app: &App, target: &Target) -> Option<Result<Option<Receipt>>> {
         let Self::Part { dispatcher, host, outbound } = self else { return None };
         let find = dispatcher.find.as_ref()?;
-        let found = tokio::time::timeout(LIMIT, find(host.clone(), Dispatcher::call(target, outbound))).await;
-        let late = || Error::new(Kind::Timeout, format!("Looking for it took longer than {} seconds", LIMIT.as_secs()));
-        Some(found.unwrap_or_else(|_| Err(late())).and_then(|value| Ok(serde_json::from_value(value)?)))
+        let found = async { find(host.clone(), Dispatcher::call(target, outbound)).await };
+        let found = within(app.config.limits.dispatcher, "Looking for it", Kind::Timeout, found).await;
+        Some(found.and_then(|value| Ok(serde_json::from_value(value)?)))
     }
 
     async fn deliver(&self, app: &Arc<App>, row: &OutboxRow, target: &Target) -> Result<Receipt> {
-        let late = || Error::new(Kind::UnknownOutcome, format!("Sending took longer than {} seconds", LIMIT.as_secs()));
         let cancel = CancellationToken::new();
         let delivered = async {
             match self {
@@ -195,56 +220,10 @@ impl Way {
                 }
             }
         };
-        tokio::time::timeout(LIMIT, delivered).await.unwrap_or_else(|_| Err(late()))
+        within(app.config.limits.dispatcher, "Sending", Kind::UnknownOutcome, delivered).await
     }
 }
 
-/// Notices for what needs a person, closed again when answers get through.
-async fn report(app: &App, row: &OutboxRow, end: &AttemptEnd) {
-    let kind = &row.dispatch_type;
-    let raise = |key: String, title: &str, error: &str, repair: &str| NewNotice {
-        key,
-        severity: "error",
-        title: title.into(),
-        detail: serde_json::from_str::<Error>(error).map_or_else(|_| error.to_owned(), |error| error.message),
-        repair: Some(repair.into()),
-    };
-    match end {
-        AttemptEnd::Sent(_) => {
-            tracing::info!(outbox.id = %row.id, "Delivered a part of an answer by `{kind}`");
-            if row.attempts > 1 || app.outbox_trouble.load(std::sync::atomic::Ordering::Relaxed) {
-                app.close_notice(&format!("parked:{kind}")).await;
-            }
-        }
-        AttemptEnd::Parked(error) => {
-            app.outbox_trouble.store(true, std::sync::atomic::Ordering::Relaxed);
-            let repair = format!("Mend the settings of `{kind}`: what waits is sent then");
-            app.raise(raise(format!("parked:{kind}"), &format!("Answers wait for `{kind}`"), error, &repair)).await;
-        }
-        AttemptEnd::Dead(error) => {
-            let repair = "See GET /api/v1/outbox?state=dead; a row can be sent again or dropped";
-            app.raise(raise(
-                format!("dead:{kind}"),
-                &format!("An answer could not be delivered by `{kind}`"),
-                error,
-                repair,
-            ))
-            .await;
-        }
-        AttemptEnd::Held(error) => {
-            let repair = "See GET /api/v1/outbox?state=held; look whether it arrived, then drop it or send it again";
-            app.raise(raise(
-                format!("held:{kind}"),
-                &format!("Nobody knows whether an answer arrived by `{kind}`"),
-                error,
-                repair,
-            ))
-            .await;
-        }
-        AttemptEnd::Retry { .. } | AttemptEnd::Withheld | AttemptEnd::Expired => {}
-    }
-}
-
-fn json(error: &Error) -> String {
+pub fn json(error: &Error) -> String {
     serde_json::to_string(error).unwrap_or_else(|_| error.to_string())
 }

@@ -1,25 +1,23 @@
 //! From the text of an answer to the rows that carry it away.
 
+use super::prepare::Prepared;
 use crate::app::App;
-use std::sync::Arc;
-use tercel_sdk::text;
-use tercel_store::{Error, NewOutbox, Result, Session, Task, Uuid};
+use tercel_sdk::{Target, text};
+use tercel_store::{NewOutbox, Uuid};
 
 /// One row for each part of the answer, for the effective target: the task's, else the session's, else the channel's.
-pub async fn parts(app: &Arc<App>, task: &Task, session: &Session, answer: &str) -> Result<Vec<NewOutbox>> {
+pub fn parts(app: &App, prepared: &Prepared, answer: &str) -> Vec<NewOutbox> {
     let catalog = app.catalog();
-    let channel = task.channel_id.and_then(|id| catalog.channel(id));
-    let sealed =
-        [&task.sealed_target, &session.sealed_target, &channel.and_then(|channel| channel.sealed_target.clone())]
-            .into_iter()
-            .flatten()
-            .next()
-            .cloned();
-    let Some(sealed) = sealed else { return Ok(Vec::new()) };
-    let target =
-        app.open_target(&sealed).map_err(|e| Error::Sealed(format!("The target of the answer cannot be read: {e}")))?;
+    let (task, session) = (&prepared.task, &prepared.session);
+    let own = task.sealed_target.as_ref().or(session.sealed_target.as_ref());
+    let Some(sealed) = own.or_else(|| catalog.target_of(task.channel_id?)) else { return Vec::new() };
+    // One that cannot be opened gets a row all the same: its attempt says why, and the answer is not lost.
+    let target = app.open_target(sealed).unwrap_or_else(|_| {
+        let kind = app.masked_target(Some(sealed))["type"].as_str().unwrap_or("unreadable").to_owned();
+        Target::new(&kind, serde_json::json!({"sealed": sealed}))
+    });
     if target.kind == "none" {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let limit = catalog
         .integrations
@@ -29,7 +27,7 @@ pub async fn parts(app: &Arc<App>, task: &Task, session: &Session, answer: &str)
     let pieces = text::split(answer, limit);
     let parts = pieces.len() as u32;
     let key = crate::outbox::key(&target);
-    Ok(pieces
+    pieces
         .into_iter()
         .zip(1..)
         .map(|(text, part)| NewOutbox {
@@ -47,5 +45,5 @@ pub async fn parts(app: &Arc<App>, task: &Task, session: &Session, answer: &str)
             rehearse: task.rehearse,
             expires_at: None,
         })
-        .collect())
+        .collect()
 }

@@ -1,11 +1,12 @@
 //! The committed steps of a run, and those about to be.
 
-use crate::{app::App, ceilings};
-use std::time::Duration;
+use crate::{app::App, ceilings, queue::patiently};
+use std::sync::Arc;
 use tercel_agent::{Committed, Step};
-use tercel_store::{Commit, End, Error, NewStep, Result, Task};
+use tercel_store::{Commit, End, NewStep, Result, Task};
 
 pub struct Log {
+    task: Arc<Task>,
     n: i64,
     waiting: Vec<NewStep>,
     tokens: i64,
@@ -15,12 +16,12 @@ pub struct Log {
 
 impl Log {
     /// Reads what earlier attempts committed. A step that says what the run was given is for people, not for the agent.
-    pub async fn read(app: &App, task: &Task) -> Result<(Self, Vec<Committed>)> {
-        let mut log = Self { n: 0, waiting: Vec::new(), tokens: 0, urgent: false };
+    pub async fn read(app: &App, task: &Arc<Task>) -> Result<(Self, Vec<Committed>)> {
+        let mut log = Self { task: task.clone(), n: 0, waiting: Vec::new(), tokens: 0, urgent: false };
         if task.attempt == 1 {
             return Ok((log, Vec::new()));
         }
-        let rows = app.store.steps(task.id, 0).await?;
+        let rows = patiently("Reading the steps of a run", || app.store.steps(task.id, 0)).await?;
         log.n = rows.last().map_or(0, |row| row.n);
         let steps = rows
             .iter()
@@ -54,35 +55,26 @@ impl Log {
     }
 
     /// Commits what waits, if it matters.
-    pub async fn flush(&mut self, app: &App, task: &Task, client_id: &str) -> Result<()> {
-        if !self.urgent {
-            return Ok(());
+    pub async fn flush(&mut self, app: &App, client_id: &str) -> Result<()> {
+        match self.urgent {
+            true => self.commit(app, client_id, None).await,
+            false => Ok(()),
         }
-        self.commit(app, task, client_id, None).await
     }
 
-    /// Commits what waits, and the end. While the disk is full or the database locked it is tried again: an answer that
-    /// was paid for is not thrown away.
-    pub async fn commit(&mut self, app: &App, task: &Task, client_id: &str, end: Option<End>) -> Result<()> {
+    /// Commits what waits, and the end. An answer that was paid for is not thrown away: it is waited for room on the disk.
+    pub async fn commit(&mut self, app: &App, client_id: &str, end: Option<End>) -> Result<()> {
+        let task = &self.task;
         let commit = Commit {
             task: task.id,
             attempt: task.attempt,
             steps: std::mem::take(&mut self.waiting),
             tokens: std::mem::take(&mut self.tokens),
-            scopes: ceilings::scopes(&task.origin, client_id),
+            // The rehearsal costs nothing.
+            scopes: if task.rehearse { Vec::new() } else { ceilings::scopes(&task.origin, client_id) },
             end,
         };
         self.urgent = false;
-        let mut wait = Duration::from_millis(100);
-        loop {
-            match app.store.commit(commit.clone()).await {
-                Err(error) if error.is_passing() && !matches!(error, Error::Stopping) => {
-                    tracing::error!(task.id = %task.id, "A step cannot be committed and is tried again: {error}");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(Duration::from_secs(5));
-                }
-                outcome => return outcome,
-            }
-        }
+        patiently("The commit of a step", || app.store.commit(commit.clone())).await
     }
 }

@@ -6,34 +6,41 @@ mod prepare;
 mod run;
 mod tools;
 
-pub use tools::{LIMIT as TOOL_LIMIT, execute};
+pub use tools::execute;
 
-use crate::app::App;
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
-    time::Duration,
+use crate::{
+    app::App,
+    queue::{Queue, work_on},
 };
-use tercel_store::{Task, Uuid, now};
-use tokio::sync::Semaphore;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+use tercel_store::{Task, Uuid};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
-
-/// Tasks that one claim takes at the most: it holds the writer that long.
-const CLAIM: usize = 256;
 
 /// The runs of this process.
 pub struct Runs {
     /// Room for work on steps; waiting for a model takes none.
     steps: Semaphore,
-    open: Mutex<HashMap<Uuid, CancellationToken>>,
+    open: Mutex<Open>,
     /// Tasks that waited at the last count, and the second of that count.
     waiting: AtomicI64,
     counted_at: AtomicI64,
-    /// A run was parked because no model answered.
-    parked: AtomicBool,
+    /// Models that runs wait for.
+    missed: Mutex<HashSet<String>>,
+}
+
+#[derive(Default)]
+struct Open {
+    /// With the attempt: a task that waited can be taken up again before its earlier run has left.
+    runs: HashMap<Uuid, (i64, CancellationToken)>,
+    /// Whom somebody asked to stop while tasks are being claimed: it may be one of those.
+    asked: Option<HashSet<Uuid>>,
 }
 
 impl Runs {
@@ -43,20 +50,24 @@ impl Runs {
             open: Mutex::default(),
             waiting: AtomicI64::new(0),
             counted_at: AtomicI64::new(0),
-            parked: AtomicBool::new(false),
+            missed: Mutex::default(),
         }
     }
 
-    /// Stops a run that this process has open.
+    /// Stops a run that this process has open, after the database was told.
     pub fn cancel(&self, task: Uuid) {
-        if let Some(token) = self.open.lock().expect("no holder of this lock panics").get(&task) {
+        let mut open = self.lock();
+        if let Some((_, token)) = open.runs.get(&task) {
             token.cancel();
+        }
+        if let Some(asked) = &mut open.asked {
+            asked.insert(task);
         }
     }
 
     /// How many runs are open.
     pub fn open(&self) -> usize {
-        self.open.lock().expect("no holder of this lock panics").len()
+        self.lock().runs.len()
     }
 
     /// Whether as many tasks wait as may wait. They pile up only while there is no room for another run, and are
@@ -76,79 +87,75 @@ impl Runs {
         self.waiting.load(Ordering::Relaxed) >= capacity.queue
     }
 
-    fn enter(&self, task: Uuid) -> CancellationToken {
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().expect("no holder of this lock panics")
+    }
+
+    fn enter(open: &mut Open, task: &Task) -> CancellationToken {
         let token = CancellationToken::new();
-        self.open.lock().expect("no holder of this lock panics").insert(task, token.clone());
+        if task.cancelled || open.asked.as_ref().is_some_and(|asked| asked.contains(&task.id)) {
+            token.cancel();
+        }
+        open.runs.insert(task.id, (task.attempt, token.clone()));
         token
     }
 
-    fn leave(&self, task: Uuid) {
-        self.open.lock().expect("no holder of this lock panics").remove(&task);
+    fn leave(&self, task: Uuid, attempt: i64) {
+        let mut open = self.lock();
+        if open.runs.get(&task).is_some_and(|(current, _)| *current == attempt) {
+            open.runs.remove(&task);
+        }
+    }
+
+    /// Notes that runs wait for a model; or that it answers, and whether any waited.
+    fn miss(&self, models: &[String]) {
+        self.missed.lock().expect("no holder of this lock panics").extend(models.iter().cloned());
+    }
+
+    fn found(&self, model: &str) -> bool {
+        self.missed.lock().expect("no holder of this lock panics").remove(model)
     }
 }
 
-/// Claims and runs until the server stops. With no room for open runs at all, everything stays queued.
+/// Claims and runs until the server stops.
 pub async fn run_all(app: Arc<App>) {
-    let most = app.config.capacity.open_runs;
-    if most == 0 {
-        return;
+    work_on::<Tasks>(app).await;
+}
+
+struct Tasks;
+
+impl Queue for Tasks {
+    type Item = (Task, CancellationToken);
+
+    fn room(app: &App) -> usize {
+        app.config.capacity.open_runs
     }
-    let room = Arc::new(Semaphore::new(most));
-    loop {
-        // Waits until at least one run may be opened.
-        let first = tokio::select! {
-            permit = room.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
-            () = app.stopping.cancelled() => return,
-        };
-        let limit = (room.available_permits() + 1).min(CLAIM);
-        let claimed = match app.store.claim_tasks(limit as i64).await {
-            Ok(claimed) => claimed,
-            Err(tercel_store::Error::Stopping) => return,
-            Err(error) => {
-                tracing::error!("Tasks cannot be claimed: {error}");
-                pause(&app, Duration::from_secs(1)).await;
-                continue;
-            }
-        };
-        let all = claimed.tasks.len() == limit;
-        let mut first = Some(first);
-        for task in claimed.tasks {
-            let permit = match first.take() {
-                Some(permit) => permit,
-                None => room.clone().acquire_owned().await.expect("the semaphore is never closed"),
+
+    fn bell(app: &App) -> &Notify {
+        &app.store.wake().tasks
+    }
+
+    async fn claim(app: &App, limit: usize) -> tercel_store::Result<(Vec<Self::Item>, Option<i64>)> {
+        app.runs.lock().asked = Some(HashSet::new());
+        let claimed = app.store.claim_tasks(limit as i64).await;
+        let mut open = app.runs.lock();
+        let entered = claimed.map(|claimed| {
+            let enter = |task| {
+                let token = Runs::enter(&mut open, &task);
+                (task, token)
             };
-            let app = app.clone();
-            app.clone().work.spawn(async move {
-                open_run(&app, task).await;
-                drop(permit);
-            });
-        }
-        drop(first);
-        if all {
-            continue;
-        }
-        let due = claimed.next_at.map(|at| Duration::from_micros((at - now()).max(0) as u64));
-        tokio::select! {
-            () = app.store.wake().tasks.notified() => {}
-            () = tokio::time::sleep(due.unwrap_or(Duration::MAX)), if due.is_some() => {}
-            () = app.stopping.cancelled() => return,
-        }
+            (claimed.tasks.into_iter().map(enter).collect(), claimed.next_at)
+        });
+        open.asked = None;
+        entered
     }
-}
 
-async fn open_run(app: &Arc<App>, task: Task) {
-    let id = task.id;
-    let cancel = app.runs.enter(id);
-    if task.cancelled {
-        cancel.cancel();
+    async fn work(app: Arc<App>, (task, cancel): Self::Item) {
+        let (id, attempt) = (task.id, task.attempt);
+        run::run(&app, task, cancel).await;
+        app.runs.leave(id, attempt);
     }
-    run::run(app, task, cancel).await;
-    app.runs.leave(id);
-}
 
-async fn pause(app: &App, time: Duration) {
-    tokio::select! {
-        () = tokio::time::sleep(time) => {}
-        () = app.stopping.cancelled() => {}
-    }
+    /// The next start frees it; a task may be claimed often.
+    async fn put_back(_: &App, _: Self::Item) {}
 }

@@ -1,7 +1,7 @@
 //! What a run is given: its part of the conversation, skills, tools, models.
 
 use super::log::Log;
-use crate::{app::App, bot::Bot};
+use crate::{app::App, bot::Bot, queue::patiently};
 use serde_json::json;
 use std::{collections::BTreeSet, sync::Arc};
 use tercel_agent::{Committed, Limits, Offered, Parts, Past, Run, assemble, skill_tags};
@@ -11,45 +11,43 @@ use tercel_sdk::{
     hook,
     host::Ids,
 };
-use tercel_store::{Session, Task};
+use tercel_store::{NewNotice, Session, Task};
+use tokio_util::sync::CancellationToken;
 
 /// Messages of the session that are looked at; the token budget decides how many of them go in.
 const HISTORY: i64 = 200;
 
 pub struct Prepared {
+    pub task: Arc<Task>,
     pub run: Run,
     pub session: Session,
     pub ids: Ids,
+    /// The run was cancelled or took too long.
+    pub stop: CancellationToken,
 }
 
 /// # Errors
 /// What a person must mend: no such bot, an unreadable `execution_config`, a skill that is not there is only noted.
-pub async fn prepare(app: &Arc<App>, task: &Task, log: &mut Log, steps: Vec<Committed>) -> Result<Prepared> {
+pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec<Committed>) -> Result<Prepared> {
     let lost = |what: &str| Error::new(Kind::Error, format!("The {what} of this task cannot be read"));
     let stored = |error: tercel_store::Error| Error::new(Kind::Error, error.to_string());
-    let session = app.store.session(task.session_id).await.map_err(stored)?.ok_or_else(|| lost("session"))?;
+    let session = patiently("Reading a session", || app.store.session(task.session_id)).await.map_err(stored)?;
+    let session = session.ok_or_else(|| lost("session"))?;
     let context_seq = task.context_seq.unwrap_or(task.seq);
-    let mut history = app.store.context(task.session_id, task.seq, context_seq, HISTORY).await.map_err(stored)?;
+    let read = || app.store.context(task.session_id, task.seq, context_seq, HISTORY);
+    let mut history = patiently("Reading a conversation", read).await.map_err(stored)?;
     let own = history.iter().position(|message| message.id == task.message_id);
     let own = own.map(|at| history.remove(at)).ok_or_else(|| lost("message"))?;
 
     let catalog = app.catalog();
-    let bot = catalog.bots.get(&task.bot_id).cloned().ok_or_else(|| {
-        Error::new(Kind::NotFound, format!("There is no bot `{}`", task.bot_id))
-            .hint("Make it with POST /api/v1/bots or a file in <data>/bots, or name another one")
-    })?;
+    let Some(bot) = catalog.bots.get(&task.bot_id).cloned() else {
+        return Err(no_bot(app, &task.bot_id).await);
+    };
     let brief: Brief = match &task.execution_config {
         Some(text) => serde_json::from_str(text).map_err(|_| lost("execution_config"))?,
         None => Brief::default(),
     };
-    let ids = Ids {
-        delivery: task.delivery_id,
-        session: Some(session.id),
-        task: Some(task.id),
-        channel: task.channel_id,
-        bot: Some(bot.id.clone()),
-        client_id: Some(session.client_id.clone()),
-    };
+    let ids = Ids { client_id: Some(session.client_id.clone()), ..ids_of(task) };
     crate::hooks::fire(app, &ids, || hook::BeforeContextAssembly {
         context: context_of(&ids),
         user_message: own.content.clone(),
@@ -105,7 +103,33 @@ pub async fn prepare(app: &Arc<App>, task: &Task, log: &mut Log, steps: Vec<Comm
         temperature: bot.temperature,
         max_tokens: bot.max_tokens,
     };
-    Ok(Prepared { run, session, ids })
+    Ok(Prepared { task: task.clone(), run, session, ids, stop: CancellationToken::new() })
+}
+
+/// What is known before anything else was read.
+pub fn ids_of(task: &Task) -> Ids {
+    Ids {
+        delivery: task.delivery_id,
+        session: Some(task.session_id),
+        task: Some(task.id),
+        channel: task.channel_id,
+        bot: Some(task.bot_id.clone()),
+        client_id: None,
+    }
+}
+
+async fn no_bot(app: &App, id: &str) -> Error {
+    const REPAIR: &str = "Make it with POST /api/v1/bots or a file in <data>/bots, or name another one";
+    let message = format!("There is no bot `{id}`");
+    app.raise(NewNotice {
+        key: crate::bot::missing(id),
+        severity: "error",
+        title: message.clone(),
+        detail: "Messages for it are kept and not answered".into(),
+        repair: Some(REPAIR.into()),
+    })
+    .await;
+    Error::new(Kind::NotFound, message).hint(REPAIR)
 }
 
 /// Skills by id, or by the last part of the id as `@skill:name` has it.

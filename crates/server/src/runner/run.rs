@@ -3,25 +3,42 @@
 use super::{
     answer,
     log::Log,
-    prepare::{self, Prepared, context_of},
+    prepare::{self, Prepared, context_of, ids_of},
     tools,
 };
-use crate::app::App;
+use crate::{app::App, ceilings, part, queue::patiently};
+use futures::FutureExt;
 use std::{
-    sync::{Arc, atomic::Ordering},
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tercel_agent::{Committed, Finish, Next, Step, next};
 use tercel_models::NoSink;
-use tercel_sdk::{Error, Kind, chat, hook};
-use tercel_store::{End, NewNotice, Task, Uuid};
+use tercel_sdk::{Error, Kind, Trust, chat, hook, host::Ids};
+use tercel_store::{Commit, End, NewNotice, Task, Uuid};
 use tokio_util::sync::CancellationToken;
 
+/// The notice that runs wait for a model.
 const NO_MODEL: &str = "model";
+/// Starts of one run that ended with the process, after which the run is held to be the cause.
+const MOST_DEATHS: usize = 20;
 
-/// Runs a claimed task to its end and commits it. What cannot be committed is left to the next start of the server.
+/// Runs a claimed task to its end and commits it. Whatever happens, the task does not stay `running`: its session would
+/// wait for it. Only when the server stops it is left to the next start.
 pub async fn run(app: &Arc<App>, task: Task, cancel: CancellationToken) {
-    let outcome = drive(app, &task, &cancel).await;
+    let task = Arc::new(task);
+    let outcome = match AssertUnwindSafe(drive(app, &task, &cancel)).catch_unwind().await {
+        Ok(Err(error)) if !matches!(error, tercel_store::Error::Fenced | tercel_store::Error::Stopping) => {
+            give_up(app, &task, format!("The run could not go on: {error}")).await
+        }
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            let words = app.catalog().redactor.text(part::words(&*panic)).into_owned();
+            give_up(app, &task, format!("The run hit a fault in the program: it panicked ({words})")).await
+        }
+    };
     match outcome {
         Ok(status) => {
             tracing::info!(task.id = %task.id, bot = %task.bot_id, status, "A run has ended");
@@ -30,56 +47,112 @@ pub async fn run(app: &Arc<App>, task: Task, cancel: CancellationToken) {
         Err(tercel_store::Error::Fenced) => tracing::warn!(task.id = %task.id, "Another worker has this run by now"),
         Err(tercel_store::Error::Stopping) => {}
         Err(error) => {
-            tracing::error!(task.id = %task.id, "A run could not go on; it is taken up at the next start: {error}")
+            tracing::error!(task.id = %task.id, "A run could not be ended; it is taken up at the next start: {error}")
         }
     }
 }
 
-async fn drive(app: &Arc<App>, task: &Task, cancel: &CancellationToken) -> tercel_store::Result<&'static str> {
-    let (mut log, steps) = Log::read(app, task).await?;
-    let mut prepared = match prepare::prepare(app, task, &mut log, steps).await {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            log.commit(app, task, "", Some(End::Failed(json(&error)))).await?;
-            return Ok("failed");
-        }
+/// Fails a run whose own log may be of no use any more.
+async fn give_up(app: &Arc<App>, task: &Arc<Task>, why: String) -> tercel_store::Result<&'static str> {
+    tracing::error!(task.id = %task.id, "{why}");
+    let commit = Commit {
+        task: task.id,
+        attempt: task.attempt,
+        steps: Vec::new(),
+        tokens: 0,
+        scopes: Vec::new(),
+        end: Some(End::Failed(json(&Error::new(Kind::Error, why)))),
     };
-    let limit = Duration::from_secs(app.config.run_seconds);
-    let stopped = tokio::select! {
-        biased;
-        () = cancel.cancelled() => Some(End::Cancelled),
-        worked = work(app, task, &mut prepared, &mut log, cancel) => return worked,
-        () = tokio::time::sleep(limit) => {
-            let error = Error::new(Kind::Timeout, format!("The run took longer than {} seconds", limit.as_secs()))
-                .hint("TERCEL_RUN_SECONDS sets the limit");
-            Some(End::Failed(json(&error)))
-        }
-    };
-    let status = if matches!(stopped, Some(End::Cancelled)) { "cancelled" } else { "failed" };
-    end(app, task, &prepared, &mut log, stopped, status).await
+    patiently("The end of a run", || app.store.commit(commit.clone())).await?;
+    tell(app, &ids_of(task), "failed");
+    Ok("failed")
 }
 
-async fn work(
+async fn drive(
     app: &Arc<App>,
-    task: &Task,
-    prepared: &mut Prepared,
-    log: &mut Log,
+    task: &Arc<Task>,
     cancel: &CancellationToken,
 ) -> tercel_store::Result<&'static str> {
-    let client_id = prepared.session.client_id.clone();
+    let (mut log, steps) = Log::read(app, task).await?;
+    if cancel.is_cancelled() {
+        return end(app, &ids_of(task), &mut log, End::Cancelled).await;
+    }
+    if let Some(error) = died_too_often(task, &steps) {
+        return end(app, &ids_of(task), &mut log, End::Failed(json(&error))).await;
+    }
+    if let Some(error) = ceilings::out_of_tokens(app, task).await? {
+        ceilings::report(app, ceilings::SERVER).await;
+        return park(app, &ids_of(task), &mut log, error).await;
+    }
+    let mut prepared = match prepare::prepare(app, task, &mut log, steps).await {
+        Ok(prepared) => prepared,
+        Err(error) => return end(app, &ids_of(task), &mut log, End::Failed(json(&error))).await,
+    };
+    // A stopped run still commits what it is committing: nothing here is dropped in the middle.
+    prepared.stop = cancel.child_token();
+    let stop = prepared.stop.clone();
+    let limit = Duration::from_secs(app.config.run_seconds);
+    let (worked, is_late) = {
+        let mut working = pin!(work(app, &mut prepared, &mut log));
+        tokio::select! {
+            worked = &mut working => (worked?, false),
+            () = tokio::time::sleep(limit) => {
+                stop.cancel();
+                (working.await?, true)
+            }
+        }
+    };
+    let stopped = match worked {
+        Some(status) => return Ok(status),
+        None if is_late && !cancel.is_cancelled() => {
+            let error = Error::new(Kind::Timeout, format!("The run took longer than {} seconds", limit.as_secs()))
+                .hint("TERCEL_RUN_SECONDS sets the limit");
+            End::Failed(json(&error))
+        }
+        None => End::Cancelled,
+    };
+    end(app, &prepared.ids, &mut log, stopped).await
+}
+
+/// A run that ends the process each time would do so for ever.
+fn died_too_often(task: &Task, steps: &[Committed]) -> Option<Error> {
+    let resumed = steps.iter().filter(|committed| matches!(committed.step, Step::Resumed { .. })).count();
+    let deaths = (task.attempt as usize).saturating_sub(1 + resumed);
+    (deaths > MOST_DEATHS).then(|| {
+        Error::new(Kind::Error, format!("The server ended {deaths} times in the middle of this run"))
+            .hint("The log of the server says why it ended; then send the message again")
+    })
+}
+
+/// Answers how the run ended, or nothing when it was stopped.
+async fn work(
+    app: &Arc<App>,
+    prepared: &mut Prepared,
+    log: &mut Log,
+) -> tercel_store::Result<Option<&'static str>> {
+    let stop = prepared.stop.clone();
     loop {
+        if stop.is_cancelled() {
+            return Ok(None);
+        }
         match next(&prepared.run) {
             Next::CallModel { iteration, model, fallback, request, wait } => {
-                log.flush(app, task, &client_id).await?;
-                if !wait.is_zero() {
+                log.flush(app, &prepared.session.client_id).await?;
+                let asked = async {
                     tokio::time::sleep(wait).await;
-                }
-                let step = ask(app, task, prepared, Asked { iteration, model, fallback, request }, cancel).await;
-                commit_later(prepared, log, task, step)?;
+                    ask(app, prepared, Asked { iteration, model, fallback, request }).await
+                };
+                let step = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return Ok(None),
+                    step = asked => step,
+                };
+                log.add(&step)?;
+                prepared.run.steps.push(Committed { attempt: prepared.run.attempt, step });
             }
             Next::CallTools(calls) => {
-                log.flush(app, task, &client_id).await?;
-                tools::run_all(app, task, prepared, log, calls, cancel).await?;
+                log.flush(app, &prepared.session.client_id).await?;
+                tools::run_all(app, prepared, log, calls).await?;
             }
             Next::Finish(Finish::Complete { text, tools_used }) => {
                 crate::hooks::fire(app, &prepared.ids, || hook::AfterResponse {
@@ -88,15 +161,14 @@ async fn work(
                     tool_calls_made: tools_used,
                     error: false,
                 });
-                let outbox = answer::parts(app, task, &prepared.session, &text).await?;
                 let complete = End::Complete {
                     message_id: Uuid::now_v7(),
-                    trusted: !prepared.run.tainted,
-                    hops: task.hops as u32,
+                    trusted: is_trusted(prepared),
+                    hops: prepared.task.hops as u32,
+                    outbox: answer::parts(app, prepared, &text),
                     text,
-                    outbox,
                 };
-                return end(app, task, prepared, log, Some(complete), "complete").await;
+                return end(app, &prepared.ids, log, complete).await.map(Some);
             }
             Next::Finish(Finish::Failed(error)) => {
                 crate::hooks::fire(app, &prepared.ids, || hook::AfterResponse {
@@ -105,16 +177,25 @@ async fn work(
                     tool_calls_made: Vec::new(),
                     error: true,
                 });
-                return end(app, task, prepared, log, Some(End::Failed(json(&error))), "failed").await;
+                return end(app, &prepared.ids, log, End::Failed(json(&error))).await.map(Some);
             }
             Next::Park(error) => {
-                park(app, task, &error).await;
-                log.add(&Step::Parked { error: error.clone() })?;
-                log.commit(app, task, &client_id, Some(End::Waiting(json(&error)))).await?;
-                return Ok("waiting");
+                let status = park(app, &prepared.ids, log, error.clone()).await?;
+                app.runs.miss(&prepared.run.models);
+                app.raise(no_model(error)).await;
+                return Ok(Some(status));
             }
         }
     }
+}
+
+/// Whether nobody but trusted people had a say in the answer.
+fn is_trusted(prepared: &Prepared) -> bool {
+    let foreign = |committed: &Committed| match &committed.step {
+        Step::Tool { output, .. } => output.trust == Trust::Untrusted,
+        _ => false,
+    };
+    !prepared.run.tainted && !prepared.run.steps.iter().any(foreign)
 }
 
 struct Asked {
@@ -124,11 +205,13 @@ struct Asked {
     request: chat::Request,
 }
 
-async fn ask(app: &Arc<App>, task: &Task, prepared: &Prepared, asked: Asked, cancel: &CancellationToken) -> Step {
+async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked) -> Step {
     let Asked { iteration, model, fallback, request } = asked;
+    let task = &prepared.task;
     // A task that was accepted without a model is not handed to one that was configured since.
     let withheld = task.rehearse && !app.config.rehearse;
-    let provider = if withheld || model == "rehearsal" { &app.rehearsal } else { &app.model };
+    let is_rehearsed = withheld || model == "rehearsal";
+    let provider = if is_rehearsed { &app.rehearsal } else { &app.model };
     let ids = &prepared.ids;
     crate::hooks::fire(app, ids, || hook::BeforeLlmCall {
         context: context_of(ids),
@@ -138,14 +221,19 @@ async fn ask(app: &Arc<App>, task: &Task, prepared: &Prepared, asked: Asked, can
         provider_id: provider.id().into(),
         iteration,
     });
-    let http = app.plain_http(app.config.llm.base_url.as_deref(), Some(task.id), cancel);
+    let http = app.plain_http(app.config.llm.base_url.as_deref(), Some(task.id), &prepared.stop);
     let began = Instant::now();
     let answered = provider.answer(&http, &request, &NoSink).await;
+    let catalog = app.catalog();
+    let answered =
+        answered.map(|answer| catalog.redactor.answer(answer)).map_err(|error| catalog.redactor.error(error));
     let duration_ms = began.elapsed().as_millis() as u64;
     metrics::histogram!("tercel_model_seconds").record(began.elapsed().as_secs_f64());
     match answered {
         Ok(answer) => {
-            recovered(app).await;
+            if !is_rehearsed && app.runs.found(&model) {
+                recovered(app).await;
+            }
             crate::hooks::fire(app, ids, || hook::AfterLlmCall {
                 context: context_of(ids),
                 model: model.clone(),
@@ -168,45 +256,35 @@ async fn ask(app: &Arc<App>, task: &Task, prepared: &Prepared, asked: Asked, can
     }
 }
 
-fn commit_later(prepared: &mut Prepared, log: &mut Log, task: &Task, step: Step) -> tercel_store::Result<()> {
-    log.add(&step)?;
-    prepared.run.steps.push(Committed { attempt: task.attempt as u32, step });
-    Ok(())
-}
-
-async fn end(
-    app: &Arc<App>,
-    task: &Task,
-    prepared: &Prepared,
-    log: &mut Log,
-    end: Option<End>,
-    status: &'static str,
-) -> tercel_store::Result<&'static str> {
-    log.commit(app, task, &prepared.session.client_id, end).await?;
-    crate::hooks::fire(app, &prepared.ids, || hook::AfterTaskComplete {
-        context: context_of(&prepared.ids),
-        task_id: task.id.to_string(),
-        task_type: "agent".into(),
-        status: status.into(),
-    });
+async fn end(app: &Arc<App>, ids: &Ids, log: &mut Log, end: End) -> tercel_store::Result<&'static str> {
+    let status = match &end {
+        End::Complete { .. } => "complete",
+        End::Failed(_) => "failed",
+        End::Cancelled => "cancelled",
+        End::Waiting(_) => "waiting",
+    };
+    log.commit(app, ids.client_id.as_deref().unwrap_or_default(), Some(end)).await?;
+    if status != "waiting" {
+        tell(app, ids, status);
+    }
     Ok(status)
 }
 
-/// Says that runs wait for a person, and goes on by itself where the provider named a time.
-async fn park(app: &Arc<App>, task: &Task, error: &Error) {
-    app.runs.parked.store(true, Ordering::Relaxed);
-    let notice = NewNotice {
-        key: NO_MODEL.into(),
-        severity: "error",
-        title: "No model answers".into(),
-        detail: error.message.clone(),
-        repair: Some(error.hint.clone().unwrap_or_else(|| {
-            "Mend the credentials or the quota of the model; waiting runs go on at the next start, or by POST /api/v1/tasks/{id}/resume".into()
-        })),
-    };
-    app.raise(notice).await;
-    if let Some(wait) = error.retry_after {
-        let (app, id) = (app.clone(), task.id);
+fn tell(app: &Arc<App>, ids: &Ids, status: &str) {
+    crate::hooks::fire(app, ids, || hook::AfterTaskComplete {
+        context: context_of(ids),
+        task_id: ids.task.map(|id| id.to_string()).unwrap_or_default(),
+        task_type: "agent".into(),
+        status: status.into(),
+    });
+}
+
+/// Lets a run wait for a person, or for the time that the error names.
+async fn park(app: &Arc<App>, ids: &Ids, log: &mut Log, error: Error) -> tercel_store::Result<&'static str> {
+    log.add(&Step::Parked { error: error.clone() })?;
+    let status = end(app, ids, log, End::Waiting(json(&error))).await?;
+    if let (Some(wait), Some(id)) = (error.retry_after, ids.task) {
+        let app = app.clone();
         tokio::spawn(async move {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -217,15 +295,26 @@ async fn park(app: &Arc<App>, task: &Task, error: &Error) {
             }
         });
     }
+    Ok(status)
 }
 
-/// A model answers: what waited for one goes on.
+fn no_model(error: Error) -> NewNotice {
+    NewNotice {
+        key: NO_MODEL.into(),
+        severity: "error",
+        title: "No model answers".into(),
+        detail: error.message,
+        repair: Some(error.hint.unwrap_or_else(|| {
+            "Mend the credentials or the quota of the model; waiting runs go on at the next start, or by POST /api/v1/tasks/{id}/resume".into()
+        })),
+    }
+}
+
+/// A model answers that runs wait for: they go on.
 async fn recovered(app: &Arc<App>) {
-    if app.runs.parked.swap(false, Ordering::Relaxed) {
-        app.close_notice(NO_MODEL).await;
-        if let Err(error) = app.store.resume_tasks(None, "a model that answers again").await {
-            tracing::error!("Waiting runs cannot go on: {error}");
-        }
+    app.close_notice(NO_MODEL).await;
+    if let Err(error) = app.store.resume_tasks(None, "a model that answers again").await {
+        tracing::error!("Waiting runs cannot go on: {error}");
     }
 }
 

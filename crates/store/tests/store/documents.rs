@@ -1,6 +1,6 @@
 //! Texts are found by any of their words.
 
-use crate::world::{World, store};
+use crate::world::{World, on_both_engines};
 use tercel_store::{Document, Uuid};
 
 async fn ingest(world: &World, title: &str, content: &str, integration: Option<&str>, session: Option<Uuid>) -> Uuid {
@@ -21,9 +21,7 @@ async fn titles(world: &World, q: &str) -> Vec<String> {
     found.into_iter().map(|found| found.document.title).collect()
 }
 
-#[tokio::test]
-async fn any_word_matches_and_a_title_counts_more() {
-    let world = store().await;
+async fn any_word_matches_and_a_title_counts_more(world: World) {
     ingest(&world, "Stairs", "how to paint a wall", None, None).await;
     ingest(&world, "Paint", "colours for every room", None, None).await;
     ingest(&world, "Garden", "nothing of the kind", None, None).await;
@@ -35,9 +33,7 @@ async fn any_word_matches_and_a_title_counts_more() {
     assert!(found.score > 0.0 && found.snippet == "how to paint a wall", "{found:?}");
 }
 
-#[tokio::test]
-async fn what_looks_like_a_query_is_only_words() {
-    let world = store().await;
+async fn what_looks_like_a_query_is_only_words(world: World) {
     ingest(&world, "Near", "it is near or not", None, None).await;
     for q in ["\" OR NEAR(", "near*", "title:near", "near AND nothing", "-near", "(near", "near'; DROP TABLE documents"]
     {
@@ -48,9 +44,7 @@ async fn what_looks_like_a_query_is_only_words() {
     }
 }
 
-#[tokio::test]
-async fn filters_come_before_the_limit() {
-    let world = store().await;
+async fn filters_come_before_the_limit(world: World) {
     let session = Uuid::now_v7();
     for _ in 0..20 {
         ingest(&world, "word word word", "word", Some("other"), None).await;
@@ -62,9 +56,7 @@ async fn filters_come_before_the_limit() {
     }
 }
 
-#[tokio::test]
-async fn a_document_that_was_removed_is_not_found() {
-    let world = store().await;
+async fn a_document_that_was_removed_is_not_found(world: World) {
     let id = ingest(&world, "Paint", "wall", None, None).await;
     assert_eq!(world.store.document(id).await.unwrap().unwrap().content, "wall");
     world.store.delete_document(id).await.unwrap();
@@ -78,9 +70,7 @@ async fn a_document_that_was_removed_is_not_found() {
     world.is_consistent().await;
 }
 
-#[tokio::test]
-async fn a_document_with_a_known_key_is_stored_once() {
-    let world = store().await;
+async fn a_document_with_a_known_key_is_stored_once(world: World) {
     let document = |title: &str| Document {
         id: Uuid::now_v7(),
         integration_id: None,
@@ -95,3 +85,11 @@ async fn a_document_with_a_known_key_is_stored_once() {
     assert_eq!(world.store.ingest(document("two"), key()).await.unwrap(), first);
     assert_eq!(titles(&world, "text").await, ["one"]);
 }
+
+on_both_engines!(
+    any_word_matches_and_a_title_counts_more,
+    what_looks_like_a_query_is_only_words,
+    filters_come_before_the_limit,
+    a_document_that_was_removed_is_not_found,
+    a_document_with_a_known_key_is_stored_once,
+);

@@ -1,6 +1,6 @@
 //! What is the same is taken once.
 
-use crate::world::{World, ask, delivered, placed, store};
+use crate::world::{World, ask, delivered, on_both_engines, placed};
 use futures::future::join_all;
 use tercel_store::{Accept, Accepted, Uuid};
 
@@ -21,9 +21,7 @@ fn keyed(keys: &[&str]) -> Accept {
     delivered(ask("a"), keys)
 }
 
-#[tokio::test]
-async fn the_same_key_in_one_group_is_taken_once() {
-    let world = store().await;
+async fn the_same_key_in_one_group_is_taken_once(world: World) {
     let answers = repeats(&world, vec![keyed(&["1"]), keyed(&["1"]), keyed(&["2"]), keyed(&["1"])]).await;
     assert_eq!(answers, [None, Some(0), None, Some(0)]);
     let listed = "SELECT outcome, body IS NULL, COUNT(*) FROM deliveries GROUP BY 1, 2 ORDER BY 1";
@@ -32,9 +30,7 @@ async fn the_same_key_in_one_group_is_taken_once() {
     world.is_consistent().await;
 }
 
-#[tokio::test]
-async fn a_repetition_under_a_new_id_is_known_by_its_body_and_then_by_the_new_id() {
-    let world = store().await;
+async fn a_repetition_under_a_new_id_is_known_by_its_body_and_then_by_the_new_id(world: World) {
     let first = keyed(&["id:1", "body:x"]);
     let id = first.delivery.as_ref().unwrap().id;
     placed(world.store.accept(first).await);
@@ -44,9 +40,7 @@ async fn a_repetition_under_a_new_id_is_known_by_its_body_and_then_by_the_new_id
     placed(world.store.accept(keyed(&["id:4", "body:z"])).await);
 }
 
-#[tokio::test]
-async fn what_repeats_a_repetition_of_the_same_group_leads_to_the_original() {
-    let world = store().await;
+async fn what_repeats_a_repetition_of_the_same_group_leads_to_the_original(world: World) {
     let first = keyed(&["a"]);
     let original = first.delivery.as_ref().unwrap().id;
     placed(world.store.accept(first).await);
@@ -58,17 +52,13 @@ async fn what_repeats_a_repetition_of_the_same_group_leads_to_the_original() {
     assert_eq!(world.store.accept(keyed(&["c"])).await.unwrap(), Accepted::Duplicate(original));
 }
 
-#[tokio::test]
-async fn one_that_is_new_by_its_only_key_stays_new_beside_one_that_repeats_it_and_another() {
-    let world = store().await;
+async fn one_that_is_new_by_its_only_key_stays_new_beside_one_that_repeats_it_and_another(world: World) {
     placed(world.store.accept(keyed(&["old"])).await);
     let answers = repeats(&world, vec![keyed(&["new"]), keyed(&["new", "old"])]).await;
     assert_eq!(answers, [None, Some(0)]);
 }
 
-#[tokio::test]
-async fn a_key_whose_time_is_over_is_free() {
-    let world = store().await;
+async fn a_key_whose_time_is_over_is_free(world: World) {
     let mut first = keyed(&["1"]);
     first.dedupe[0].1 = tercel_store::now();
     placed(world.store.accept(first).await);
@@ -78,9 +68,7 @@ async fn a_key_whose_time_is_over_is_free() {
     assert_eq!(world.store.accept(keyed(&["1"])).await.unwrap(), Accepted::Duplicate(id));
 }
 
-#[tokio::test]
-async fn a_message_of_the_api_with_a_known_key_answers_the_first_message() {
-    let world = store().await;
+async fn a_message_of_the_api_with_a_known_key_answers_the_first_message(world: World) {
     let mut accept = ask("a");
     accept.dedupe = vec![("key:1".into(), i64::MAX)];
     let first = world.accept(accept.clone()).await;
@@ -88,9 +76,7 @@ async fn a_message_of_the_api_with_a_known_key_answers_the_first_message() {
     assert_eq!(world.store.accept(accept).await.unwrap(), Accepted::Duplicate(first.message_id));
 }
 
-#[tokio::test]
-async fn a_replay_raises_the_generation() {
-    let world = store().await;
+async fn a_replay_raises_the_generation(world: World) {
     let accept = keyed(&[]);
     let id = accept.delivery.as_ref().unwrap().id;
     world.accept(accept).await;
@@ -98,3 +84,13 @@ async fn a_replay_raises_the_generation() {
     assert_eq!(world.store.replay(id).await.unwrap(), 3);
     assert!(world.store.replay(Uuid::nil()).await.is_err());
 }
+
+on_both_engines!(
+    the_same_key_in_one_group_is_taken_once,
+    a_repetition_under_a_new_id_is_known_by_its_body_and_then_by_the_new_id,
+    what_repeats_a_repetition_of_the_same_group_leads_to_the_original,
+    one_that_is_new_by_its_only_key_stays_new_beside_one_that_repeats_it_and_another,
+    a_key_whose_time_is_over_is_free,
+    a_message_of_the_api_with_a_known_key_answers_the_first_message,
+    a_replay_raises_the_generation,
+);

@@ -1,6 +1,6 @@
 //! Whatever order things come in, no session and no target is left with work and nobody to do it.
 
-use crate::world::{ask, commit, complete, leaving, store};
+use crate::world::{World, ask, commit, complete, leaving, postgres_store, store};
 use proptest::prelude::*;
 use tercel_store::{AttemptEnd, End, OutboxRow, Task, Uuid, accept::Busy};
 
@@ -38,8 +38,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     proptest::collection::vec(one, 10..60)
 }
 
-async fn play(moves: Vec<Move>) {
-    let mut world = store().await;
+async fn play(moves: Vec<Move>, mut world: World) {
     let (mut tasks, mut outbox): (Vec<Uuid>, Vec<Uuid>) = Default::default();
     let (mut running, mut sending): (Vec<Task>, Vec<OutboxRow>) = Default::default();
     let pick = |list: &[Uuid], i: usize| list.get(i % list.len().max(1)).copied();
@@ -110,11 +109,20 @@ async fn play(moves: Vec<Move>) {
     }
 }
 
+fn run(world: impl Future<Output = World>, moves: Vec<Move>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { play(moves, world.await).await });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn no_interleaving_leaves_work_without_a_head(moves in moves()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(play(moves));
+    fn no_interleaving_leaves_work_without_a_head_on_sqlite(moves in moves()) {
+        run(store(), moves);
+    }
+
+    #[test]
+    fn no_interleaving_leaves_work_without_a_head_on_postgres(moves in moves()) {
+        run(postgres_store(), moves);
     }
 }

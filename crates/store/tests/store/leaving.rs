@@ -1,6 +1,6 @@
 //! Answers leave in order per target, each part after the one before it.
 
-use crate::world::{World, store};
+use crate::world::{World, on_both_engines};
 use tercel_store::{AttemptEnd, Error, OutboxRow, Uuid};
 
 /// Claims what may leave and ends it all in one way; answers the texts.
@@ -26,9 +26,7 @@ fn failed() -> AttemptEnd {
     AttemptEnd::Dead("{\"code\":\"forbidden\"}".into())
 }
 
-#[tokio::test]
-async fn parts_leave_one_after_the_other_and_targets_beside_each_other() {
-    let world = store().await;
+async fn parts_leave_one_after_the_other_and_targets_beside_each_other(world: World) {
     world.answer("a", 2).await;
     world.answer("a", 1).await;
     world.answer("b", 1).await;
@@ -38,9 +36,7 @@ async fn parts_leave_one_after_the_other_and_targets_beside_each_other() {
     assert_eq!(world.outbox().await, ["1/2:sent", "2/2:sent", "1/1:sent", "1/1:sent"]);
 }
 
-#[tokio::test]
-async fn what_failed_for_now_is_tried_again_at_its_time_and_holds_its_target_up() {
-    let world = store().await;
+async fn what_failed_for_now_is_tried_again_at_its_time_and_holds_its_target_up(world: World) {
     let [row, _] = world.answer("a", 2).await[..] else { panic!() };
     let later = tercel_store::now() + 3_600_000_000;
     let retry = |at, unknown| AttemptEnd::Retry { at, error: "{}".into(), unknown };
@@ -58,10 +54,9 @@ async fn what_failed_for_now_is_tried_again_at_its_time_and_holds_its_target_up(
     assert!(!world.store.outbox_row(row).await.unwrap().unwrap().unknown);
 }
 
-#[tokio::test]
-async fn the_parts_behind_one_that_failed_are_held_and_follow_when_it_was_sent() {
+async fn the_parts_behind_one_that_failed_are_held_and_follow_when_it_was_sent(world: World) {
     for end in [failed(), AttemptEnd::Held("{}".into()), AttemptEnd::Parked("{}".into()), AttemptEnd::Expired] {
-        let world = store().await;
+        let world = world.another().await;
         let [first, ..] = world.answer("a", 3).await[..] else { panic!() };
         world.answer("a", 1).await;
         send(&world, end).await;
@@ -73,9 +68,7 @@ async fn the_parts_behind_one_that_failed_are_held_and_follow_when_it_was_sent()
     }
 }
 
-#[tokio::test]
-async fn what_is_sent_again_waits_for_the_row_on_its_way_and_goes_before_the_one_that_waits() {
-    let world = store().await;
+async fn what_is_sent_again_waits_for_the_row_on_its_way_and_goes_before_the_one_that_waits(world: World) {
     let [early] = world.answer("a", 1).await[..] else { panic!() };
     let [late] = world.answer("a", 1).await[..] else { panic!() };
     send(&world, failed()).await;
@@ -90,9 +83,7 @@ async fn what_is_sent_again_waits_for_the_row_on_its_way_and_goes_before_the_one
     assert_eq!(claim(&world).await.iter().map(|row| row.id).collect::<Vec<_>>(), [early]);
 }
 
-#[tokio::test]
-async fn what_is_parked_goes_on_when_the_connection_was_mended() {
-    let world = store().await;
+async fn what_is_parked_goes_on_when_the_connection_was_mended(world: World) {
     world.answer("a", 2).await;
     world.answer("a", 1).await;
     send(&world, AttemptEnd::Parked("{}".into())).await;
@@ -105,10 +96,9 @@ async fn what_is_parked_goes_on_when_the_connection_was_mended() {
     }
 }
 
-#[tokio::test]
-async fn an_outcome_that_is_unknown_stays_so_until_it_is_resolved() {
+async fn an_outcome_that_is_unknown_stays_so_until_it_is_resolved(world: World) {
     for end in [failed(), AttemptEnd::Parked("{}".into()), AttemptEnd::Expired] {
-        let mut world = store().await;
+        let mut world = world.another().await;
         let [row] = world.answer("a", 1).await[..] else { panic!() };
         claim(&world).await;
         world.restart().await;
@@ -119,20 +109,17 @@ async fn an_outcome_that_is_unknown_stays_so_until_it_is_resolved() {
     }
 }
 
-#[tokio::test]
-async fn what_is_dropped_never_leaves_nor_do_the_parts_behind_it() {
-    let world = store().await;
+async fn what_is_dropped_never_leaves_nor_do_the_parts_behind_it(world: World) {
     let [first, second] = world.answer("a", 2).await[..] else { panic!() };
     world.answer("a", 1).await;
     assert_eq!(world.store.drop_outbox(first).await.unwrap().state, "dropped");
     assert_eq!(world.outbox().await, ["1/2:dropped", "2/2:held", "1/1:pending"]);
+    assert!(matches!(world.store.retry_outbox(first, false).await, Err(Error::Conflict(_))));
     world.store.drop_outbox(second).await.unwrap();
     assert_eq!(send(&world, sent()).await, ["1/1"]);
 }
 
-#[tokio::test]
-async fn what_was_delivered_or_is_on_its_way_is_neither_sent_again_nor_dropped() {
-    let world = store().await;
+async fn what_was_delivered_or_is_on_its_way_is_neither_sent_again_nor_dropped(world: World) {
     let [row] = world.answer("a", 1).await[..] else { panic!() };
     let refused = async || {
         assert!(matches!(world.store.retry_outbox(row, false).await, Err(Error::Conflict(_))));
@@ -147,9 +134,7 @@ async fn what_was_delivered_or_is_on_its_way_is_neither_sent_again_nor_dropped()
     assert!(matches!(world.store.drop_outbox(Uuid::nil()).await, Err(Error::Conflict(_))));
 }
 
-#[tokio::test]
-async fn a_rehearsal_is_withheld_and_rows_are_counted_and_listed_by_state() {
-    let world = store().await;
+async fn a_rehearsal_is_withheld_and_rows_are_counted_and_listed_by_state(world: World) {
     let [withheld] = world.answer("a", 1).await[..] else { panic!() };
     send(&world, AttemptEnd::Withheld).await;
     let [dead] = world.answer("b", 1).await[..] else { panic!() };
@@ -163,3 +148,15 @@ async fn a_rehearsal_is_withheld_and_rows_are_counted_and_listed_by_state() {
     let (counts, oldest) = world.store.outbox_backlog().await.unwrap();
     assert_eq!((counts, oldest.is_some()), (vec![("pending".into(), 1), ("dead".into(), 1)], true));
 }
+
+on_both_engines!(
+    the_parts_behind_one_that_failed_are_held_and_follow_when_it_was_sent,
+    an_outcome_that_is_unknown_stays_so_until_it_is_resolved,
+    parts_leave_one_after_the_other_and_targets_beside_each_other,
+    what_failed_for_now_is_tried_again_at_its_time_and_holds_its_target_up,
+    what_is_sent_again_waits_for_the_row_on_its_way_and_goes_before_the_one_that_waits,
+    what_is_parked_goes_on_when_the_connection_was_mended,
+    what_is_dropped_never_leaves_nor_do_the_parts_behind_it,
+    what_was_delivered_or_is_on_its_way_is_neither_sent_again_nor_dropped,
+    a_rehearsal_is_withheld_and_rows_are_counted_and_listed_by_state,
+);

@@ -1,12 +1,10 @@
 //! One run per session, in order, whatever happens to the runs.
 
-use crate::world::{ask, commit, complete, leaving, step, store};
+use crate::world::{World, ask, commit, complete, leaving, on_both_engines, step};
 use futures::{FutureExt, future::join_all};
 use tercel_store::{Commit, End, Uuid};
 
-#[tokio::test]
-async fn a_run_goes_from_its_claim_to_its_answer_and_the_next_one_follows() {
-    let world = store().await;
+async fn a_run_goes_from_its_claim_to_its_answer_and_the_next_one_follows(world: World) {
     let first = world.accept(ask("a")).await;
     let second = world.accept(ask("a")).await;
     let task = world.claim().await;
@@ -32,18 +30,14 @@ async fn a_run_goes_from_its_claim_to_its_answer_and_the_next_one_follows() {
     world.is_consistent().await;
 }
 
-#[tokio::test]
-async fn a_run_does_not_see_the_questions_that_came_after_its_own() {
-    let world = store().await;
+async fn a_run_does_not_see_the_questions_that_came_after_its_own(world: World) {
     join_all((0..3).map(|_| world.accept(ask("a")))).await;
     let task = world.claim().await;
     let seen = world.store.context(task.session_id, task.seq, task.context_seq.unwrap(), 9).await.unwrap();
     assert_eq!(seen.iter().map(|m| m.seq).collect::<Vec<_>>(), [1]);
 }
 
-#[tokio::test]
-async fn a_session_has_one_run_at_a_time_in_order() {
-    let world = store().await;
+async fn a_session_has_one_run_at_a_time_in_order(world: World) {
     let asked = join_all((0..6).map(|i| world.accept(ask(["a", "b"][i % 2])))).await;
     let mut seen = Vec::new();
     for _ in 0..3 {
@@ -62,9 +56,7 @@ async fn a_session_has_one_run_at_a_time_in_order() {
     }
 }
 
-#[tokio::test]
-async fn a_waiting_run_gives_the_session_up_and_goes_on_when_it_is_sent_on() {
-    let world = store().await;
+async fn a_waiting_run_gives_the_session_up_and_goes_on_when_it_is_sent_on(world: World) {
     join_all((0..2).map(|_| world.accept(ask("a")))).await;
     let first = world.claim().await;
     world.end(&first, End::Waiting("{}".into())).await;
@@ -80,9 +72,7 @@ async fn a_waiting_run_gives_the_session_up_and_goes_on_when_it_is_sent_on() {
     world.is_consistent().await;
 }
 
-#[tokio::test]
-async fn a_waiting_run_of_an_idle_session_is_ready_at_once_and_all_can_be_sent_on() {
-    let world = store().await;
+async fn a_waiting_run_of_an_idle_session_is_ready_at_once_and_all_can_be_sent_on(world: World) {
     for client in ["a", "b"] {
         world.accept(ask(client)).await;
         let task = world.claim().await;
@@ -93,9 +83,7 @@ async fn a_waiting_run_of_an_idle_session_is_ready_at_once_and_all_can_be_sent_o
     world.is_consistent().await;
 }
 
-#[tokio::test]
-async fn who_cancels_a_run_does_not_find_it_waiting() {
-    let world = store().await;
+async fn who_cancels_a_run_does_not_find_it_waiting(world: World) {
     world.accept(ask("a")).await;
     let task = world.claim().await;
     assert_eq!(world.store.cancel_task(task.id).await.unwrap(), "running");
@@ -104,9 +92,7 @@ async fn who_cancels_a_run_does_not_find_it_waiting() {
     assert_eq!((ended.status.as_str(), ended.completed_at.is_some()), ("cancelled", true));
 }
 
-#[tokio::test]
-async fn cancelling_ends_what_does_not_run_and_lets_the_next_one_in() {
-    let world = store().await;
+async fn cancelling_ends_what_does_not_run_and_lets_the_next_one_in(world: World) {
     let asked = join_all((0..3).map(|_| world.accept(ask("a")))).await;
     assert_eq!(world.store.cancel_task(asked[0].task_id.unwrap()).await.unwrap(), "cancelled");
     assert_eq!(world.store.cancel_task(asked[2].task_id.unwrap()).await.unwrap(), "cancelled");
@@ -121,9 +107,7 @@ async fn cancelling_ends_what_does_not_run_and_lets_the_next_one_in() {
     world.is_consistent().await;
 }
 
-#[tokio::test]
-async fn a_run_that_failed_lets_the_next_one_in() {
-    let world = store().await;
+async fn a_run_that_failed_lets_the_next_one_in(world: World) {
     join_all((0..2).map(|_| world.accept(ask("a")))).await;
     let task = world.claim().await;
     world.end(&task, End::Failed("{}".into())).await;
@@ -132,9 +116,7 @@ async fn a_run_that_failed_lets_the_next_one_in() {
     world.is_consistent().await;
 }
 
-#[tokio::test]
-async fn tasks_are_listed_by_status_and_by_session_newest_first() {
-    let world = store().await;
+async fn tasks_are_listed_by_status_and_by_session_newest_first(world: World) {
     let asked = join_all(["a", "b", "a"].map(|client| world.accept(ask(client)))).await;
     let newest = |ids: &[usize]| {
         let mut ids: Vec<_> = ids.iter().map(|i| asked[*i].task_id.unwrap()).collect();
@@ -156,20 +138,31 @@ async fn tasks_are_listed_by_status_and_by_session_newest_first() {
     assert!(oldest.is_some());
 }
 
-#[tokio::test]
-async fn who_waits_for_work_is_woken_by_the_commit_that_made_it() {
-    let world = store().await;
+async fn who_waits_for_work_is_woken_by_the_commit_that_made_it(world: World) {
     let wake = world.store.wake();
     world.accept(ask("a")).await;
     assert!(wake.tasks.notified().now_or_never().is_some());
     assert!(wake.tasks.notified().now_or_never().is_none());
     let task = world.claim().await;
     assert!(wake.tasks.notified().now_or_never().is_none());
-    let mut listening = Box::pin(wake.steps.notified());
-    assert!(listening.as_mut().now_or_never().is_none());
+    let mut following = wake.steps.subscribe();
+    assert!(following.try_recv().is_err());
     world.end(&task, complete(vec![leaving(&task, "t", 1, 1)])).await;
-    assert!(listening.now_or_never().is_some());
+    assert_eq!(following.try_recv().unwrap(), task.id);
     assert!(wake.outbox.notified().now_or_never().is_some());
     world.store.commit(commit(&task, None)).await.unwrap_err();
     assert!(wake.outbox.notified().now_or_never().is_none());
 }
+
+on_both_engines!(
+    a_run_goes_from_its_claim_to_its_answer_and_the_next_one_follows,
+    a_run_does_not_see_the_questions_that_came_after_its_own,
+    a_session_has_one_run_at_a_time_in_order,
+    a_waiting_run_gives_the_session_up_and_goes_on_when_it_is_sent_on,
+    a_waiting_run_of_an_idle_session_is_ready_at_once_and_all_can_be_sent_on,
+    who_cancels_a_run_does_not_find_it_waiting,
+    cancelling_ends_what_does_not_run_and_lets_the_next_one_in,
+    a_run_that_failed_lets_the_next_one_in,
+    tasks_are_listed_by_status_and_by_session_newest_first,
+    who_waits_for_work_is_woken_by_the_commit_that_made_it,
+);

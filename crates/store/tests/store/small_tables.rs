@@ -1,12 +1,10 @@
 //! Sessions, settings, keys, notices and what else is only kept and given back.
 
-use crate::world::{ask, store};
+use crate::world::{World, ask, on_both_engines};
 use futures::future::join_all;
 use tercel_store::{ApiKey, Binding, Channel, Egress, Error, Health, NewNotice, Uuid};
 
-#[tokio::test]
-async fn a_session_is_got_or_made_and_a_reset_one_is_left_behind() {
-    let world = store().await;
+async fn a_session_is_got_or_made_and_a_reset_one_is_left_behind(world: World) {
     let open = |thread: &'static str, target: Option<&str>| {
         world.store.open_session("a", "default", thread, None, target.map(str::to_owned))
     };
@@ -29,9 +27,7 @@ async fn a_session_is_got_or_made_and_a_reset_one_is_left_behind() {
     world.is_consistent().await;
 }
 
-#[tokio::test]
-async fn a_notice_is_counted_while_it_is_open_and_new_when_it_was_closed() {
-    let world = store().await;
+async fn a_notice_is_counted_while_it_is_open_and_new_when_it_was_closed(world: World) {
     let raise = |detail: &str| {
         world.store.raise(NewNotice {
             key: "connection:example".into(),
@@ -56,9 +52,7 @@ async fn a_notice_is_counted_while_it_is_open_and_new_when_it_was_closed() {
     assert_eq!(world.store.notices(false, None, 9).await.unwrap().len(), 2);
 }
 
-#[tokio::test]
-async fn settings_are_set_replaced_and_removed_together() {
-    let world = store().await;
+async fn settings_are_set_replaced_and_removed_together(world: World) {
     let put = |values: &[(&str, Option<&str>)]| {
         let values = values.iter().map(|(k, v)| ((*k).to_owned(), v.map(str::to_owned))).collect();
         world.store.put_settings("example", "default", values)
@@ -69,9 +63,7 @@ async fn settings_are_set_replaced_and_removed_together() {
     assert_eq!(settings.iter().map(|s| (s.key.as_str(), s.value.as_str())).collect::<Vec<_>>(), [("token", "2")]);
 }
 
-#[tokio::test]
-async fn a_key_is_kept_until_it_is_revoked_and_a_second_with_its_hash_fails_alone() {
-    let world = store().await;
+async fn a_key_is_kept_until_it_is_revoked_and_a_second_with_its_hash_fails_alone(world: World) {
     let key = |hash: u8| ApiKey {
         id: Uuid::now_v7(),
         name: "ci".into(),
@@ -93,9 +85,7 @@ async fn a_key_is_kept_until_it_is_revoked_and_a_second_with_its_hash_fails_alon
     );
 }
 
-#[tokio::test]
-async fn what_went_out_for_a_task_is_listed() {
-    let world = store().await;
+async fn what_went_out_for_a_task_is_listed(world: World) {
     let task = Uuid::now_v7();
     let egress = |at| Egress {
         at,
@@ -118,9 +108,7 @@ async fn what_went_out_for_a_task_is_listed() {
     assert_eq!(listed.iter().map(|e| e.at).collect::<Vec<_>>(), [1, 2]);
 }
 
-#[tokio::test]
-async fn channels_and_their_bindings_are_kept_and_go_together() {
-    let world = store().await;
+async fn channels_and_their_bindings_are_kept_and_go_together(world: World) {
     let channel = Channel {
         id: Uuid::now_v7(),
         client_id: "example:a".into(),
@@ -159,9 +147,7 @@ async fn channels_and_their_bindings_are_kept_and_go_together() {
     world.is_consistent().await;
 }
 
-#[tokio::test]
-async fn bots_and_the_health_of_connections_are_replaced() {
-    let world = store().await;
+async fn bots_and_the_health_of_connections_are_replaced(world: World) {
     world.store.put_bot("default", "{}".into()).await.unwrap();
     world.store.put_bot("default", "{\"model\":\"m\"}".into()).await.unwrap();
     assert_eq!(world.store.bots().await.unwrap()[0].definition, "{\"model\":\"m\"}");
@@ -184,3 +170,13 @@ async fn bots_and_the_health_of_connections_are_replaced() {
     let healths = world.store.healths().await.unwrap();
     assert_eq!((healths.len(), healths[0].code.as_str(), healths[0].account.as_deref()), (1, "auth", Some("me")));
 }
+
+on_both_engines!(
+    a_session_is_got_or_made_and_a_reset_one_is_left_behind,
+    a_notice_is_counted_while_it_is_open_and_new_when_it_was_closed,
+    settings_are_set_replaced_and_removed_together,
+    a_key_is_kept_until_it_is_revoked_and_a_second_with_its_hash_fails_alone,
+    what_went_out_for_a_task_is_listed,
+    channels_and_their_bindings_are_kept_and_go_together,
+    bots_and_the_health_of_connections_are_replaced,
+);

@@ -1,34 +1,100 @@
 //! A store in a directory of its own, short ways to say what goes in, and what must hold whatever happened.
 
-use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
+#[path = "../../../../tests/harness/postgres.rs"]
+pub mod postgres;
+
+use postgres::{Database, Postgres};
+use sqlx::{Column, Connection, PgConnection, Row, SqliteConnection, TypeInfo, postgres::PgRow, sqlite::SqliteConnectOptions};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tercel_store::{
-    Accept, Accepted, Commit, DirectoryLock, End, Item, NewDelivery, NewMessage, NewOutbox, NewStep, NewTask, Placed,
-    Result, SessionRef, Store, Task, Uuid, accept::Busy,
+    Accept, Accepted, Commit, DirectoryLock, End, Error, Item, NewDelivery, NewMessage, NewOutbox, NewStep, NewTask,
+    Placed, PostgresOptions, Result, SessionRef, Store, Task, Uuid, accept::Busy,
 };
+
+/// Runs each of these tests on both engines.
+macro_rules! on_both_engines {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::world::store().await).await;
+            })+
+        }
+
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::world::postgres_store().await).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both_engines;
 
 pub struct World {
     pub store: Arc<Store>,
     pub directory: TempDir,
     lock: Option<DirectoryLock>,
+    database: Option<Database>,
 }
 
+/// On SQLite.
 pub async fn store() -> World {
     let directory = tempfile::tempdir().unwrap();
     let lock = DirectoryLock::take(directory.path()).unwrap();
     let store = Store::open(&lock, directory.path()).await.unwrap();
-    World { store, directory, lock: Some(lock) }
+    World { store, directory, lock: Some(lock), database: None }
+}
+
+/// On PostgreSQL.
+pub async fn postgres_store() -> World {
+    world_on(Postgres::shared().database()).await
+}
+
+pub async fn world_on(database: Database) -> World {
+    let store = open(&database).await.unwrap();
+    World { store, directory: tempfile::tempdir().unwrap(), lock: None, database: Some(database) }
+}
+
+pub async fn open(database: &Database) -> Result<Arc<Store>> {
+    Store::open_postgres(&database.url.clone().into(), PostgresOptions::default()).await
+}
+
+/// Whether a write was refused because its process is not the one that counts any more.
+pub fn is_out<T>(answer: &Result<T>) -> bool {
+    matches!(answer, Err(Error::Fenced | Error::Away(_)))
 }
 
 impl World {
-    /// A new process on the same directory; answers what the old one still holds.
+    /// A new process on the same database; answers what the old one still holds.
     pub async fn restart(&mut self) -> Arc<Store> {
-        drop(self.lock.take());
-        let lock = DirectoryLock::take(self.directory.path()).unwrap();
-        let store = Store::open(&lock, self.directory.path()).await.unwrap();
-        self.lock = Some(lock);
+        let store = match &self.database {
+            Some(database) => {
+                cut(database).await;
+                open(database).await.unwrap()
+            }
+            None => {
+                drop(self.lock.take());
+                let lock = DirectoryLock::take(self.directory.path()).unwrap();
+                let store = Store::open(&lock, self.directory.path()).await.unwrap();
+                self.lock = Some(lock);
+                store
+            }
+        };
         std::mem::replace(&mut self.store, store)
+    }
+
+    /// Another one on the same engine.
+    pub async fn another(&self) -> Self {
+        match self.database {
+            Some(_) => postgres_store().await,
+            None => store().await,
+        }
+    }
+
+    pub fn database(&self) -> &Database {
+        self.database.as_ref().expect("it is on PostgreSQL")
     }
 
     pub async fn accept(&self, accept: Accept) -> Placed {
@@ -42,48 +108,49 @@ impl World {
 
     /// The rows of a query, their columns joined.
     pub async fn rows(&self, sql: &'static str) -> Vec<String> {
-        let rows = sqlx::query(sql).fetch_all(&mut self.sql().await).await.unwrap();
-        rows.iter()
-            .map(|row| {
-                let cell = |i| {
-                    row.try_get::<Option<String>, _>(i)
-                        .ok()
-                        .or_else(|| Some(row.try_get::<Option<i64>, _>(i).ok()?.map(|n| n.to_string())))
-                        .unwrap_or_else(|| Some(hex::encode(row.get_unchecked::<Vec<u8>, _>(i))))
-                        .unwrap_or("-".into())
-                };
-                (0..row.len()).map(cell).collect::<Vec<_>>().join(" ")
-            })
-            .collect()
+        match &self.database {
+            None => {
+                let rows = sqlx::query(sql).fetch_all(&mut self.sql().await).await.unwrap();
+                rows.iter().map(sqlite_line).collect()
+            }
+            Some(database) => {
+                let mut connection = PgConnection::connect(&database.url).await.unwrap();
+                let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+                rows.iter().map(postgres_line).collect()
+            }
+        }
     }
 
     /// Each query names what is wrong; none may find anything.
     pub async fn is_consistent(&self) {
         for sql in [
-            "SELECT 'not one head', hex(s.id) FROM sessions s WHERE (s.head IS NOT NULL) <> EXISTS \
+            "SELECT 'not one head', s.id FROM sessions s WHERE (s.head IS NOT NULL) <> EXISTS \
              (SELECT 1 FROM tasks t WHERE t.session_id = s.id AND t.status IN ('pending', 'running'))",
-            "SELECT 'head is not live', hex(s.id) FROM sessions s JOIN tasks t ON t.id = s.head \
+            "SELECT 'head is not live', s.id FROM sessions s JOIN tasks t ON t.id = s.head \
              WHERE t.status NOT IN ('pending', 'running') OR NOT t.ready OR t.session_id <> s.id",
-            "SELECT 'ready without being head', hex(t.id) FROM tasks t JOIN sessions s ON s.id = t.session_id \
+            "SELECT 'ready without being head', t.id FROM tasks t JOIN sessions s ON s.id = t.session_id \
              WHERE t.status IN ('pending', 'running') AND t.ready AND t.id <> s.head",
-            "SELECT 'runs without being head', hex(t.id) FROM tasks t JOIN sessions s ON s.id = t.session_id \
+            "SELECT 'runs without being head', t.id FROM tasks t JOIN sessions s ON s.id = t.session_id \
              WHERE t.status = 'running' AND t.id <> s.head",
-            "SELECT 'a hole in the messages', hex(s.id) FROM sessions s LEFT JOIN messages m ON m.session_id = s.id \
+            "SELECT 'a hole in the messages', s.id FROM sessions s LEFT JOIN messages m ON m.session_id = s.id \
              GROUP BY s.id HAVING COUNT(m.id) <> s.seq OR COALESCE(MAX(m.seq), 0) <> s.seq",
-            "SELECT 'a task without its message', hex(t.id) FROM tasks t LEFT JOIN messages m ON m.id = t.message_id \
-             WHERE m.seq IS NOT t.seq OR m.task_id IS NOT t.id",
+            "SELECT 'a task without its message', t.id FROM tasks t LEFT JOIN messages m ON m.id = t.message_id \
+             WHERE m.seq IS DISTINCT FROM t.seq OR m.task_id IS DISTINCT FROM t.id",
             "SELECT 'not one head', t.key FROM targets t WHERE (t.head IS NOT NULL) <> EXISTS \
              (SELECT 1 FROM outbox o WHERE o.target = t.key AND o.state IN ('pending', 'sending'))",
             "SELECT 'head is not live', t.key FROM targets t JOIN outbox o ON o.id = t.head \
              WHERE o.state NOT IN ('pending', 'sending') OR NOT o.ready OR o.target <> t.key",
-            "SELECT 'leaves without being head', hex(o.id) FROM outbox o JOIN targets t ON t.key = o.target \
-             WHERE (o.state = 'sending' OR o.state = 'pending' AND o.ready) AND o.id IS NOT t.head",
-            "SELECT 'an attempt too few or too many', hex(o.id) FROM outbox o \
+            "SELECT 'leaves without being head', o.id FROM outbox o JOIN targets t ON t.key = o.target \
+             WHERE (o.state = 'sending' OR o.state = 'pending' AND o.ready) AND o.id IS DISTINCT FROM t.head",
+            "SELECT 'an attempt too few or too many', o.id FROM outbox o \
              WHERE o.attempts <> (SELECT COUNT(*) FROM attempts a WHERE a.outbox_id = o.id)",
-            "SELECT * FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
-            "SELECT * FROM pragma_foreign_key_check",
         ] {
             assert_eq!(self.rows(sql).await, Vec::<String>::new(), "{sql}");
+        }
+        if self.database.is_none() {
+            assert_eq!(self.rows("SELECT * FROM pragma_integrity_check").await, ["ok"]);
+            assert_eq!(self.rows("SELECT * FROM pragma_foreign_key_check").await, Vec::<String>::new());
         }
     }
 
@@ -116,6 +183,42 @@ impl World {
     pub async fn statuses(&self) -> Vec<String> {
         self.rows("SELECT status FROM tasks ORDER BY session_id, seq").await
     }
+}
+
+fn sqlite_line(row: &sqlx::sqlite::SqliteRow) -> String {
+    let cell = |i| {
+        row.try_get::<Option<String>, _>(i)
+            .ok()
+            .or_else(|| Some(row.try_get::<Option<i64>, _>(i).ok()?.map(|n| n.to_string())))
+            .unwrap_or_else(|| Some(hex::encode(row.get_unchecked::<Vec<u8>, _>(i))))
+            .unwrap_or("-".into())
+    };
+    (0..row.len()).map(cell).collect::<Vec<_>>().join(" ")
+}
+
+/// As SQLite would show them.
+fn postgres_line(row: &PgRow) -> String {
+    let cell = |i: usize| {
+        match row.column(i).type_info().name() {
+            "BOOL" => row.get::<Option<bool>, _>(i).map(|truth| u8::from(truth).to_string()),
+            "INT4" => row.get::<Option<i32>, _>(i).map(|n| n.to_string()),
+            "INT8" => row.get::<Option<i64>, _>(i).map(|n| n.to_string()),
+            "UUID" => row.get::<Option<Uuid>, _>(i).map(|id| id.simple().to_string()),
+            "BYTEA" => row.get::<Option<Vec<u8>>, _>(i).map(hex::encode),
+            _ => row.get::<Option<String>, _>(i),
+        }
+        .unwrap_or("-".into())
+    };
+    (0..row.len()).map(cell).collect::<Vec<_>>().join(" ")
+}
+
+/// Ends all sessions of servers on a database.
+pub async fn cut(database: &Database) {
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    sqlx::query(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
 }
 
 /// A message that starts a run in the session of a client, which is made if need be.

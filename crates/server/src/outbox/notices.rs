@@ -1,0 +1,65 @@
+//! What an answer that does not get through tells people, and when that is over.
+
+use super::core::TYPES;
+use crate::app::App;
+use tercel_sdk::Error;
+use tercel_store::{AttemptEnd, NewNotice, OutboxRow, Result};
+
+/// States in which rows wait for a person; each has a notice for each dispatch type.
+const STATES: [&str; 3] = ["parked", "dead", "held"];
+
+/// Tells of an end that needs a person.
+pub async fn raise(app: &App, row: &OutboxRow, end: &AttemptEnd) {
+    let kind = &row.dispatch_type;
+    let (state, title, error, repair) = match end {
+        AttemptEnd::Parked(error) => ("parked", format!("Answers wait for `{kind}`"), error, mend(kind)),
+        AttemptEnd::Dead(error) => (
+            "dead",
+            format!("An answer could not be delivered by `{kind}`"),
+            error,
+            "See GET /api/v1/outbox?state=dead; a row can be sent again or dropped".to_owned(),
+        ),
+        AttemptEnd::Held(error) => (
+            "held",
+            format!("Nobody knows whether an answer arrived by `{kind}`"),
+            error,
+            "See GET /api/v1/outbox?state=held; look whether it arrived, then drop it or send it again".to_owned(),
+        ),
+        AttemptEnd::Sent(_) | AttemptEnd::Retry { .. } | AttemptEnd::Withheld | AttemptEnd::Expired => return,
+    };
+    let detail = serde_json::from_str::<Error>(error).map_or_else(|_| error.clone(), |error| error.message);
+    app.raise(NewNotice { key: key(state, kind), severity: "error", title, detail, repair: Some(repair) }).await;
+}
+
+fn mend(kind: &str) -> String {
+    match TYPES.contains(&kind) {
+        // It has no settings that could be changed.
+        true => "See GET /api/v1/outbox?state=parked; when the receiver is mended, send them again".into(),
+        false => format!("Mend the settings of `{kind}`: what waits is sent then"),
+    }
+}
+
+/// Closes the notices of a dispatch type whose rows have gone on.
+pub async fn settle(app: &App, kind: &str) {
+    if let Err(error) = try_settle(app, kind).await {
+        tracing::error!("Notices of `{kind}` may stay open: {error}");
+    }
+}
+
+async fn try_settle(app: &App, kind: &str) -> Result<()> {
+    let open = app.store.notices(true, None, 1000).await?;
+    let is_open = |state: &&str| open.iter().any(|notice| notice.key == key(state, kind));
+    let told: Vec<&str> = STATES.into_iter().filter(is_open).collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    let stuck = app.store.stuck(kind).await?;
+    for state in told.into_iter().filter(|state| !stuck.iter().any(|other| other == state)) {
+        app.store.close_notice(&key(state, kind)).await?;
+    }
+    Ok(())
+}
+
+fn key(state: &str, kind: &str) -> String {
+    format!("{state}:{kind}")
+}

@@ -1,0 +1,9 @@
+//! What happens when a part of an integration, a stored row or the moment is bad: nothing is lost, nothing happens twice,
+//! and it is said why.
+
+mod dispatchers;
+mod order;
+mod restarts;
+mod tools;
+mod webhooks;
+mod world;

@@ -1,0 +1,209 @@
+//! The one session that writes. It holds the lock of the database itself: whoever has lost the session has lost the
+//! right to write, and whoever has the lock knows that the session before it has ended with its transaction.
+
+use super::{Address, CONNECTING, SETTINGS, is_lost, trouble::unusable};
+use crate::{
+    Error, Result,
+    engine::{Arg, Record, Sql, values},
+};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection};
+use std::time::Duration;
+
+/// With the schema, what names the lock among all advisory locks of the database: "terc".
+const LOCK: i32 = 0x7465_7263;
+
+/// How long a predecessor has to end.
+const PREDECESSOR: Duration = Duration::from_secs(10);
+
+/// The clock of the database, as we write times.
+pub(crate) const CLOCK: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT";
+
+pub(crate) struct Session {
+    address: Address,
+    /// None once it is lost.
+    connection: Option<PgConnection>,
+    /// Whose transactions these are; 0 before it has entered.
+    pub worker: i64,
+    /// Number of the newest transaction that was to be committed; the worker's row has it when it was.
+    transaction: i64,
+    /// The open transaction has changed something.
+    changed: bool,
+    /// COMMIT was sent and not answered.
+    unanswered: bool,
+    /// A later server had the lock when we last tried.
+    replaced: bool,
+}
+
+impl Session {
+    pub fn new(address: Address, connection: PgConnection) -> Self {
+        Self { address, connection: Some(connection), worker: 0, transaction: 0, changed: false, unanswered: false, replaced: false }
+    }
+
+    pub async fn all<T: Record>(&mut self, sql: Sql, args: Vec<Arg>) -> Result<Vec<T>> {
+        let bound = values::postgres(&args)?;
+        let answer = sqlx::query_as_with(sql.text(), bound).fetch_all(self.live()?).await;
+        let rows: Vec<T> = self.note(answer)?;
+        self.changed |= !rows.is_empty();
+        Ok(rows)
+    }
+
+    pub async fn run(&mut self, sql: Sql, args: Vec<Arg>) -> Result<u64> {
+        let bound = values::postgres(&args)?;
+        let connection = self.live()?;
+        let answer = if args.is_empty() {
+            sqlx::raw_sql(sql.text()).execute(connection).await
+        } else {
+            sqlx::query_with(sql.text(), bound).execute(connection).await
+        };
+        let changed = self.note(answer)?.rows_affected();
+        self.changed |= changed > 0;
+        Ok(changed)
+    }
+
+    pub async fn begin(&mut self) -> Result<()> {
+        (self.changed, self.unanswered) = (false, false);
+        self.run("BEGIN".into(), vec![]).await?;
+        self.changed = false;
+        Ok(())
+    }
+
+    /// The number of the transaction goes with it, so that a COMMIT that is not answered can be asked for later. The
+    /// number that PostgreSQL gives a transaction would not do: after a crash it may be given again.
+    pub async fn commit(&mut self) -> Result<()> {
+        if !self.changed || self.worker == 0 {
+            return self.run("COMMIT".into(), vec![]).await.map(drop);
+        }
+        self.transaction += 1;
+        let Self { worker, transaction, .. } = self;
+        let sql = format!(
+            "UPDATE workers SET commits = {transaction}, seen_at = {CLOCK} WHERE id = {worker}; COMMIT"
+        );
+        self.unanswered = true;
+        let answer = self.run(sql.into(), vec![]).await;
+        // An error that leaves the session alive is an answer.
+        self.unanswered = self.connection.is_none();
+        answer.map(drop)
+    }
+
+    /// Shows that this worker is there, and finds out whether the database is.
+    pub async fn beat(&mut self) -> Result<u64> {
+        let sql = format!("UPDATE workers SET seen_at = {CLOCK} WHERE id = $1");
+        self.run(sql.into(), vec![self.worker.into()]).await?;
+        let size: Vec<(i64,)> = self.all("SELECT pg_database_size(current_database())".into(), vec![]).await?;
+        Ok(size.first().map_or(0, |(bytes,)| bytes.cast_unsigned()))
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    pub fn is_unanswered(&self) -> bool {
+        self.unanswered
+    }
+
+    pub fn is_replaced(&self) -> bool {
+        self.replaced
+    }
+
+    pub fn lose(&mut self) {
+        self.connection = None;
+    }
+
+    /// Connects and takes the lock again, in one try. Answers whether the COMMIT that was not answered was one.
+    pub async fn revive(&mut self) -> Result<bool> {
+        let revived = tokio::time::timeout(CONNECTING, async {
+            let mut connection = connect(&self.address).await?;
+            if !try_lock(&mut connection).await? {
+                let sql = "SELECT EXISTS (SELECT 1 FROM workers WHERE id > $1)";
+                (self.replaced,) = sqlx::query_as(sql).bind(self.worker).fetch_one(&mut connection).await?;
+                let holder = holder(&mut connection).await?;
+                let place = &self.address.place;
+                return Err(Error::Away(format!("Another server{holder} has the database {place} now")));
+            }
+            // The session that sent the COMMIT held the lock: it has ended, and its transaction before it.
+            let row: Option<(i64,)> = sqlx::query_as("SELECT commits FROM workers WHERE id = $1")
+                .bind(self.worker)
+                .fetch_optional(&mut connection)
+                .await?;
+            let (commits,) = row.ok_or_else(|| {
+                let place = &self.address.place;
+                Error::Away(format!("The database {place} is another one than before: start this server again"))
+            })?;
+            Ok((connection, commits))
+        });
+        let (connection, commits) = revived.await.map_err(|_| {
+            Error::Away(format!("PostgreSQL at {} does not answer", self.address.server))
+        })??;
+        self.connection = Some(connection);
+        self.replaced = false;
+        Ok(std::mem::take(&mut self.unanswered) && commits == self.transaction)
+    }
+
+    pub async fn close(self) -> Result<()> {
+        match self.connection {
+            Some(connection) => Ok(connection.close().await?),
+            None => Ok(()),
+        }
+    }
+
+    fn live(&mut self) -> Result<&mut PgConnection> {
+        let server = &self.address.server;
+        self.connection.as_mut().ok_or_else(|| Error::Away(format!("PostgreSQL at {server} is away")))
+    }
+
+    fn note<T>(&mut self, answer: sqlx::Result<T>) -> Result<T> {
+        let answer = answer.map_err(Error::Database);
+        if answer.as_ref().is_err_and(is_lost) {
+            self.connection = None;
+        }
+        answer
+    }
+}
+
+pub(super) async fn connect(address: &Address) -> Result<PgConnection> {
+    let mut connection = address.options.connect().await?;
+    sqlx::raw_sql(SETTINGS).execute(&mut connection).await?;
+    Ok(connection)
+}
+
+async fn try_lock(connection: &mut PgConnection) -> Result<bool> {
+    let sql = format!("SELECT pg_try_advisory_lock({LOCK}, hashtext(current_schema()))");
+    let (taken,): (bool,) = sqlx::query_as(AssertSqlSafe(sql)).fetch_one(connection).await?;
+    Ok(taken)
+}
+
+/// Takes the lock of the database, waiting for a predecessor that is just ending.
+///
+/// # Errors
+/// `Unusable` when another server keeps it.
+pub(super) async fn take_lock(connection: &mut PgConnection, address: &Address) -> Result<()> {
+    let begun = std::time::Instant::now();
+    loop {
+        let failed = |error| match error {
+            Error::Database(error) => unusable(address, error),
+            error => error,
+        };
+        if try_lock(connection).await.map_err(failed)? {
+            return Ok(());
+        }
+        if begun.elapsed() > PREDECESSOR {
+            let holder = holder(connection).await.map_err(failed)?;
+            return Err(Error::Unusable(format!(
+                "Another server{holder} uses the database {}. Stop it, or give this one another DATABASE_URL",
+                address.place
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Who has the lock, as far as PostgreSQL shows it to us, in brackets.
+async fn holder(connection: &mut PgConnection) -> Result<String> {
+    let sql = format!(
+        "SELECT COALESCE(NULLIF(a.application_name, ''), 'unnamed'), COALESCE(host(a.client_addr), 'the same machine') \
+         FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted \
+         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.classid::BIGINT = {LOCK}"
+    );
+    let holder: Option<(String, String)> = sqlx::query_as(AssertSqlSafe(sql)).fetch_optional(connection).await?;
+    Ok(holder.map_or(String::new(), |(name, host)| format!(" ({name}, on {host})")))
+}

@@ -1,0 +1,146 @@
+//! The connection, what waits for it, and what is done while the database is away.
+
+use super::{GROUP, QUEUE, State, Waiting};
+use crate::{Error, Result, engine::Connection, workers};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
+};
+
+/// How long writes wait for a database that is away.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The same once the server is to stop.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+
+pub(super) struct Desk {
+    pub connection: Connection,
+    worker: i64,
+    queue: mpsc::Receiver<Waiting>,
+    stopped: watch::Receiver<bool>,
+    jobs: VecDeque<Waiting>,
+    /// Since when the oldest write of the present group waits.
+    oldest: Instant,
+    state: Arc<State>,
+}
+
+impl Desk {
+    pub fn new(
+        connection: Connection,
+        worker: i64,
+        queue: mpsc::Receiver<Waiting>,
+        stopped: watch::Receiver<bool>,
+        state: Arc<State>,
+    ) -> Self {
+        Self { connection, worker, queue, stopped, jobs: VecDeque::new(), oldest: state.started, state }
+    }
+
+    /// Waits for writes, while the database is there. `None`: nothing more comes.
+    pub async fn take(&mut self) -> Option<Vec<Box<dyn super::Job>>> {
+        loop {
+            if !self.connection.is_alive()
+                && let Err(error) = self.revive(None).await
+            {
+                self.give_up(Duration::ZERO, &error);
+            }
+            while self.jobs.len() < GROUP
+                && let Ok(job) = self.queue.try_recv()
+            {
+                self.jobs.push_back(job);
+            }
+            if let Some((oldest, _)) = self.jobs.front() {
+                self.oldest = *oldest;
+                self.note_waiting(Some(*oldest));
+                let size = self.jobs.len().min(GROUP);
+                return Some(self.jobs.drain(..size).map(|(_, job)| job).collect());
+            }
+            let beat = self.connection.beat();
+            tokio::select! {
+                biased;
+                // What was sent before the end is committed; what comes later is told.
+                _ = self.stopped.changed(), if !self.queue.is_closed() => self.queue.close(),
+                received = self.queue.recv() => self.jobs.push_back(received?),
+                () = sleep(beat.unwrap_or_default()), if beat.is_some() => self.beat().await,
+            }
+        }
+    }
+
+    /// After a group: whether the database took anything of it.
+    pub fn done(&self, written: bool) {
+        self.state.refused.store(!written, Ordering::Relaxed);
+        self.note_waiting(None);
+    }
+
+    /// When the present group has waited for long enough.
+    pub fn limit(&self) -> Instant {
+        (self.oldest + PATIENCE).max(Instant::now() + LAST_PATIENCE)
+    }
+
+    /// Connects again, until it works or somebody gives up: at `until`, or soon after the server was told to stop.
+    /// Meanwhile writes that have waited for long enough are told so. Answers whether a COMMIT that was not answered
+    /// was one.
+    pub async fn revive(&mut self, until: Option<Instant>) -> Result<bool> {
+        let lost = Instant::now();
+        let mut committed = false;
+        let mut pause = Duration::from_millis(10);
+        loop {
+            let again = async {
+                committed |= self.connection.revive().await?;
+                workers::take_over(&mut self.connection, self.worker).await
+            };
+            let Err(error) = again.await else {
+                tracing::info!("The database is back after {:.1} s", lost.elapsed().as_secs_f64());
+                return Ok(committed);
+            };
+            if !self.state.refused.swap(true, Ordering::Relaxed) {
+                tracing::warn!("The database is away, and tried again until it is back: {error}");
+            }
+            self.give_up(PATIENCE, &error);
+            let now = Instant::now();
+            let ends = self.queue.is_closed() && now > lost + LAST_PATIENCE;
+            if ends || self.connection.is_replaced() || until.is_some_and(|until| now > until) {
+                return Err(Error::Away(error.to_string()));
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                _ = self.stopped.changed(), if !self.queue.is_closed() => self.queue.close(),
+            }
+            pause = (pause * 2).min(Duration::from_millis(500));
+        }
+    }
+
+    /// Tells writes that have waited for so long that they will not be stored.
+    fn give_up(&mut self, waited: Duration, error: &Error) {
+        loop {
+            while self.jobs.len() < QUEUE
+                && let Ok(job) = self.queue.try_recv()
+            {
+                self.jobs.push_back(job);
+            }
+            if self.jobs.front().is_none_or(|(since, _)| since.elapsed() < waited) {
+                return;
+            }
+            if let Some((_, job)) = self.jobs.pop_front() {
+                job.fail(Error::Away(error.to_string()));
+            }
+        }
+    }
+
+    async fn beat(&mut self) {
+        let Connection::Postgres(session) = &mut self.connection else { return };
+        match timeout(PATIENCE, session.beat()).await {
+            Ok(Ok(size)) => self.state.size.store(size, Ordering::Relaxed),
+            Ok(Err(error)) => tracing::warn!("The database did not answer an idle writer: {error}"),
+            Err(_) => self.connection.lose(),
+        }
+    }
+
+    fn note_waiting(&self, since: Option<Instant>) {
+        let since = since.map_or(-1, |at| at.duration_since(self.state.started).as_millis() as i64);
+        self.state.waiting_since.store(since, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,214 @@
+//! What is asked of a server that dies, and what must have come of it.
+
+use crate::Story;
+use serde_json::{Value, json};
+use tercel_tests::{
+    Asked, Event, Server, Turn,
+    events::{self, REPOSITORY},
+    github::{Comment, reads_pull_request},
+};
+
+const ANSWER: &str = "Looks good.";
+
+/// A webhook that is sent until it is taken, a run with a tool, a comment.
+pub struct Webhook(Event);
+
+impl Webhook {
+    pub fn new() -> Self {
+        Self(events::pull_request("opened", 1))
+    }
+}
+
+impl Story for Webhook {
+    fn model(asked: &Asked) -> Turn {
+        match asked.results().as_slice() {
+            [] => reads_pull_request(1),
+            _ => Turn::text(ANSWER),
+        }
+    }
+
+    fn ask(&mut self, server: &Server) -> Option<()> {
+        // GitHub's own redelivery, or an operator's: the same request again.
+        send(server, &self.0)
+    }
+
+    fn check(&self, server: &Server, comments: &[Comment], place: &str) {
+        is_a_duplicate(server, &self.0, place);
+        let task = one_task(server, place);
+        assert_eq!(task["result"], ANSWER, "{place}: {task:#}");
+        assert_eq!(said(server, &task), ["user", "assistant"], "{place}");
+        assert_eq!(comments.len(), 1, "{place}: {comments:#?}");
+        assert!(comments[0].body.starts_with(ANSWER), "{place}: {comments:#?}");
+        are_receipts(server, comments, place);
+    }
+}
+
+/// A message by the API under a key, shown at its target and answered there.
+pub struct Message {
+    session: Option<String>,
+    made: Value,
+}
+
+impl Message {
+    pub fn new() -> Self {
+        Self { session: None, made: Value::Null }
+    }
+
+    fn post(server: &Server, session: &str) -> Option<Value> {
+        let target = json!({"type": "github", "repo": REPOSITORY, "number": 4});
+        let body = json!({"content": "How is it?", "run_agent": true, "dispatch_config": target});
+        try_post(server, &format!("/api/v1/sessions/{session}/messages"), "the-only-one", body)
+    }
+}
+
+impl Story for Message {
+    fn model(_: &Asked) -> Turn {
+        Turn::text(ANSWER)
+    }
+
+    fn ask(&mut self, server: &Server) -> Option<()> {
+        if self.session.is_none() {
+            self.session = Some(try_session(server, "web:alice")?);
+        }
+        self.made = Self::post(server, self.session.as_deref()?)?;
+        Some(())
+    }
+
+    fn check(&self, server: &Server, comments: &[Comment], place: &str) {
+        let session = self.session.as_deref().unwrap();
+        assert_eq!(Self::post(server, session).as_ref(), Some(&self.made), "{place}: the same key, the same message");
+        let task = one_task(server, place);
+        assert_eq!((&task["id"], &task["result"]), (&self.made["task_id"], &json!(ANSWER)), "{place}: {task:#}");
+        assert_eq!(said(server, &task), ["user", "assistant"], "{place}");
+        let bodies: Vec<&str> = comments.iter().filter_map(|comment| comment.body.lines().next()).collect();
+        assert_eq!(bodies, ["[api] How is it?", ANSWER], "{place}");
+        are_receipts(server, comments, place);
+    }
+}
+
+/// An answer that becomes a message of another session, which is answered in its turn.
+pub struct Internal {
+    sessions: Option<(String, String)>,
+}
+
+impl Internal {
+    pub fn new() -> Self {
+        Self { sessions: None }
+    }
+}
+
+impl Story for Internal {
+    fn model(asked: &Asked) -> Turn {
+        Turn::text(if asked.question().contains("How is it?") { ANSWER } else { "Good to know." })
+    }
+
+    fn ask(&mut self, server: &Server) -> Option<()> {
+        if self.sessions.is_none() {
+            self.sessions = Some((try_session(server, "web:alice")?, try_session(server, "web:bob")?));
+        }
+        let (from, to) = self.sessions.as_ref()?;
+        let target = json!({"type": "internal", "session_id": to, "run_agent": true});
+        let body = json!({"content": "How is it?", "run_agent": true, "dispatch_config": target});
+        try_post(server, &format!("/api/v1/sessions/{from}/messages"), "the-only-one", body).map(drop)
+    }
+
+    fn check(&self, server: &Server, _: &[Comment], place: &str) {
+        let (from, to) = self.sessions.as_ref().unwrap();
+        let talk = |session: &str| -> Vec<(String, String)> {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            server.messages(session).iter().map(|said| (text(&said["role"]), text(&said["content"]))).collect()
+        };
+        let said = |role: &str, text: &str| (role.to_owned(), text.to_owned());
+        assert_eq!(talk(from), [said("user", "How is it?"), said("assistant", ANSWER)], "{place}");
+        assert_eq!(talk(to), [said("user", ANSWER), said("assistant", "Good to know.")], "{place}");
+        assert_eq!(server.list("/api/v1/tasks").len(), 2, "{place}");
+        let rows = server.list("/api/v1/outbox");
+        let arrived = server.messages(to)[0]["id"].clone();
+        assert_eq!((rows.len(), &rows[0]["receipt"]["id"]), (1, &arrived), "{place}: {rows:#?}");
+    }
+}
+
+/// An answer that is longer than a comment may be.
+pub struct Parts(Event);
+
+const LINES: usize = 6_000;
+
+impl Parts {
+    pub fn new() -> Self {
+        Self(events::pull_request("opened", 1))
+    }
+}
+
+impl Story for Parts {
+    fn model(_: &Asked) -> Turn {
+        Turn::Text((0..LINES).map(|n| format!("Line {n:05} of a long answer\n")).collect())
+    }
+
+    fn ask(&mut self, server: &Server) -> Option<()> {
+        send(server, &self.0)
+    }
+
+    fn check(&self, server: &Server, comments: &[Comment], place: &str) {
+        is_a_duplicate(server, &self.0, place);
+        let task = one_task(server, place);
+        assert_eq!(said(server, &task), ["user", "assistant"], "{place}");
+        assert_eq!(comments.len(), 3, "{place}: {} comments", comments.len());
+        let lines = comments.iter().flat_map(|comment| comment.body.lines()).filter_map(|line| line.get(5..10));
+        let numbers: Vec<usize> = lines.filter_map(|number| number.parse().ok()).collect();
+        assert_eq!(numbers, (0..LINES).collect::<Vec<_>>(), "{place}: a part is missing, doubled or out of order");
+        are_receipts(server, comments, place);
+    }
+}
+
+fn send(server: &Server, event: &Event) -> Option<()> {
+    server.try_github(event).is_ok_and(|answer| answer.status < 300).then_some(())
+}
+
+fn try_session(server: &Server, client_id: &str) -> Option<String> {
+    let made = try_post(server, "/api/v1/sessions", client_id, json!({"client_id": client_id}))?;
+    Some(made["session_id"].as_str().unwrap().to_owned())
+}
+
+/// What was made, when the server lived to say so.
+fn try_post(server: &Server, path: &str, key: &str, body: Value) -> Option<Value> {
+    let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+    let answer = server.try_call("POST", path, &headers, body.to_string()).ok()?;
+    (answer.status == 201).then(|| answer.json())
+}
+
+#[track_caller]
+fn is_a_duplicate(server: &Server, event: &Event, place: &str) {
+    let again = server.github(event).accepted();
+    assert_eq!(again["status"], "duplicate", "{place}: {again}");
+    let deliveries = server.list("/api/v1/deliveries");
+    let first: Vec<&Value> = deliveries.iter().filter(|delivery| delivery["outcome"] != "duplicate").collect();
+    assert_eq!(first.len(), 1, "{place}: {deliveries:#?}");
+    let end = (&first[0]["state"], &first[0]["outcome"]);
+    assert_eq!(end, (&json!("processed"), &json!("run")), "{place}: {deliveries:#?}");
+}
+
+#[track_caller]
+fn one_task(server: &Server, place: &str) -> Value {
+    let mut tasks = server.list("/api/v1/tasks");
+    assert_eq!(tasks.len(), 1, "{place}: {tasks:#?}");
+    tasks.remove(0)
+}
+
+/// Who spoke in the session of a task, in order.
+fn said(server: &Server, task: &Value) -> Vec<String> {
+    let messages = server.messages(task["session_id"].as_str().unwrap());
+    messages.iter().map(|message| message["role"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Every row of the outbox has the receipt of its own comment, in order.
+#[track_caller]
+fn are_receipts(server: &Server, comments: &[Comment], place: &str) {
+    let mut rows = server.list("/api/v1/outbox");
+    rows.sort_by_key(|row| row["id"].as_str().unwrap().to_owned());
+    let receipts: Vec<&str> = rows.iter().map(|row| row["receipt"]["id"].as_str().unwrap_or("none")).collect();
+    let posted: Vec<String> = comments.iter().map(|comment| comment.id.to_string()).collect();
+    assert_eq!(receipts, posted, "{place}: {rows:#?}");
+    for (row, comment) in rows.iter().zip(comments) {
+        assert!(comment.body.starts_with(row["text"].as_str().unwrap()), "{place}: {row:#}");
+    }
+}

@@ -1,0 +1,110 @@
+//! Disks that can be filled, and databases that others hold.
+
+use crate::wait::until_within;
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// A disk of 48 MB, for those who may mount one.
+pub struct SmallDisk {
+    mount: Mount,
+    _place: TempDir,
+}
+
+impl SmallDisk {
+    pub fn make() -> Option<Self> {
+        let place = tempfile::tempdir().unwrap();
+        let mount = Mount::tmpfs(place.path(), 48, "rw");
+        if mount.is_none() {
+            eprintln!(
+                "not tested: mounting a tmpfs is refused here, and without it no disk can be filled (it takes root)"
+            );
+        }
+        Some(Self { mount: mount?, _place: place })
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.mount.path
+    }
+
+    /// Leaves so many MB.
+    pub fn fill(&self, left: u64) {
+        let free = rustix::fs::statvfs(&self.mount.path).map(|stat| stat.f_bavail * stat.f_frsize).unwrap();
+        let mut ballast = File::create(self.mount.path.join("ballast")).unwrap();
+        let block = vec![0_u8; 1 << 16];
+        for _ in 0..(free.saturating_sub(left << 20)) >> 16 {
+            ballast.write_all(&block).unwrap();
+        }
+        while left == 0 && ballast.write_all(&block[..4_096]).is_ok() {}
+    }
+
+    pub fn empty(&self) {
+        fs::remove_file(self.mount.path.join("ballast")).unwrap();
+    }
+}
+
+pub struct Mount {
+    path: PathBuf,
+}
+
+impl Mount {
+    pub fn tmpfs(path: &Path, megabytes: u32, mode: &str) -> Option<Self> {
+        let options = format!("size={megabytes}m,mode=0755,{mode}");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(path)
+            .stderr(Stdio::null())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self { path: path.to_owned() })
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily, because the server may still be on its way out.
+        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+    }
+}
+
+/// Another program that holds a lock on the database, until it is dropped.
+pub struct Lock(Child);
+
+impl Lock {
+    pub fn take(database: &Path, statement: &str) -> Self {
+        let mut child =
+            python(database, &format!("{statement}; print('locked', flush=True); import sys; sys.stdin.read()"))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "locked\n");
+        Self(child)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let child = &mut self.0;
+        until_within(Duration::from_secs(5), "the lock is given up", || child.try_wait().unwrap());
+    }
+}
+
+/// Runs statements of Python on a database, which is there as `db`.
+pub fn sqlite(database: &Path, statement: &str) {
+    assert!(python(database, statement).status().unwrap().success());
+}
+
+fn python(database: &Path, statement: &str) -> Command {
+    let mut command = Command::new("python3");
+    let open = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=5)";
+    command.args(["-c", &format!("{open}; {statement}")]).arg(database);
+    command
+}

