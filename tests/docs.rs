@@ -86,7 +86,7 @@ fn runs(path: &str) -> String {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let server = Server::start(options);
     let program = server.options.command(&[]).get_program().to_owned();
-    for name in ["bin", "target/release"] {
+    for name in ["bin", "target/debug"] {
         fs::create_dir_all(place.join(name)).unwrap();
         symlink(&program, place.join(name).join("tercel")).unwrap();
     }

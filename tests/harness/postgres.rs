@@ -15,7 +15,7 @@ use std::{
 };
 
 /// Whom the server runs as when the tests run as root, which PostgreSQL refuses.
-const NOBODY: u32 = 65_534;
+pub const NOBODY: u32 = 65_534;
 
 /// Nothing has to survive a test, but what a crash is about.
 const FAST: [&str; 3] = ["fsync=off", "full_page_writes=off", "synchronous_commit=off"];
@@ -44,11 +44,12 @@ pub enum Stop {
     Crash,
 }
 
-/// A database of a test; it is gone afterwards.
+/// A database of a test.
 pub struct Database {
     pub url: String,
     name: String,
-    server: &'static Postgres,
+    /// Takes it away in the end. None where the server goes, too.
+    server: Option<&'static Postgres>,
 }
 
 impl Postgres {
@@ -93,11 +94,6 @@ impl Postgres {
         self.url.replace("{}", database)
     }
 
-    /// Where sockets and data of a server of one's own are.
-    pub fn directory(&self) -> &Path {
-        &self.own.as_ref().expect("the server is not ours").directory
-    }
-
     /// A statement by `psql`, as the superuser.
     #[track_caller]
     pub fn psql(&self, database: &str, statement: &str) -> String {
@@ -108,17 +104,19 @@ impl Postgres {
         String::from_utf8(answer.stdout).unwrap().trim_end().to_owned()
     }
 
-    /// An empty database.
+    /// An empty database, gone when it is dropped.
     pub fn database(&'static self) -> Database {
-        self.database_as("TEMPLATE template0")
+        let mut database = self.database_as("ENCODING 'UTF8'");
+        database.server = Some(self);
+        database
     }
 
-    /// A database made with these options.
-    pub fn database_as(&'static self, options: &str) -> Database {
+    /// An empty database made with these options, gone with the server.
+    pub fn database_as(&self, options: &str) -> Database {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let name = format!("tercel_test_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-        self.psql("postgres", &format!("CREATE DATABASE {name} ENCODING 'UTF8' {options}"));
-        Database { url: self.url(&name), name, server: self }
+        self.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0 {options}"));
+        Database { url: self.url(&name), name, server: None }
     }
 
     /// Starts it after a stop.
@@ -177,21 +175,11 @@ impl Drop for Postgres {
     }
 }
 
-impl Database {
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub fn psql(&self, statement: &str) -> String {
-        self.server.psql(&self.name, statement)
-    }
-}
-
 impl Drop for Database {
     fn drop(&mut self) {
+        let Some(server) = self.server else { return };
         let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
-        let url = self.server.url("postgres");
-        let _ = Command::new(&self.server.psql).args(["-X", "-q", "-d", &url, "-c", &drop]).output();
+        let _ = Command::new(&server.psql).args(["-X", "-q", "-d", &server.url("postgres"), "-c", &drop]).output();
     }
 }
 
@@ -199,7 +187,8 @@ impl Drop for Database {
 fn candidates() -> Vec<PathBuf> {
     let mut places = Vec::new();
     let own = std::env::current_exe().unwrap_or_default();
-    for target in own.ancestors().map(|directory| directory.join("postgres")).filter(|place| place.join("bin").is_dir()) {
+    for target in own.ancestors().map(|directory| directory.join("postgres")).filter(|place| place.join("bin").is_dir())
+    {
         places.extend(below(&target, "pginstall18/bin"));
     }
     let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")

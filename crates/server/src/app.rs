@@ -24,7 +24,7 @@ use tercel_sdk::{
     Host, Integration, Kind, Mode, Target, Trust,
     host::{self, Ids},
 };
-use tercel_store::{DirectoryLock, NewNotice, Sealer, Store, Uuid};
+use tercel_store::{DirectoryLock, NewNotice, PostgresOptions, Sealer, Store, Uuid};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Where all targets are sealed: a target is copied from session to task to outbox row.
@@ -77,7 +77,10 @@ impl App {
             None => Sealer::from_file(&config.data_dir.join("key"))?,
         };
         sealer.check_directory(&config.data_dir)?;
-        let store = Store::open(&lock, &config.data_dir).await?;
+        let store = match &config.database_url {
+            Some(url) => Store::open_postgres(url, PostgresOptions::default()).await?,
+            None => Store::open(&lock, &config.data_dir).await?,
+        };
         let stored = store.bots().await?;
         for bot in bot::seeds(&config.data_dir.join("bots"))? {
             if stored.iter().all(|row| row.id != bot.id) {

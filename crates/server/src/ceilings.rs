@@ -23,6 +23,11 @@ pub fn of_run(app: &App, origin: &str, client_id: &str) -> Vec<Ceiling> {
     let Ceilings { runs_per_integration_and_day, runs_per_channel_and_hour, tokens_per_day } = app.config.ceilings;
     let limit = |n: i64| (n > 0).then_some(n);
     let hour = now() / HOUR;
+    // Strangers come through integrations; who holds an API key is the operator.
+    let runs_per_integration_and_day = match app.catalog().integrations.contains_key(origin) {
+        true => runs_per_integration_and_day,
+        false => 0,
+    };
     vec![
         Ceiling {
             scope: format!("integration:{origin}"),

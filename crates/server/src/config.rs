@@ -49,7 +49,9 @@ impl Environment {
             Err(error) => return Err(error).context(".env cannot be read"),
         }
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-        values.extend(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))));
+        values.extend(
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        );
         Ok(Self(values))
     }
 
@@ -121,6 +123,8 @@ pub struct Config {
     /// A further address that serves webhooks and nothing else.
     pub webhook_listen: Option<SocketAddr>,
     pub data_dir: PathBuf,
+    /// Absent: the embedded database in the data directory.
+    pub database_url: Option<SecretString>,
     pub base_url: Option<String>,
     /// Bootstrap key with the scope `admin`.
     pub api_key: Option<SecretString>,
@@ -151,11 +155,6 @@ impl Config {
     pub fn from(environment: Environment) -> Result<Self> {
         let env = &environment;
         refuse_unknown(env)?;
-        if let Some(url) = env.get("DATABASE_URL")
-            && !url.starts_with("sqlite:")
-        {
-            bail!("DATABASE_URL: this version stores in SQLite below TERCEL_DATA_DIR; unset DATABASE_URL");
-        }
         let base_url = env.get("LLM_BASE_URL").map(str::to_owned);
         let default_model = if base_url.is_some() { "" } else { "rehearsal" };
         let model = env.get("LLM_MODEL").unwrap_or(default_model).to_owned();
@@ -174,6 +173,7 @@ impl Config {
                 .map(|_| env.parse("TERCEL_WEBHOOK_LISTEN", SocketAddr::from(([127, 0, 0, 1], 0))))
                 .transpose()?,
             data_dir: env.get("TERCEL_DATA_DIR").unwrap_or("data").into(),
+            database_url: database_url(env.get("DATABASE_URL"))?,
             base_url: env.get("BASE_URL").map(|url| url.trim_end_matches('/').to_owned()),
             api_key: env.get("API_KEY").map(SecretString::from),
             encryption_key: env.get("ENCRYPTION_KEY").map(SecretString::from),
@@ -234,7 +234,7 @@ impl Config {
 const SECONDS_OF_A_RUN: NonZeroU64 = NonZeroU64::new(1800).unwrap();
 
 /// The server's own secrets.
-pub const OWN_SECRETS: [&str; 3] = ["API_KEY", "ENCRYPTION_KEY", "LLM_API_KEY"];
+pub const OWN_SECRETS: [&str; 4] = ["API_KEY", "DATABASE_URL", "ENCRYPTION_KEY", "LLM_API_KEY"];
 
 /// Our own names; what an integration's fields are called comes on top.
 const KNOWN: [&str; 20] = [
@@ -259,6 +259,18 @@ const KNOWN: [&str; 20] = [
     "TERCEL_TOKENS_PER_DAY",
     "TERCEL_WEBHOOK_LISTEN",
 ];
+
+/// Nothing of the address is shown: it has a password in it.
+fn database_url(url: Option<&str>) -> Result<Option<SecretString>> {
+    match url.map(str::trim) {
+        None => Ok(None),
+        Some(url) if url.starts_with("sqlite:") => Ok(None),
+        Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => Ok(Some(url.into())),
+        Some(_) => bail!(
+            "DATABASE_URL is neither postgres://user:password@host/database nor unset, which means SQLite below TERCEL_DATA_DIR"
+        ),
+    }
+}
 
 /// A misspelt name would be a setting that silently does nothing.
 fn refuse_unknown(environment: &Environment) -> Result<()> {
@@ -315,7 +327,8 @@ mod tests {
         assert!(refusal(&[("LLM_MODEL", "gpt-5")]).contains("LLM_BASE_URL"));
         assert!(refusal(&[("LLM_BASE_URL", "http://localhost:1/v1")]).contains("LLM_MODEL"));
         assert!(refusal(&[("TERCEL_LISTN", "127.0.0.1:1")]).contains("TERCEL_LISTEN"));
-        assert!(refusal(&[("DATABASE_URL", "mysql://x")]).contains("DATABASE_URL"));
+        let refused = refusal(&[("DATABASE_URL", "mysql://s3cret")]);
+        assert!(refused.contains("DATABASE_URL") && !refused.contains("s3cret"));
     }
 
     #[test]

@@ -69,10 +69,8 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
     let origin = input.source.clone().unwrap_or_else(|| "api".into());
     let catalog = app.catalog();
     let sealed_target = input.target.as_ref().map(|target| app.seal_target(target));
-    let effective = sealed_target
-        .clone()
-        .or(session.sealed_target)
-        .or_else(|| catalog.target_of(session.channel_id?).cloned());
+    let effective =
+        sealed_target.clone().or(session.sealed_target).or_else(|| catalog.target_of(session.channel_id?).cloned());
     let bot = catalog.bots.get(&session.bot_id);
     let model = input.brief.as_ref().and_then(|brief| brief.model.as_deref());
     let (_, rehearse) = app.model_of(model.or(bot.and_then(|bot| bot.model.as_deref())));

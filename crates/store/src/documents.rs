@@ -134,7 +134,8 @@ impl Store {
         session: Option<Uuid>,
         limit: i64,
     ) -> Result<Vec<Found>> {
-        let wanted: Vec<String> = words::words(q).map(|(word, _)| word).filter(|word| !word.is_empty()).take(32).collect();
+        let wanted: Vec<String> =
+            words::words(q).map(|(word, _)| word).filter(|word| !word.is_empty()).take(32).collect();
         if wanted.is_empty() {
             return Ok(Vec::new());
         }

@@ -122,7 +122,9 @@ impl Error {
         match (self, engine::postgres::code(self), self.sqlite_code()) {
             (Self::Stopping, ..) => "The server is stopping; nothing was stored",
             (_, Some("53100"), _) | (_, _, Some(13)) => "The disk is full; nothing was stored",
-            (_, Some("55P03"), _) | (_, _, Some(5 | 6)) => "The database is locked by another program; nothing was stored",
+            (_, Some("55P03"), _) | (_, _, Some(5 | 6)) => {
+                "The database is locked by another program; nothing was stored"
+            }
             (_, Some("25006"), _) | (_, _, Some(8)) => "The database cannot be written; nothing was stored",
             (_, _, Some(10 | 14)) => "The disk of the database does not work; nothing was stored",
             (Self::Away(_), ..) => "The database is away; nothing was stored",

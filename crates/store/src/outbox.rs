@@ -440,9 +440,9 @@ impl Store {
     /// `Conflict` when the row is on its way, was delivered or dropped.
     pub async fn drop_outbox(&self, id: Uuid) -> Result<OutboxRow> {
         let rows = self.writer.write(Order::Drop { id }).await?;
-        rows.into_iter()
-            .next()
-            .ok_or_else(|| Error::Conflict("Only a row that is not on its way, delivered or dropped can be dropped".into()))
+        rows.into_iter().next().ok_or_else(|| {
+            Error::Conflict("Only a row that is not on its way, delivered or dropped can be dropped".into())
+        })
     }
 
     /// Answers how many rows go on.

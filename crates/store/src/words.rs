@@ -74,8 +74,7 @@ pub(crate) fn vector(title: &str, content: &str) -> String {
 pub(crate) fn snippet(title: &str, content: &str, wanted: &[String]) -> String {
     let found = |text| words(text).any(|(word, _)| wanted.contains(&word));
     let text = if found(content) || !found(title) { content } else { title };
-    let all: Vec<(bool, Range<usize>)> =
-        words(text).map(|(word, place)| (wanted.contains(&word), place)).collect();
+    let all: Vec<(bool, Range<usize>)> = words(text).map(|(word, place)| (wanted.contains(&word), place)).collect();
     let mut hits = all.iter().take(SNIPPET).filter(|(hit, _)| *hit).count();
     let (mut best, mut start) = (hits, 0);
     for first in 1..=all.len().saturating_sub(SNIPPET) {

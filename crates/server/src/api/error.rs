@@ -124,24 +124,10 @@ impl From<tercel_store::Error> for Error {
             Store::Conflict(detail) => Self::conflict(detail),
             passing if passing.is_passing() => {
                 tracing::warn!("A request was answered 503: {passing}");
-                Self::unavailable(obstacle(&passing))
+                Self::unavailable(passing.obstacle())
             }
             other => Self::internal(other),
         }
-    }
-}
-
-/// What stands in the way of a write that may work later, in plain words.
-fn obstacle(error: &tercel_store::Error) -> &'static str {
-    let tercel_store::Error::Database(error) = error else { return "The server is stopping; nothing was stored" };
-    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
-    // Primary result codes of SQLite, https://sqlite.org/rescode.html; extended ones carry them in the low byte.
-    match code.unwrap_or_default() & 0xff {
-        5 | 6 => "The database is locked by another program; nothing was stored",
-        8 => "The database cannot be written; nothing was stored",
-        10 | 14 => "The disk of the database does not work; nothing was stored",
-        13 => "The disk is full; nothing was stored",
-        _ => "The database does not keep up; nothing was stored",
     }
 }
 

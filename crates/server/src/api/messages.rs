@@ -56,6 +56,13 @@ pub struct ExecutionConfig {
     #[serde(default)]
     tools: Vec<String>,
     model_override: Option<String>,
+    /// Where older clients write it; `model_override` counts more.
+    callback_config: Option<CallbackConfig>,
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+pub struct CallbackConfig {
+    model_override: Option<String>,
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -192,7 +199,7 @@ impl From<ExecutionConfig> for Brief {
             preamble: config.system_preamble,
             skills: config.skills,
             tools: config.tools,
-            model: config.model_override,
+            model: config.model_override.or_else(|| config.callback_config?.model_override),
         }
     }
 }

@@ -37,7 +37,10 @@ async fn examine(config: &Config) -> Vec<Finding> {
     if server.is_none() {
         findings.extend(machine::ports(config));
     }
-    let inspected = tercel_store::inspect(&config.data_dir).await;
+    let inspected = match &config.database_url {
+        Some(url) => tercel_store::inspect_postgres(url).await,
+        None => tercel_store::inspect(&config.data_dir).await,
+    };
     findings.extend(configured::database(config, &inspected, server.is_some()));
     let inspection = inspected.ok().flatten();
     findings.extend(configured::secrets(config, inspection.as_ref()));

@@ -111,6 +111,7 @@ async fn rehearse(
     let real = environment.get("TERCEL_DATA_DIR").unwrap_or("data").to_owned();
     copy_bots(Path::new(&real), directory.path())?;
     environment.set("TERCEL_DATA_DIR", directory.path().to_string_lossy());
+    environment.remove("DATABASE_URL");
     let config = Config { rehearse: true, ..Config::from(environment)? };
     let limit = if arguments.model { run_limit(&config) } else { LIMIT };
     let app = App::open(config, tercel_integrations::all(), arguments.live_reads).await?;

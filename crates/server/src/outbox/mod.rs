@@ -117,7 +117,34 @@ fn share(app: &App) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        config::{Config, Environment},
+        inject,
+    };
     use serde_json::json;
+
+    #[tokio::test]
+    async fn what_was_taken_when_the_server_stops_goes_back_as_not_sent() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let directory = tempfile::tempdir().unwrap();
+        let mut environment = Environment::default();
+        environment.set("TERCEL_DATA_DIR", directory.path().to_str().unwrap());
+        environment.set("LLM_BASE_URL", "http://127.0.0.1:1/v1");
+        environment.set("LLM_MODEL", "m");
+        let app = App::open(Config::from(environment).unwrap(), Vec::new(), false).await.unwrap();
+        let target = app.seal_target(&Target::new("webhook", json!({"url": "https://receiver.example"})));
+        let (session, _) = app.store.open_session("a:b", "default", "", None, Some(target)).await.unwrap();
+        let input = inject::Input { notify: true, ..inject::Input::new(session.id, "hello".into()) };
+        inject::inject(&app, input).await.unwrap();
+
+        let row = Rows::claim(&app, 9).await.unwrap().0.remove(0);
+        Rows::put_back(&app, row.clone()).await;
+        let back = app.store.outbox_row(row.id).await.unwrap().unwrap();
+        assert_eq!((back.state.as_str(), back.unknown, back.rehearse), ("pending", false, false));
+        let attempts = app.store.attempts(row.id).await.unwrap();
+        assert_eq!(attempts[0].outcome.as_deref(), Some("not_sent"));
+        assert_eq!(Rows::claim(&app, 9).await.unwrap().0.len(), 1, "the next start sends it");
+    }
 
     #[test]
     fn a_dispatch_type_has_its_share_and_others_the_rest() {

@@ -159,3 +159,65 @@ impl Queue for Tasks {
     /// The next start frees it; a task may be claimed often.
     async fn put_back(_: &App, _: Self::Item) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(attempt: i64, cancelled: bool) -> Task {
+        Task {
+            id: Uuid::from_u128(1),
+            session_id: Uuid::nil(),
+            message_id: Uuid::nil(),
+            channel_id: None,
+            delivery_id: None,
+            bot_id: "default".into(),
+            origin: "api".into(),
+            seq: 1,
+            status: "running".into(),
+            execution_config: None,
+            sealed_target: None,
+            trusted: true,
+            hops: 0,
+            rehearse: false,
+            attempt,
+            cancelled,
+            run_at: 0,
+            created_at: 0,
+            started_at: None,
+            completed_at: None,
+            context_seq: None,
+            result: None,
+            error: None,
+            tokens: 0,
+        }
+    }
+
+    #[test]
+    fn a_run_is_stopped_whenever_it_is_cancelled() {
+        let runs = Runs::new(1);
+        let enter = |task: &Task| Runs::enter(&mut runs.lock(), task);
+        assert!(enter(&task(1, true)).is_cancelled(), "before it was claimed");
+        runs.lock().asked = Some(HashSet::new());
+        runs.cancel(task(2, false).id);
+        assert!(enter(&task(2, false)).is_cancelled(), "between its claim and its start");
+        runs.lock().asked = None;
+        let token = enter(&task(3, false));
+        assert!(!token.is_cancelled());
+        runs.cancel(task(3, false).id);
+        assert!(token.is_cancelled(), "while it runs");
+    }
+
+    #[test]
+    fn a_run_that_leaves_late_does_not_take_the_next_attempt_with_it() {
+        let runs = Runs::new(1);
+        Runs::enter(&mut runs.lock(), &task(1, false));
+        let token = Runs::enter(&mut runs.lock(), &task(2, false));
+        runs.leave(task(1, false).id, 1);
+        assert_eq!(runs.open(), 1);
+        runs.cancel(task(2, false).id);
+        assert!(token.is_cancelled());
+        runs.leave(task(2, false).id, 2);
+        assert_eq!(runs.open(), 0);
+    }
+}

@@ -68,11 +68,7 @@ async fn give_up(app: &Arc<App>, task: &Arc<Task>, why: String) -> tercel_store:
     Ok("failed")
 }
 
-async fn drive(
-    app: &Arc<App>,
-    task: &Arc<Task>,
-    cancel: &CancellationToken,
-) -> tercel_store::Result<&'static str> {
+async fn drive(app: &Arc<App>, task: &Arc<Task>, cancel: &CancellationToken) -> tercel_store::Result<&'static str> {
     let (mut log, steps) = Log::read(app, task).await?;
     if cancel.is_cancelled() {
         return end(app, &ids_of(task), &mut log, End::Cancelled).await;
@@ -125,11 +121,7 @@ fn died_too_often(task: &Task, steps: &[Committed]) -> Option<Error> {
 }
 
 /// Answers how the run ended, or nothing when it was stopped.
-async fn work(
-    app: &Arc<App>,
-    prepared: &mut Prepared,
-    log: &mut Log,
-) -> tercel_store::Result<Option<&'static str>> {
+async fn work(app: &Arc<App>, prepared: &mut Prepared, log: &mut Log) -> tercel_store::Result<Option<&'static str>> {
     let stop = prepared.stop.clone();
     loop {
         if stop.is_cancelled() {
@@ -232,7 +224,8 @@ async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked) -> Step {
     match answered {
         Ok(answer) => {
             if !is_rehearsed && app.runs.found(&model) {
-                recovered(app).await;
+                // Not a part of this run: that may be cancelled in the middle of it.
+                app.work.spawn(recovered(app.clone()));
             }
             crate::hooks::fire(app, ids, || hook::AfterLlmCall {
                 context: context_of(ids),
@@ -311,7 +304,7 @@ fn no_model(error: Error) -> NewNotice {
 }
 
 /// A model answers that runs wait for: they go on.
-async fn recovered(app: &Arc<App>) {
+async fn recovered(app: Arc<App>) {
     app.close_notice(NO_MODEL).await;
     if let Err(error) = app.store.resume_tasks(None, "a model that answers again").await {
         tracing::error!("Waiting runs cannot go on: {error}");

@@ -1,6 +1,6 @@
 use crate::{
     tools::Arguments,
-    world::{board, place, start},
+    world::{board, open_with, place, start},
 };
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -52,4 +52,21 @@ async fn a_run_that_is_cancelled_while_its_tool_hangs_ends_at_once() {
     world.call("POST", &format!("/api/v1/tasks/{task}/cancel"), Value::Null).await;
     assert_eq!(world.ended(&task).await["status"], "cancelled");
     assert_eq!(world.ended(&next).await["result"], "You said: hello");
+}
+
+#[tokio::test]
+async fn what_was_accepted_before_the_tokens_of_the_day_were_spent_waits_for_the_next() {
+    let place = place();
+    let world = open_with(place.path(), Vec::new(), &[("TERCEL_TOKENS_PER_DAY", "2"), ("TERCEL_OPEN_RUNS", "1")]).await;
+    let session = world.session(json!({"type": "none"})).await;
+    let (first, second) = (world.say(&session, "one").await, world.say(&session, "two").await);
+    world.work();
+    assert_eq!(world.ended(&first).await["status"], "complete");
+    let waiting = world.ended(&second).await;
+    assert_eq!(
+        (&waiting["status"], &waiting["error"]["code"]),
+        (&json!("waiting"), &json!("rate_limited")),
+        "{waiting:#}"
+    );
+    assert_eq!((world.model_calls(), world.open_notices().await), (1, vec!["ceiling:server".to_owned()]));
 }

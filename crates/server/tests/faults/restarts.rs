@@ -25,7 +25,9 @@ impl Sticky {
         Self { begun: Arc::default(), calls: Arc::default() }
     }
 
-    fn call(&self) -> impl Fn(Host, Arguments) -> futures::future::BoxFuture<'static, Result<Value>> + Send + Sync + Clone + 'static
+    fn call(
+        &self,
+    ) -> impl Fn(Host, Arguments) -> futures::future::BoxFuture<'static, Result<Value>> + Send + Sync + Clone + 'static
     {
         let (begun, calls) = (self.begun.clone(), self.calls.clone());
         move |_, _| {
@@ -170,5 +172,35 @@ fn a_stop_waits_for_what_can_end_and_starts_nothing_new() {
         for task in tasks {
             assert_eq!(world.ended(&task).await["status"], "complete");
         }
+    });
+}
+
+#[test]
+fn a_run_that_ends_the_process_each_time_is_given_up() {
+    let place = place();
+    let in_a_process = |number: usize| {
+        let process = Runtime::new().unwrap();
+        process.block_on(async {
+            let world = open(place.path(), Vec::new()).await;
+            if number == 0 {
+                let session = world.session(json!({"type": "none"})).await;
+                world.say(&session, "hello").await;
+            }
+            world.app.store.claim_tasks(1).await.unwrap();
+            world.stop().await;
+        });
+        process.shutdown_timeout(std::time::Duration::from_secs(5));
+    };
+    (0..21).for_each(in_a_process);
+    Runtime::new().unwrap().block_on(async {
+        let world = start(place.path(), Vec::new()).await;
+        let task = world.get("/api/v1/tasks").await[0]["id"].as_str().unwrap().to_owned();
+        let ended = world.ended(&task).await;
+        let why = &ended["error"]["message"];
+        assert_eq!(
+            (&ended["status"], why),
+            (&json!("failed"), &json!("The server ended 21 times in the middle of this run"))
+        );
+        assert_eq!(world.model_calls(), 0);
     });
 }

@@ -49,9 +49,10 @@ async fn one_that_hangs_is_given_up_in_time() {
 
 #[tokio::test]
 async fn one_that_may_have_changed_something_says_so_when_it_fails_in_the_middle() {
-    for (tool, integration) in
-        [("board_panic", board().tool("board_panic", writes(panics))), ("board_hang", board().tool("board_hang", writes(hangs)))]
-    {
+    for (tool, integration) in [
+        ("board_panic", board().tool("board_panic", writes(panics))),
+        ("board_hang", board().tool("board_hang", writes(hangs))),
+    ] {
         let said = told(integration, tool).await;
         assert_eq!(said["code"], "unknown_outcome", "{said}");
         assert!(said["note"].as_str().unwrap().contains("check before doing it again"), "{said}");

@@ -34,9 +34,11 @@ async fn a_signature_that_is_old_missing_or_wrong_is_refused_and_leaves_nothing(
     timeless.remove("x-slack-request-timestamp");
     // The time is signed: an old request does not become a new one by a new time.
     let mut renewed = signed(&body, Duration::from_secs(3600));
-    renewed.extend(signed("another body", soon).remove("x-slack-request-timestamp").map(|time| {
-        (Some(axum::http::HeaderName::from_static("x-slack-request-timestamp")), time)
-    }));
+    renewed.extend(
+        signed("another body", soon)
+            .remove("x-slack-request-timestamp")
+            .map(|time| (Some(axum::http::HeaderName::from_static("x-slack-request-timestamp")), time)),
+    );
     for (headers, reason) in [
         (signed(&body, Duration::from_secs(301 + 60)), "The signature's time is 36"),
         (signed("another body", soon), "The signature does not match"),
@@ -61,7 +63,10 @@ async fn a_part_that_panics_takes_nothing_and_the_sender_may_come_again() {
     // The second is large enough to be read beside the others.
     for body in [json!({}).to_string(), json!({"padding": "x".repeat(300_000)}).to_string()] {
         let (status, answer) = world.webhook(signed(&body, Duration::ZERO), &body).await;
-        assert_eq!((status, &answer["detail"]), (503, &json!("The webhook of `board` has a fault; nothing was stored")));
+        assert_eq!(
+            (status, &answer["detail"]),
+            (503, &json!("The webhook of `board` has a fault; nothing was stored"))
+        );
     }
     assert_eq!(world.get("/api/v1/deliveries").await, json!([]));
     let body = json!({"text": "hello"}).to_string();

@@ -48,6 +48,10 @@ pub async fn start(place: &Path, integrations: Vec<Integration>) -> World {
 
 /// The same before it begins to work.
 pub async fn open(place: &Path, integrations: Vec<Integration>) -> World {
+    open_with(place, integrations, &[]).await
+}
+
+pub async fn open_with(place: &Path, integrations: Vec<Integration>, settings: &[(&str, &str)]) -> World {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let model_calls = Arc::new(AtomicUsize::new(0));
     let mut environment = Environment::default();
@@ -61,6 +65,7 @@ pub async fn open(place: &Path, integrations: Vec<Integration>) -> World {
     ] {
         environment.set(name, value);
     }
+    settings.iter().for_each(|(name, value)| environment.set(name, *value));
     let half = Duration::from_millis(500);
     let limits = part::Limits { tool: half, dispatcher: half, connector: half, ..part::Limits::default() };
     let config = Config { limits, ..Config::from(environment).unwrap() };
@@ -76,8 +81,12 @@ async fn obedient_model(calls: Arc<AtomicUsize>) -> String {
         let call = calls.fetch_add(1, Ordering::SeqCst);
         let messages = request["messages"].as_array().unwrap();
         let asked = messages.iter().rposition(|message| message["role"] == "user").unwrap();
-        let read: Vec<&str> =
-            messages[asked + 1..].iter().filter(|m| m["role"] == "tool").filter_map(|m| m["content"].as_str()).map(plain).collect();
+        let read: Vec<&str> = messages[asked + 1..]
+            .iter()
+            .filter(|m| m["role"] == "tool")
+            .filter_map(|m| m["content"].as_str())
+            .map(plain)
+            .collect();
         let words = messages[asked]["content"].as_str().map(plain).unwrap();
         let tool = words.lines().find_map(|line| line.strip_prefix("call "));
         let message = match tool {
@@ -162,7 +171,8 @@ impl World {
 
     /// The task when it has ended: its stream of events ends with it.
     pub async fn ended(&self, task: &str) -> Value {
-        let request = Request::get(format!("/api/v1/tasks/{task}/events")).header("authorization", format!("Bearer {KEY}"));
+        let request =
+            Request::get(format!("/api/v1/tasks/{task}/events")).header("authorization", format!("Bearer {KEY}"));
         let streamed = self.send(request.body(Body::empty()).unwrap());
         tokio::time::timeout(Duration::from_secs(20), streamed).await.expect("the task ends");
         self.get(&format!("/api/v1/tasks/{task}")).await

@@ -31,12 +31,7 @@ impl Dialect {
 /// Rows of one multi-row statement: so many sizes that few statements do, so few that all stay prepared.
 const SIZES: [usize; 12] = [64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
 
-pub(super) fn chunks(
-    dialect: Dialect,
-    before: &str,
-    rows: Vec<Vec<Arg>>,
-    after: &str,
-) -> Vec<(String, Vec<Arg>)> {
+pub(super) fn chunks(dialect: Dialect, before: &str, rows: Vec<Vec<Arg>>, after: &str) -> Vec<(String, Vec<Arg>)> {
     let mut statements = Vec::new();
     let mut rows = rows.into_iter();
     while rows.len() > 0 {

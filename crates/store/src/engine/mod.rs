@@ -51,9 +51,10 @@ impl Connection {
     /// Answers how many rows were changed.
     pub async fn run(&mut self, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<u64> {
         match self {
-            Self::Sqlite(connection) => {
-                Ok(sqlx::query_with(sql.into().text(), values::sqlite(args)?).execute(connection).await?.rows_affected())
-            }
+            Self::Sqlite(connection) => Ok(sqlx::query_with(sql.into().text(), values::sqlite(args)?)
+                .execute(connection)
+                .await?
+                .rows_affected()),
             Self::Postgres(session) => session.run(sql.into(), args).await,
         }
     }
@@ -207,7 +208,9 @@ impl Engine {
 
     pub async fn read<T: Record>(&self, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<Vec<T>> {
         match self {
-            Self::Sqlite(pool) => Ok(sqlx::query_as_with(sql.into().text(), values::sqlite(args)?).fetch_all(pool).await?),
+            Self::Sqlite(pool) => {
+                Ok(sqlx::query_as_with(sql.into().text(), values::sqlite(args)?).fetch_all(pool).await?)
+            }
             Self::Postgres(pool) => postgres::read(pool, sql.into(), args).await,
         }
     }

@@ -16,34 +16,34 @@ const CHECKED_WHOLE: u64 = 64 << 20;
 /// # Errors
 /// `Unusable` when the file is no database, is damaged, cannot be written, or has a newer schema.
 pub(crate) async fn open(file: &Path) -> Result<(Engine, Connection)> {
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5))
-            .statement_cache_capacity(256)
-            .disable_statement_logging()
-            .pragma("wal_autocheckpoint", "1000")
-            .pragma("journal_size_limit", "67108864")
-            .pragma("cache_size", "-4096");
-        let reading = options.clone().read_only(true);
-        let size = make_private(file)?;
-        if size > 0 {
-            // By a connection that cannot write: closing another one could carry the log into a damaged file.
-            let mut connection = SqliteConnection::connect_with(&reading).await.map_err(|e| unusable(file, e))?;
-            check(&mut connection, file, size).await?;
-            connection.close().await?;
-        }
-        let writing = options.pragma("journal_mode", "WAL").pragma("synchronous", "FULL");
-        let mut connection = SqliteConnection::connect_with(&writing).await.map_err(|e| unusable(file, e))?;
-        migrate(&mut connection, file).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(4)
-            .min_connections(0)
-            .acquire_timeout(Duration::from_secs(10))
-            .idle_timeout(Duration::from_secs(60))
-            .test_before_acquire(false)
-            .connect_lazy_with(reading);
-        Ok((Engine::Sqlite(readers), Connection::Sqlite(connection)))
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
+        .statement_cache_capacity(256)
+        .disable_statement_logging()
+        .pragma("wal_autocheckpoint", "1000")
+        .pragma("journal_size_limit", "67108864")
+        .pragma("cache_size", "-4096");
+    let reading = options.clone().read_only(true);
+    let size = make_private(file)?;
+    if size > 0 {
+        // By a connection that cannot write: closing another one could carry the log into a damaged file.
+        let mut connection = SqliteConnection::connect_with(&reading).await.map_err(|e| unusable(file, e))?;
+        check(&mut connection, file, size).await?;
+        connection.close().await?;
+    }
+    let writing = options.pragma("journal_mode", "WAL").pragma("synchronous", "FULL");
+    let mut connection = SqliteConnection::connect_with(&writing).await.map_err(|e| unusable(file, e))?;
+    migrate(&mut connection, file).await?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(4)
+        .min_connections(0)
+        .acquire_timeout(Duration::from_secs(10))
+        .idle_timeout(Duration::from_secs(60))
+        .test_before_acquire(false)
+        .connect_lazy_with(reading);
+    Ok((Engine::Sqlite(readers), Connection::Sqlite(connection)))
 }
 
 /// Opens a database that another process may be writing, checks all of it and writes nothing.

@@ -172,19 +172,19 @@ async fn while_another_program_has_it_locked_all_writes_fail_together_and_then_g
 }
 
 /// A small disk of its own; none where the test may not mount one.
-struct Disk(tempfile::TempDir);
+pub struct Disk(pub tempfile::TempDir);
 
 impl Disk {
-    fn mount() -> Option<Self> {
+    pub fn mount(size: &str) -> Option<Self> {
         let disk = Self(tempfile::tempdir().unwrap());
-        if !disk.tool("mount", &["-t", "tmpfs", "-o", "size=2m", "tmpfs"]) {
+        if !disk.tool("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]) {
             eprintln!("Skipped: mounting a small disk takes root");
             return None;
         }
         Some(disk)
     }
 
-    fn tool(&self, name: &str, arguments: &[&str]) -> bool {
+    pub fn tool(&self, name: &str, arguments: &[&str]) -> bool {
         Command::new(name).args(arguments).arg(self.0.path()).output().is_ok_and(|output| output.status.success())
     }
 }
@@ -197,7 +197,7 @@ impl Drop for Disk {
 
 #[tokio::test]
 async fn on_a_full_disk_nothing_is_lost_and_with_space_it_goes_on() {
-    let Some(disk) = Disk::mount() else { return };
+    let Some(disk) = Disk::mount("2m") else { return };
     let directory = disk.0.path();
     let store = open(directory).await.unwrap();
     let big = |i: usize| {
@@ -233,7 +233,7 @@ async fn on_a_full_disk_nothing_is_lost_and_with_space_it_goes_on() {
 
 #[tokio::test]
 async fn a_disk_that_cannot_be_written_is_refused_with_advice() {
-    let Some(disk) = Disk::mount() else { return };
+    let Some(disk) = Disk::mount("2m") else { return };
     open(disk.0.path()).await.unwrap().close().await;
     assert!(disk.tool("mount", &["-o", "remount,ro"]));
     let Err(message) = open(disk.0.path()).await else { panic!("it was opened") };

@@ -4,13 +4,16 @@
 pub mod postgres;
 
 use postgres::{Database, Postgres};
-use sqlx::{Column, Connection, PgConnection, Row, SqliteConnection, TypeInfo, postgres::PgRow, sqlite::SqliteConnectOptions};
+use sqlx::{
+    Column, Connection, PgConnection, Row, SqliteConnection, TypeInfo, postgres::PgRow, sqlite::SqliteConnectOptions,
+};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tercel_store::{
     Accept, Accepted, Commit, DirectoryLock, End, Error, Item, NewDelivery, NewMessage, NewOutbox, NewStep, NewTask,
     Placed, PostgresOptions, Result, SessionRef, Store, Task, Uuid, accept::Busy,
 };
+use tokio::sync::Mutex;
 
 /// Runs each of these tests on both engines.
 macro_rules! on_both_engines {
@@ -37,6 +40,8 @@ pub struct World {
     pub directory: TempDir,
     lock: Option<DirectoryLock>,
     database: Option<Database>,
+    /// Looks at the database from outside.
+    eye: Mutex<Option<PgConnection>>,
 }
 
 /// On SQLite.
@@ -44,7 +49,7 @@ pub async fn store() -> World {
     let directory = tempfile::tempdir().unwrap();
     let lock = DirectoryLock::take(directory.path()).unwrap();
     let store = Store::open(&lock, directory.path()).await.unwrap();
-    World { store, directory, lock: Some(lock), database: None }
+    World { store, directory, lock: Some(lock), database: None, eye: Mutex::default() }
 }
 
 /// On PostgreSQL.
@@ -54,7 +59,13 @@ pub async fn postgres_store() -> World {
 
 pub async fn world_on(database: Database) -> World {
     let store = open(&database).await.unwrap();
-    World { store, directory: tempfile::tempdir().unwrap(), lock: None, database: Some(database) }
+    World {
+        store,
+        directory: tempfile::tempdir().unwrap(),
+        lock: None,
+        database: Some(database),
+        eye: Mutex::default(),
+    }
 }
 
 pub async fn open(database: &Database) -> Result<Arc<Store>> {
@@ -114,9 +125,12 @@ impl World {
                 rows.iter().map(sqlite_line).collect()
             }
             Some(database) => {
-                let mut connection = PgConnection::connect(&database.url).await.unwrap();
-                let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
-                connection.close().await.unwrap();
+                let mut eye = self.eye.lock().await;
+                if eye.is_none() {
+                    let url = format!("{}&application_name=eye", database.url);
+                    *eye = Some(PgConnection::connect(&url).await.unwrap());
+                }
+                let rows = sqlx::query(sql).fetch_all(eye.as_mut().unwrap()).await.unwrap();
                 rows.iter().map(postgres_line).collect()
             }
         }
@@ -216,7 +230,7 @@ fn postgres_line(row: &PgRow) -> String {
 pub async fn cut(database: &Database) {
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     let sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
-               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+               WHERE datname = current_database() AND application_name LIKE 'tercel%'";
     sqlx::query(sql).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 }

@@ -25,6 +25,9 @@ pub fn database(config: &Config, inspected: &tercel_store::Result<Option<Inspect
     let (main, log) = (size("tercel.db"), size("tercel.db-wal"));
     let detail = format!("It is sound: schema {}, {} MB and {} MB of log", inspection.schema, main >> 20, log >> 20);
     let mut findings = vec![match log > LARGE_LOG {
+        _ if config.database_url.is_some() => {
+            Finding::ok("database", format!("PostgreSQL answers: schema {}", inspection.schema))
+        }
         true => {
             Finding::warn("database", detail, "The log does not shrink: another program may hold the database open")
         }

@@ -48,7 +48,9 @@ impl Address {
             let name = parameter.split('=').next().unwrap_or_default();
             if !PARAMETERS.contains(&name) && !name.starts_with("options") {
                 let known = "sslmode, sslrootcert, sslcert, sslkey, host, port, dbname, user, password, application_name, options";
-                return Err(Error::Unusable(format!("DATABASE_URL: `{name}` is not known behind the `?`; known are {known}")));
+                return Err(Error::Unusable(format!(
+                    "DATABASE_URL: `{name}` is not known behind the `?`; known are {known}"
+                )));
             }
         }
         let options = PgConnectOptions::from_str(url).map_err(|_| {
@@ -95,7 +97,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused_without_showing_it() {
-        for url in ["postgres://ann:s3cret@host:port/x", "postgres://ann:s3cret@h/x?sslmode=s3cret", "postgres://[s3cret"] {
+        for url in
+            ["postgres://ann:s3cret@host:port/x", "postgres://ann:s3cret@h/x?sslmode=s3cret", "postgres://[s3cret"]
+        {
             let Err(said) = parse(url) else { panic!("{url} was taken") };
             let said = said.to_string();
             assert!(said.contains("postgres://user:password@host") && !said.contains("s3cret"), "{said}");

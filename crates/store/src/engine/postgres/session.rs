@@ -36,7 +36,15 @@ pub(crate) struct Session {
 
 impl Session {
     pub fn new(address: Address, connection: PgConnection) -> Self {
-        Self { address, connection: Some(connection), worker: 0, transaction: 0, changed: false, unanswered: false, replaced: false }
+        Self {
+            address,
+            connection: Some(connection),
+            worker: 0,
+            transaction: 0,
+            changed: false,
+            unanswered: false,
+            replaced: false,
+        }
     }
 
     pub async fn all<T: Record>(&mut self, sql: Sql, args: Vec<Arg>) -> Result<Vec<T>> {
@@ -75,9 +83,7 @@ impl Session {
         }
         self.transaction += 1;
         let Self { worker, transaction, .. } = self;
-        let sql = format!(
-            "UPDATE workers SET commits = {transaction}, seen_at = {CLOCK} WHERE id = {worker}; COMMIT"
-        );
+        let sql = format!("UPDATE workers SET commits = {transaction}, seen_at = {CLOCK} WHERE id = {worker}; COMMIT");
         self.unanswered = true;
         let answer = self.run(sql.into(), vec![]).await;
         // An error that leaves the session alive is an answer.
@@ -131,9 +137,9 @@ impl Session {
             })?;
             Ok((connection, commits))
         });
-        let (connection, commits) = revived.await.map_err(|_| {
-            Error::Away(format!("PostgreSQL at {} does not answer", self.address.server))
-        })??;
+        let (connection, commits) = revived
+            .await
+            .map_err(|_| Error::Away(format!("PostgreSQL at {} does not answer", self.address.server)))??;
         self.connection = Some(connection);
         self.replaced = false;
         Ok(std::mem::take(&mut self.unanswered) && commits == self.transaction)

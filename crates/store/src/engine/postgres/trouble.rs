@@ -21,7 +21,9 @@ pub(crate) fn is_lost(error: &Error) -> bool {
         Error::Database(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)) => true,
         Error::Database(error) => database_error(error).is_some_and(|e| {
             // A server that became a replica takes no writes on any connection; another one may by now.
-            matches!(e.severity(), PgSeverity::Fatal | PgSeverity::Panic) || e.code().starts_with("08") || e.code() == "25006"
+            matches!(e.severity(), PgSeverity::Fatal | PgSeverity::Panic)
+                || e.code().starts_with("08")
+                || e.code() == "25006"
         }),
         _ => false,
     }
@@ -56,7 +58,9 @@ pub(crate) fn unusable(address: &Address, error: sqlx::Error) -> Error {
         ("53300", _) => format!(
             "PostgreSQL at {server} has no connection left ({said}): raise its max_connections, or end what uses them"
         ),
-        ("25006", _) => format!("The database {place} is read-only ({said}): DATABASE_URL must name the primary server"),
+        ("25006", _) => {
+            format!("The database {place} is read-only ({said}): DATABASE_URL must name the primary server")
+        }
         ("53100" | "53200", _) => format!("PostgreSQL at {server} is short of disk or memory ({said}): free some"),
         ("55P03", _) => format!("The database {place} is locked by another program ({said}): end that program"),
         (_, sqlx::Error::Io(_)) => format!(

@@ -1,0 +1,385 @@
+//! PostgreSQL that stops, is cut off, full or slow: nothing is lost, nothing happens twice, all well afterwards.
+
+use crate::{
+    faults::Disk,
+    world::{
+        World, ask, commit, complete, cut, delivered, leaving, open, placed,
+        postgres::{NOBODY, Postgres, Stop},
+        postgres_store, world_on,
+    },
+};
+use futures::future::{join_all, try_join_all};
+use sqlx::{Connection, PgConnection};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tercel_store::{AttemptEnd, Ceiling, Error, Store};
+
+/// Asks one after the other in a session of its own, and answers which messages it was told are stored.
+async fn keep_asking(store: &Store, session: usize, times: usize) -> Vec<String> {
+    let mut told = Vec::new();
+    for _ in 0..times {
+        let placed = placed(store.accept(delivered(ask(&session.to_string()), &[])).await);
+        told.push(placed.message_id.simple().to_string());
+    }
+    told
+}
+
+/// What callers were told is exactly what is there.
+async fn has_exactly(world: &World, told: Vec<Vec<String>>) {
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    let known: BTreeSet<&String> = told.iter().collect();
+    let kept = world.rows("SELECT id FROM messages").await;
+    assert_eq!((kept.len(), known.len()), (told.len(), told.len()));
+    assert_eq!(kept.iter().collect::<BTreeSet<_>>(), known);
+    assert_eq!(world.rows("SELECT COUNT(*) FROM tasks").await, [told.len().to_string()]);
+    assert_eq!(world.rows("SELECT COUNT(*) FROM deliveries").await, [told.len().to_string()]);
+    world.is_consistent().await;
+}
+
+/// Waits for something that another session is seen to do.
+async fn until_seen(database: &str, condition: &str) {
+    let mut eye = PgConnection::connect(&format!("{database}&application_name=eye")).await.unwrap();
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE {condition})");
+    let begun = Instant::now();
+    loop {
+        let (seen,): (bool,) = sqlx::query_as(sqlx::AssertSqlSafe(sql.clone())).fetch_one(&mut eye).await.unwrap();
+        if seen {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "never seen: {condition}");
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn goes_away(stop: Stop) {
+    let mut server = Postgres::start(&[]);
+    let world = world_on(server.database_as("")).await;
+    let store = world.store.clone();
+    let asking = join_all((0..64).map(|session| {
+        let store = store.clone();
+        async move { keep_asking(&store, session, 12).await }
+    }));
+    let reading = async {
+        for _ in 0..200 {
+            store.queue().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let interrupting = async {
+        until_seen(&world.database().url, "query LIKE '%COMMIT%'").await;
+        tokio::task::spawn_blocking(move || {
+            server.stop(stop);
+            server.start_again();
+            server
+        })
+        .await
+        .unwrap()
+    };
+    let (told, (), _server) = tokio::join!(asking, reading, interrupting);
+    has_exactly(&world, told).await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_and_starts_again_under_load_is_waited_for() {
+    goes_away(Stop::Fast).await;
+}
+
+#[tokio::test]
+async fn a_server_that_crashes_and_recovers_under_load_is_waited_for() {
+    goes_away(Stop::Crash).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_are_cut_again_and_again_lose_and_double_nothing() {
+    let world = postgres_store().await;
+    let (store, done, cuts) = (world.store.clone(), Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let url = world.database().url.clone();
+    let cutting = {
+        let (done, cuts) = (done.clone(), cuts.clone());
+        tokio::spawn(async move {
+            let mut eye = PgConnection::connect(&format!("{url}&application_name=eye")).await.unwrap();
+            while !done.load(Ordering::Relaxed) {
+                // Half of them in the very moment of a COMMIT.
+                let moment = if cuts.load(Ordering::Relaxed) % 2 == 0 {
+                    "query LIKE '%COMMIT%' AND state = 'active'"
+                } else {
+                    "state <> 'idle'"
+                };
+                let sql = format!(
+                    "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                     WHERE datname = current_database() AND application_name LIKE 'tercel%' AND {moment}"
+                );
+                let sql = sqlx::AssertSqlSafe(sql);
+                let (ended,): (i64,) = sqlx::query_as(sql).fetch_one(&mut eye).await.unwrap();
+                if ended > 0 {
+                    cuts.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_millis(15)).await;
+                }
+            }
+        })
+    };
+    let mut told = Vec::new();
+    let begun = Instant::now();
+    // Every message is asked, run, answered and sent while connections go.
+    while cuts.load(Ordering::Relaxed) < 60 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "only {cuts:?} cuts");
+        told.extend(
+            try_join_all((0..8).map(|session| {
+                let store = store.clone();
+                tokio::spawn(async move { keep_asking(&store, session, 2).await })
+            }))
+            .await
+            .unwrap(),
+        );
+        answer_all(&store).await;
+    }
+    done.store(true, Ordering::Relaxed);
+    cutting.await.unwrap();
+    // What came after the last claim.
+    while answer_all(&store).await > 0 {}
+    let asked = told.iter().map(Vec::len).sum::<usize>();
+    let ended = "SELECT (SELECT COUNT(*) FROM tasks WHERE status = 'complete' AND attempt = 1), \
+                 (SELECT COUNT(*) FROM outbox WHERE state = 'sent' AND attempts = 1), \
+                 (SELECT COUNT(*) FROM messages WHERE role = 'assistant')";
+    assert_eq!(world.rows(ended).await, [format!("{asked} {asked} {asked}")]);
+    let mut eye = world.rows("SELECT id FROM messages WHERE role = 'user' ORDER BY 1").await;
+    let mut told: Vec<String> = told.into_iter().flatten().collect();
+    (told.sort(), eye.sort());
+    assert_eq!(eye, told);
+    world.is_consistent().await;
+}
+
+/// Runs what is due, one at a time, and sends what is due; answers how much there was.
+async fn answer_all(store: &Store) -> usize {
+    let tasks = store.claim_tasks(99).await.unwrap().tasks;
+    for task in &tasks {
+        let answer = leaving(task, &task.session_id.to_string(), 1, 1);
+        store.commit(commit(task, Some(complete(vec![answer])))).await.unwrap();
+    }
+    let rows = store.claim_outbox(99).await.unwrap().rows;
+    for row in &rows {
+        store.end_attempt(row, AttemptEnd::Sent("{}".into())).await.unwrap();
+    }
+    tasks.len() + rows.len()
+}
+
+#[tokio::test]
+async fn a_commit_that_was_not_answered_but_happened_is_not_made_again() {
+    let server = Postgres::start(&[]);
+    let world = world_on(server.database_as("")).await;
+    // A COMMIT that waits for a replica has happened already.
+    let configure = |value: &str| {
+        server.psql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{value}'"));
+        server.psql("postgres", "SELECT pg_reload_conf()");
+    };
+    configure("nobody");
+    until_seen_setting(&world, "nobody").await;
+    let asking = keep_asking(&world.store, 1, 1);
+    let cutting = async {
+        until_seen(&world.database().url, "wait_event = 'SyncRep' AND query LIKE '%COMMIT%'").await;
+        cut(world.database()).await;
+        configure("");
+    };
+    let (told, ()) = tokio::join!(asking, cutting);
+    assert_eq!(world.rows("SELECT commits FROM workers").await, ["1"]);
+    has_exactly(&world, vec![told]).await;
+}
+
+async fn until_seen_setting(world: &World, value: &str) {
+    let begun = Instant::now();
+    loop {
+        let mut fresh = PgConnection::connect(&world.database().url).await.unwrap();
+        let (now,): (String,) =
+            sqlx::query_as("SELECT current_setting('synchronous_standby_names')").fetch_one(&mut fresh).await.unwrap();
+        if now == value {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_was_not_answered_and_did_not_happen_is_made_again() {
+    let world = postgres_store().await;
+    let mut other = PgConnection::connect(&format!("{}&application_name=eye", world.database().url)).await.unwrap();
+    // What goes with the COMMIT waits for this row.
+    sqlx::raw_sql("BEGIN; UPDATE workers SET started_at = started_at").execute(&mut other).await.unwrap();
+    let asking = keep_asking(&world.store, 1, 1);
+    let cutting = async {
+        until_seen(&world.database().url, "wait_event_type = 'Lock' AND query LIKE '%COMMIT%'").await;
+        cut(world.database()).await;
+        sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    };
+    let (told, ()) = tokio::join!(asking, cutting);
+    assert_eq!(world.rows("SELECT commits FROM workers").await, ["2"]);
+    has_exactly(&world, vec![told]).await;
+}
+
+#[tokio::test]
+async fn while_it_is_away_for_long_reads_and_writes_fail_as_passing_and_then_go_on() {
+    let mut server = Postgres::start(&[]);
+    let world = world_on(server.database_as("")).await;
+    world.accept(ask("before")).await;
+    server.stop(Stop::Fast);
+    let begun = Instant::now();
+    let writes = join_all((0..300).map(|i| world.store.accept(ask(&i.to_string()))));
+    let (writes, read) = tokio::join!(writes, world.store.queue());
+    let waited = begun.elapsed().as_secs();
+    assert!((9..20).contains(&waited), "{waited} s");
+    for answer in writes {
+        assert!(matches!(&answer, Err(error @ Error::Away(_)) if error.is_passing()), "{answer:?}");
+    }
+    assert!(read.unwrap_err().is_passing());
+    assert!(world.store.is_refused());
+    server.start_again();
+    world.accept(ask("after")).await;
+    assert!(!world.store.is_refused());
+    assert_eq!(world.rows("SELECT client_id FROM sessions ORDER BY id").await, ["before", "after"]);
+    world.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_stopped_while_its_database_is_away_ends_soon() {
+    let mut server = Postgres::start(&[]);
+    let world = world_on(server.database_as("")).await;
+    server.stop(Stop::Fast);
+    let begun = Instant::now();
+    let (answer, ()) = tokio::join!(world.store.accept(ask("a")), async {
+        tokio::task::yield_now().await;
+        world.store.close().await;
+    });
+    assert!(answer.unwrap_err().is_passing());
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_lock_that_somebody_keeps_fails_all_writes_together_and_then_they_go_on() {
+    let world = postgres_store().await;
+    let mut other = PgConnection::connect(&format!("{}&application_name=eye", world.database().url)).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE tasks").execute(&mut other).await.unwrap();
+    let begun = Instant::now();
+    let answers = join_all((0..20).map(|i| world.store.accept(ask(&i.to_string())))).await;
+    assert!(answers.iter().all(|answer| answer.as_ref().is_err_and(Error::is_passing)), "{answers:?}");
+    // Two groups at most, each of which waits five seconds once.
+    assert!(begun.elapsed().as_secs() < 15);
+    // One that is let go soon is waited for.
+    let freeing = async {
+        until_seen(&world.database().url, "wait_event_type = 'Lock'").await;
+        sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    };
+    tokio::join!(world.accept(ask("a")), freeing);
+    assert_eq!(world.rows("SELECT COUNT(*) FROM tasks").await, ["1"]);
+}
+
+#[tokio::test]
+async fn two_transactions_that_wait_for_each_other_are_tried_again() {
+    let world = postgres_store().await;
+    let ceilings = || vec![Ceiling { scope: "server".into(), bucket: 1, runs: None, tokens: None }];
+    let asked = || {
+        let mut ask = ask("a");
+        ask.items[0].ceilings = ceilings();
+        ask
+    };
+    world.accept(asked()).await;
+    let mut other = PgConnection::connect(&format!("{}&application_name=eye", world.database().url)).await.unwrap();
+    // The writer is the one that finds out.
+    let begin = "SET deadlock_timeout = '30s'; BEGIN; UPDATE sessions SET last_at = 0";
+    sqlx::raw_sql(begin).execute(&mut other).await.unwrap();
+    let crossing = async {
+        until_seen(&world.database().url, "wait_event_type = 'Lock' AND application_name LIKE 'tercel%'").await;
+        sqlx::raw_sql("UPDATE usage SET tokens = 5; COMMIT").execute(&mut other).await.unwrap();
+    };
+    tokio::join!(world.accept(asked()), crossing);
+    assert_eq!(world.rows("SELECT runs, tokens FROM usage").await, ["2 5"]);
+    world.is_consistent().await;
+}
+
+#[tokio::test]
+async fn on_a_full_disk_nothing_is_lost_and_with_space_it_goes_on() {
+    let Some(disk) = Disk::mount("24m") else { return };
+    let server = Postgres::start(&[]);
+    std::os::unix::fs::chown(disk.0.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    server.psql("postgres", &format!("CREATE TABLESPACE small LOCATION '{}'", disk.0.path().display()));
+    let world = world_on(server.database_as("TABLESPACE small")).await;
+    let big = |i: usize| {
+        let mut ask = delivered(ask(&i.to_string()), &[]);
+        let noise = |n: u32| n.wrapping_mul(2_654_435_761) ^ i as u32;
+        ask.delivery.as_mut().unwrap().body = (0..100_000).flat_map(|n| noise(n).to_le_bytes()).collect();
+        ask
+    };
+    let mut kept = Vec::new();
+    let failed = loop {
+        let ask = big(kept.len());
+        let id = ask.delivery.as_ref().unwrap().id;
+        match world.store.accept(ask).await {
+            Ok(_) => kept.push(id),
+            Err(error) => break error,
+        }
+        assert!(kept.len() < 200, "the disk is small");
+    };
+    assert!(failed.is_passing() && failed.obstacle().contains("disk is full"), "{failed}");
+    assert!(!kept.is_empty());
+    for id in &kept {
+        assert!(world.store.delivery(*id).await.unwrap().unwrap().body.is_some());
+    }
+    assert!(disk.tool("mount", &["-o", "remount,size=256m"]));
+    let more = join_all((100..110).map(|i| world.store.accept(big(i)))).await;
+    more.into_iter().for_each(|answer| drop(placed(answer)));
+    assert_eq!(world.store.deliveries(None, None, 999).await.unwrap().len(), kept.len() + 10);
+    world.is_consistent().await;
+    world.store.close().await;
+}
+
+#[tokio::test]
+async fn a_server_whose_place_was_taken_writes_nothing_until_it_has_it_again() {
+    let mut world = postgres_store().await;
+    world.accept(ask("a")).await;
+    let lost = world.claim().await;
+    let old = world.restart().await;
+    let Err(refused) = old.accept(ask("b")).await else { panic!("it was stored") };
+    assert!(refused.is_passing() && refused.to_string().contains("Another server (tercel"), "{refused}");
+    assert!(old.commit(commit(&lost, Some(complete(vec![])))).await.is_err());
+    assert!(old.is_refused());
+    let task = world.claim().await;
+    assert_eq!((task.id, task.attempt), (lost.id, 2));
+    assert_eq!(world.rows("SELECT client_id FROM sessions").await, ["a"]);
+    // The other one dies in the middle: what it had is free for the first.
+    let other = std::mem::replace(&mut world.store, old);
+    cut(world.database()).await;
+    drop(other);
+    let begun = Instant::now();
+    let again = loop {
+        match world.store.claim_tasks(9).await {
+            Ok(claimed) if !claimed.tasks.is_empty() => break claimed.tasks,
+            other => assert!(begun.elapsed() < Duration::from_secs(20), "{other:?}"),
+        }
+    };
+    assert_eq!((again[0].id, again[0].attempt), (lost.id, 3));
+    world.end(&again[0], complete(vec![])).await;
+    world.is_consistent().await;
+}
+
+#[tokio::test]
+async fn a_server_that_comes_while_another_one_ends_waits_for_it_and_a_second_one_is_refused() {
+    let world = postgres_store().await;
+    let coming = open(world.database());
+    let ending = async {
+        until_seen(&world.database().url, "query LIKE '%pg_try_advisory_lock%'").await;
+        world.store.close().await;
+    };
+    let (next, ()) = tokio::join!(coming, ending);
+    let next = next.unwrap();
+    let begun = Instant::now();
+    let Err(refused) = open(world.database()).await else { panic!("it was opened") };
+    assert!(begun.elapsed() > Duration::from_secs(9), "it must wait for a predecessor");
+    let (start, end) = ("Another server (tercel (process ", "Stop it, or give this one another DATABASE_URL");
+    assert!(refused.to_string().starts_with(start) && refused.to_string().ends_with(end), "{refused}");
+    next.accept(ask("a")).await.unwrap();
+    next.close().await;
+}

@@ -1,0 +1,116 @@
+//! A PostgreSQL database that cannot be used is said so, with advice, and is not touched.
+
+use crate::world::{open, postgres::Postgres, postgres_store};
+use sqlx::{Connection, PgConnection};
+use tercel_store::{Error, PostgresOptions, Store, inspect_postgres};
+
+/// Opening fails with these words, and looking as well; the password is nowhere.
+async fn refuses(url: &str, words: &[&str]) {
+    let opened = Store::open_postgres(&url.into(), PostgresOptions::default()).await.map(drop);
+    let looked = inspect_postgres(&url.into()).await.map(drop);
+    for answer in [opened, looked] {
+        let Err(error) = answer else { panic!("{url} was opened") };
+        assert!(matches!(error, Error::Unusable(_)), "{error:?}");
+        let message = error.to_string();
+        for word in words {
+            assert!(message.contains(word), "{message}");
+        }
+        assert!(!message.contains("s3cret") && !format!("{error:?}").contains("s3cret"), "{message}");
+    }
+}
+
+async fn run(url: &str, sql: &'static str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_named() {
+    refuses("postgres://ann:s3cret@127.0.0.1:1/agents", &["127.0.0.1:1 does not answer", "start it"]).await;
+    refuses("postgres://ann:s3cret@localhost/agents?host=/nowhere", &["/nowhere does not answer", "DATABASE_URL"])
+        .await;
+    refuses("postgres://ann:s3cret@no.such.host.invalid/agents", &["no.such.host.invalid:5432 does not answer"]).await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_missing_is_named() {
+    let server = Postgres::shared();
+    refuses(&server.url("nowhere"), &["no database `nowhere`", "createdb nowhere"]).await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_a_missing_right_are_told_apart() {
+    let server = Postgres::start(&["fsync=off"]);
+    let database = server.database_as("");
+    server.psql("postgres", "CREATE ROLE locked LOGIN PASSWORD 'right'; CREATE ROLE guest LOGIN");
+    let locked = database.url.replace("postgres@", "locked:s3cret@");
+    refuses(&locked, &["does not let the user `locked` in", "check user and password in DATABASE_URL"]).await;
+    let url = database.url.replace("postgres@", "guest@");
+    let guest = Store::open_postgres(&url.as_str().into(), PostgresOptions::default()).await;
+    let said = guest.map(drop).unwrap_err().to_string();
+    assert!(said.contains("The user `guest` may not make tables") && said.contains("OWNER TO guest"), "{said}");
+    server.psql("postgres", &format!("GRANT CREATE ON DATABASE {} TO guest", url_database(&database.url)));
+    // The schema of its own that PostgreSQL advises is enough.
+    run(&url, "CREATE SCHEMA guest").await;
+    Store::open_postgres(&url.as_str().into(), PostgresOptions::default()).await.unwrap().close().await;
+    assert!(inspect_postgres(&url.as_str().into()).await.unwrap().unwrap().latest.is_some());
+    assert!(inspect_postgres(&database.url.as_str().into()).await.unwrap().is_none(), "the other schema is empty");
+}
+
+fn url_database(url: &str) -> &str {
+    url.split_once('?').unwrap().0.rsplit_once('/').unwrap().1
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_with_its_number() {
+    let world = postgres_store().await;
+    world.store.close().await;
+    let url = &world.database().url;
+    run(url, "INSERT INTO _sqlx_migrations SELECT 9999, description, installed_on, success, checksum, execution_time FROM _sqlx_migrations LIMIT 1").await;
+    refuses(url, &["made by a newer Tercel (schema 9999)", "Run that version, or restore a backup"]).await;
+}
+
+#[tokio::test]
+async fn the_database_of_another_program_is_refused() {
+    let database = Postgres::shared().database();
+    run(&database.url, "CREATE TABLE photos (id INTEGER)").await;
+    refuses(&database.url, &["belongs to another program", "Nothing was changed", "createdb"]).await;
+}
+
+#[tokio::test]
+async fn another_encoding_is_refused() {
+    let server = Postgres::start(&["fsync=off"]);
+    let database = server.database_as("ENCODING 'LATIN1' LOCALE 'C'");
+    refuses(&database.url, &["encoded as LATIN1", "ENCODING 'UTF8'"]).await;
+}
+
+#[tokio::test]
+async fn a_read_only_server_is_refused() {
+    let server = Postgres::start(&["fsync=off", "default_transaction_read_only=on"]);
+    let url = server.url("postgres");
+    let said = Store::open_postgres(&url.as_str().into(), PostgresOptions::default()).await.map(drop).unwrap_err();
+    assert!(said.to_string().contains("is read-only"), "{said}");
+}
+
+#[tokio::test]
+async fn a_database_can_be_looked_at_while_and_after_its_server_runs() {
+    let database = Postgres::shared().database();
+    let look = async || inspect_postgres(&database.url.as_str().into()).await.unwrap();
+    assert!(look().await.is_none(), "there is none yet");
+    let store = open(&database).await.unwrap();
+    store.put_settings("one", "default", vec![("token".into(), Some("sealed".into()))]).await.unwrap();
+    let running = look().await.unwrap();
+    assert_eq!((running.settings.len(), running.notices.len(), running.schema > 0), (1, 0, true));
+    assert!(matches!(running.latest, Some((_, None))));
+    store.close().await;
+    assert!(matches!(look().await.unwrap().latest, Some((began, Some(ended))) if began <= ended));
+}
+
+#[tokio::test]
+async fn the_clock_of_the_database_says_when_a_server_was_seen() {
+    let world = postgres_store().await;
+    world.store.put_bot("b", "{}".into()).await.unwrap();
+    let sql = "SELECT ABS(seen_at - EXTRACT(EPOCH FROM clock_timestamp()) * 1000000) < 10000000 FROM workers";
+    assert_eq!(world.rows(sql).await, ["1"]);
+}
