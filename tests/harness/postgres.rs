@@ -17,8 +17,8 @@ use std::{
 /// Whom the server runs as when the tests run as root, which PostgreSQL refuses.
 pub const NOBODY: u32 = 65_534;
 
-/// Nothing has to survive a test, but what a crash is about.
-const FAST: [&str; 3] = ["fsync=off", "full_page_writes=off", "synchronous_commit=off"];
+/// Nothing has to survive most tests.
+pub const FAST: [&str; 3] = ["fsync=off", "full_page_writes=off", "synchronous_commit=off"];
 
 pub struct Postgres {
     /// `postgres://…` with `{}` for the name of a database.
@@ -72,9 +72,10 @@ impl Postgres {
         let made = unprivileged(&bin.join("initdb")).arg("-D").arg(&data).args(arguments).output().unwrap();
         assert!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
         // Who has to say a password can be tested, too.
-        let access = "local all locked scram-sha-256\nlocal all all trust\n";
+        let access = "local all locked scram-sha-256\nlocal all all trust\nhostssl all all 127.0.0.1/32 trust\n";
         fs::write(data.join("pg_hba.conf"), access).unwrap();
-        let url = format!("postgres://postgres@localhost/{{}}?host={}", directory.display());
+        let port = settings.iter().find_map(|setting| setting.strip_prefix("port=")).unwrap_or("5432");
+        let url = format!("postgres://postgres@localhost:{port}/{{}}?host={}", directory.display());
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let own = Own { bin: bin.clone(), directory, settings, process: None };
         let mut server = Self { url, psql: bin.join("psql"), own: Some(own) };

@@ -47,6 +47,11 @@ impl Sql {
     pub fn text(self) -> AssertSqlSafe<String> {
         AssertSqlSafe(self.0)
     }
+
+    /// None of our reading statements begins in another way, and none of those that write begins like this.
+    pub fn only_reads(&self) -> bool {
+        self.0.starts_with("SELECT")
+    }
 }
 
 impl From<&str> for Sql {

@@ -58,6 +58,7 @@ impl Desk {
                 let size = self.jobs.len().min(GROUP);
                 return Some(self.jobs.drain(..size).map(|(_, job)| job).collect());
             }
+            self.note_waiting(None);
             let beat = self.connection.beat();
             tokio::select! {
                 biased;
@@ -93,7 +94,9 @@ impl Desk {
                 workers::take_over(&mut self.connection, self.worker).await
             };
             let Err(error) = again.await else {
-                tracing::info!("The database is back after {:.1} s", lost.elapsed().as_secs_f64());
+                if self.state.refused.swap(false, Ordering::Relaxed) {
+                    tracing::info!("The database is back after {:.1} s", lost.elapsed().as_secs_f64());
+                }
                 return Ok(committed);
             };
             if !self.state.refused.swap(true, Ordering::Relaxed) {
@@ -121,7 +124,12 @@ impl Desk {
             {
                 self.jobs.push_back(job);
             }
-            if self.jobs.front().is_none_or(|(since, _)| since.elapsed() < waited) {
+            let Some((since, _)) = self.jobs.front() else { return };
+            if since.elapsed() < waited {
+                // A group that waits, too, came before.
+                if self.state.waiting_since.load(Ordering::Relaxed) < 0 {
+                    self.note_waiting(Some(*since));
+                }
                 return;
             }
             if let Some((_, job)) = self.jobs.pop_front() {

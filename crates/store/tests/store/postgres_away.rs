@@ -4,7 +4,7 @@ use crate::{
     faults::Disk,
     world::{
         World, ask, commit, complete, cut, delivered, leaving, open, placed,
-        postgres::{NOBODY, Postgres, Stop},
+        postgres::{FAST, NOBODY, Postgres, Stop},
         postgres_store, world_on,
     },
 };
@@ -171,7 +171,7 @@ async fn answer_all(store: &Store) -> usize {
 
 #[tokio::test]
 async fn a_commit_that_was_not_answered_but_happened_is_not_made_again() {
-    let server = Postgres::start(&[]);
+    let server = Postgres::start(&["fsync=off"]);
     let world = world_on(server.database_as("")).await;
     // A COMMIT that waits for a replica has happened already.
     let configure = |value: &str| {
@@ -223,7 +223,7 @@ async fn a_commit_that_was_not_answered_and_did_not_happen_is_made_again() {
 
 #[tokio::test]
 async fn while_it_is_away_for_long_reads_and_writes_fail_as_passing_and_then_go_on() {
-    let mut server = Postgres::start(&[]);
+    let mut server = Postgres::start(&FAST);
     let world = world_on(server.database_as("")).await;
     world.accept(ask("before")).await;
     server.stop(Stop::Fast);
@@ -246,7 +246,7 @@ async fn while_it_is_away_for_long_reads_and_writes_fail_as_passing_and_then_go_
 
 #[tokio::test]
 async fn a_server_that_is_stopped_while_its_database_is_away_ends_soon() {
-    let mut server = Postgres::start(&[]);
+    let mut server = Postgres::start(&FAST);
     let world = world_on(server.database_as("")).await;
     server.stop(Stop::Fast);
     let begun = Instant::now();
@@ -303,7 +303,7 @@ async fn two_transactions_that_wait_for_each_other_are_tried_again() {
 #[tokio::test]
 async fn on_a_full_disk_nothing_is_lost_and_with_space_it_goes_on() {
     let Some(disk) = Disk::mount("24m") else { return };
-    let server = Postgres::start(&[]);
+    let server = Postgres::start(&FAST);
     std::os::unix::fs::chown(disk.0.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     server.psql("postgres", &format!("CREATE TABLESPACE small LOCATION '{}'", disk.0.path().display()));
     let world = world_on(server.database_as("TABLESPACE small")).await;

@@ -1,7 +1,17 @@
 //! A PostgreSQL database that cannot be used is said so, with advice, and is not touched.
 
-use crate::world::{open, postgres::Postgres, postgres_store};
+use crate::world::{
+    open,
+    postgres::{FAST, NOBODY, Postgres},
+    postgres_store,
+};
 use sqlx::{Connection, PgConnection};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown},
+    path::Path,
+    process::Command,
+};
 use tercel_store::{Error, PostgresOptions, Store, inspect_postgres};
 
 /// Opening fails with these words, and looking as well; the password is nowhere.
@@ -41,7 +51,7 @@ async fn a_database_that_is_missing_is_named() {
 
 #[tokio::test]
 async fn a_wrong_password_and_a_missing_right_are_told_apart() {
-    let server = Postgres::start(&["fsync=off"]);
+    let server = Postgres::start(&FAST);
     let database = server.database_as("");
     server.psql("postgres", "CREATE ROLE locked LOGIN PASSWORD 'right'; CREATE ROLE guest LOGIN");
     let locked = database.url.replace("postgres@", "locked:s3cret@");
@@ -62,6 +72,56 @@ fn url_database(url: &str) -> &str {
     url.split_once('?').unwrap().0.rsplit_once('/').unwrap().1
 }
 
+/// A certificate for `localhost` and the authority that signed it; none where openssl is missing.
+fn certificate(directory: &Path) -> Option<()> {
+    let openssl = |arguments: &str| {
+        let mut command = Command::new("openssl");
+        command.args(arguments.split(' ')).current_dir(directory);
+        command.output().ok().filter(|output| output.status.success()).map(drop)
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+    openssl(&format!("req -x509 {key} -keyout authority.key -out authority.pem -subj /CN=authority"))?;
+    openssl(&format!(
+        "req {key} -keyout server.key -out server.csr -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    ))?;
+    openssl(
+        "x509 -req -in server.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days 2 -copy_extensions copyall -out server.pem",
+    )?;
+    openssl(&format!("req -x509 {key} -keyout other.key -out other.pem -subj /CN=other"))
+}
+
+#[tokio::test]
+async fn the_certificate_of_a_server_is_checked_as_the_address_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let Some(()) = certificate(path) else { return eprintln!("Skipped: making a certificate takes openssl") };
+    let file = |name: &str| path.join(name).display().to_string();
+    if rustix::process::geteuid().is_root() {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        chown(file("server.key"), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = Postgres::start(&[
+        "fsync=off",
+        "ssl=on",
+        "listen_addresses=127.0.0.1",
+        &format!("port={port}"),
+        &format!("ssl_cert_file={}", file("server.pem")),
+        &format!("ssl_key_file={}", file("server.key")),
+    ]);
+    let named = server.database_as("");
+    let database = url_database(&named.url);
+    let url = |more: &str| format!("postgres://postgres@localhost:{port}/{database}?{more}");
+    let trusted = url(&format!("sslmode=verify-full&sslrootcert={}", file("authority.pem")));
+    for url in [url("sslmode=require"), trusted] {
+        let store = Store::open_postgres(&url.as_str().into(), PostgresOptions::default()).await.unwrap();
+        store.close().await;
+    }
+    let other = url(&format!("sslmode=verify-full&sslrootcert={}", file("other.pem")));
+    refuses(&other, &["cannot be reached by TLS", "sslrootcert in DATABASE_URL"]).await;
+    refuses(&url("sslmode=disable"), &["does not let the user `postgres` in"]).await;
+}
+
 #[tokio::test]
 async fn a_newer_schema_is_refused_with_its_number() {
     let world = postgres_store().await;
@@ -80,7 +140,7 @@ async fn the_database_of_another_program_is_refused() {
 
 #[tokio::test]
 async fn another_encoding_is_refused() {
-    let server = Postgres::start(&["fsync=off"]);
+    let server = Postgres::start(&FAST);
     let database = server.database_as("ENCODING 'LATIN1' LOCALE 'C'");
     refuses(&database.url, &["encoded as LATIN1", "ENCODING 'UTF8'"]).await;
 }

@@ -38,11 +38,12 @@ pub(crate) async fn read<T: Record>(pool: &PgPool, sql: Sql, args: Vec<Arg>) -> 
             let bound = values::postgres(&args)?;
             Ok(sqlx::query_as_with(sql.clone().text(), bound).fetch_all(pool).await?)
         };
-        let left = PATIENCE.saturating_sub(begun.elapsed());
-        match tokio::time::timeout(left, asked).await {
+        match tokio::time::timeout(TRANSACTION, asked).await {
             Ok(Err(error)) if is_lost(&error) && begun.elapsed() + pause < PATIENCE => tokio::time::sleep(pause).await,
             Ok(answer) => return answer,
-            Err(_) => return Err(Error::Away("The database did not answer a question in time".into())),
+            Err(_) => {
+                return Err(Error::Away("The database did not answer a question in time; nothing was lost".into()));
+            }
         }
         pause = (pause * 2).min(Duration::from_millis(500));
     }

@@ -49,9 +49,10 @@ impl Session {
 
     pub async fn all<T: Record>(&mut self, sql: Sql, args: Vec<Arg>) -> Result<Vec<T>> {
         let bound = values::postgres(&args)?;
+        let only_reads = sql.only_reads();
         let answer = sqlx::query_as_with(sql.text(), bound).fetch_all(self.live()?).await;
         let rows: Vec<T> = self.note(answer)?;
-        self.changed |= !rows.is_empty();
+        self.changed |= !only_reads && !rows.is_empty();
         Ok(rows)
     }
 
