@@ -1,10 +1,12 @@
 //! Taking something in: delivery, message and task become one commit. "Accepted means stored" is kept here.
 
 use crate::{
-    Error, NewOutbox, Result, Store,
+    Action, Ceiling, Error, NewOutbox, Result, Store,
     deliveries::{Run, insert_all as insert_deliveries},
     engine::{Arg, Connection, list},
     now,
+    parked::{self, Digest},
+    usage::{Asked, admit},
     writer::{Bell, Write},
 };
 use sqlx::FromRow;
@@ -46,7 +48,7 @@ pub struct Item {
     pub session: SessionRef,
     pub message: NewMessage,
     pub task: Option<NewTask>,
-    /// Counted when there is a task; a full one refuses it and keeps the message.
+    /// Counted when there is a task; a full one says what becomes of it. The message is kept.
     pub ceilings: Vec<Ceiling>,
     pub busy: Busy,
     /// Shows the message where its session's answers go. The session is filled in here.
@@ -97,14 +99,6 @@ pub struct NewTask {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ceiling {
-    pub scope: String,
-    pub bucket: i64,
-    pub runs: Option<i64>,
-    pub tokens: Option<i64>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {
     New(Vec<Placed>),
     /// The same was there before; this is the delivery, message or document that came first.
@@ -119,6 +113,8 @@ pub struct Placed {
     pub task_id: Option<Uuid>,
     /// The ceiling that kept the run from being made.
     pub refused: Option<String>,
+    /// The ceiling that keeps the run from beginning, made or not.
+    pub full: Option<Ceiling>,
     /// Runs that were told to stop in favour of this one.
     pub interrupted: Vec<Uuid>,
 }
@@ -167,20 +163,22 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
     let first = first_of_each(group, connection, time).await?;
     let fresh: Vec<usize> = (0..group.len()).filter(|&i| first[i].is_none()).collect();
     let items: Vec<&Item> = fresh.iter().flat_map(|&i| &group[i].items).collect();
-    let refused = count_runs(&items, connection).await?;
+    let full = count_runs(&items, connection).await?;
     let mut interrupted = vec![Vec::new(); items.len()];
     for (i, item) in items.iter().enumerate() {
-        interrupted[i] = make_way(item, refused[i].is_some(), connection).await?;
+        interrupted[i] = make_way(item, full[i].is_some(), connection).await?;
     }
-    let places = place(&items, &refused, connection, time).await?;
+    let places = place(&items, &full, connection, time).await?;
 
     let mut deliveries = Vec::new();
     let mut messages = Vec::new();
     let mut tasks = Vec::new();
     let mut outbox = Vec::new();
+    let mut waiting = Vec::new();
+    let mut digests = Vec::new();
     let mut answers: Vec<Result<Accepted>> =
         first.iter().map(|first| Ok(first.map_or(Accepted::New(Vec::new()), Accepted::Duplicate))).collect();
-    let mut placed = places.into_iter().zip(refused).zip(interrupted).zip(&items);
+    let mut placed = places.into_iter().zip(full).zip(interrupted).zip(&items);
     for (i, accept) in group.iter().enumerate() {
         if let Some(original) = first[i] {
             deliveries.extend(accept.delivery.as_ref().map(|delivery| (delivery, Run::Repeated(original))));
@@ -188,16 +186,31 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
         }
         let delivery_id = accept.delivery.as_ref().map(|delivery| delivery.id).or(accept.replayed);
         let mut rows = Vec::with_capacity(accept.items.len());
-        for (((place, refused), interrupted), item) in placed.by_ref().take(accept.items.len()) {
-            let task = item.task.as_ref().filter(|_| refused.is_none());
+        for (((place, full), interrupted), item) in placed.by_ref().take(accept.items.len()) {
+            let task = item.task.as_ref().filter(|_| full.is_none_or(|ceiling| ceiling.action == Action::Park));
             outbox.extend(item.shown.clone().map(|shown| NewOutbox { session_id: Some(place.session), ..shown }));
             messages.push(message_row(item, &place, task.map(|task| task.id), delivery_id, time));
             tasks.extend(task.map(|task| task_row(task, item, &place, delivery_id, time)));
+            match (full, &item.task) {
+                (Some(Ceiling { action: Action::Park, scope, .. }), Some(task)) => waiting.push((task.id, scope.as_str())),
+                (Some(Ceiling { action: Action::Digest, scope, .. }), Some(task)) => digests.push(Digest {
+                    session: place.session,
+                    message: item.message.id,
+                    seq: place.seq,
+                    task,
+                    delivery: delivery_id,
+                    trusted: item.message.trusted,
+                    hops: item.message.hops,
+                    scope,
+                }),
+                _ => {}
+            }
             rows.push(Placed {
                 session_id: place.session,
                 message_id: item.message.id,
                 task_id: task.map(|task| task.id),
-                refused,
+                refused: full.filter(|_| task.is_none()).map(|ceiling| ceiling.scope.clone()),
+                full: full.cloned(),
                 interrupted,
             });
         }
@@ -212,6 +225,8 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
     insert_deliveries(&deliveries, connection, time).await?;
     crate::messages::insert_all(messages, connection).await?;
     crate::tasks::insert_all(tasks, connection).await?;
+    parked::park(&waiting, connection, time).await?;
+    parked::gather(&digests, connection, time).await?;
     crate::outbox::insert_all(&outbox.iter().collect::<Vec<_>>(), connection, time).await?;
     Ok(answers)
 }
@@ -291,43 +306,16 @@ impl Accept {
 }
 
 /// Counts the runs that are asked for; says for each item which ceiling refuses it.
-async fn count_runs(items: &[&Item], connection: &mut Connection) -> Result<Vec<Option<String>>> {
-    let mut refused = vec![None; items.len()];
-    let mut asked: BTreeMap<(&str, i64), i64> = BTreeMap::new();
-    for ceiling in items.iter().filter(|item| item.task.is_some()).flat_map(|item| &item.ceilings) {
-        *asked.entry((&ceiling.scope, ceiling.bucket)).or_default() += 1;
-    }
-    if asked.is_empty() {
-        return Ok(refused);
-    }
-    let rows = asked.iter().map(|(&(scope, bucket), &runs)| list![scope, bucket, runs, 0_i64]).collect();
-    let counts: Vec<(String, i64, i64, i64)> =
-        connection.all_rows(crate::usage::ADD.0, rows, crate::usage::ADD.1).await?;
-    let mut left: HashMap<(&str, i64), (i64, i64)> = HashMap::new();
-    for (scope, bucket, runs, tokens) in &counts {
-        left.insert((scope, *bucket), (runs - asked[&(scope.as_str(), *bucket)], *tokens));
-    }
-    let mut given_back: BTreeMap<(&str, i64), i64> = BTreeMap::new();
-    for (i, item) in items.iter().enumerate().filter(|(_, item)| item.task.is_some()) {
-        refused[i] = item.ceilings.iter().find_map(|ceiling| {
-            let (runs, tokens) = left[&(ceiling.scope.as_str(), ceiling.bucket)];
-            let full =
-                ceiling.runs.is_some_and(|limit| runs >= limit) || ceiling.tokens.is_some_and(|limit| tokens >= limit);
-            full.then(|| ceiling.scope.clone())
-        });
-        for ceiling in &item.ceilings {
-            let key = (ceiling.scope.as_str(), ceiling.bucket);
-            match refused[i] {
-                None => left.get_mut(&key).expect("every scope was counted").0 += 1,
-                Some(_) => *given_back.entry(key).or_default() -= 1,
-            }
-        }
-    }
-    if !given_back.is_empty() {
-        let rows = given_back.iter().map(|(&(scope, bucket), &runs)| list![scope, bucket, runs, 0_i64]).collect();
-        connection.all_rows::<(String, i64, i64, i64)>(crate::usage::ADD.0, rows, crate::usage::ADD.1).await?;
-    }
-    Ok(refused)
+async fn count_runs<'a>(items: &[&'a Item], connection: &mut Connection) -> Result<Vec<Option<&'a Ceiling>>> {
+    let asking = |item: &&Item| item.task.is_some();
+    let asked: Vec<Asked> = items
+        .iter()
+        .copied()
+        .filter(asking)
+        .map(|item| Asked { ceilings: &item.ceilings, is_counted: false })
+        .collect();
+    let mut answers = admit(&asked, connection).await?.into_iter();
+    Ok(items.iter().map(|item| if asking(item) { answers.next().flatten() } else { None }).collect())
 }
 
 /// Carries out what an item says about a busy session.
@@ -397,15 +385,15 @@ struct Wanted {
 
 async fn place(
     items: &[&Item],
-    refused: &[Option<String>],
+    full: &[Option<&Ceiling>],
     connection: &mut Connection,
     time: i64,
 ) -> Result<Vec<Place>> {
     let mut wanted: BTreeMap<Key, Wanted> = BTreeMap::new();
-    for (item, refused) in items.iter().zip(refused) {
+    for (item, full) in items.iter().zip(full) {
         let entry = wanted.entry(key_of(&item.session)).or_default();
         entry.messages += 1;
-        if let (Some(task), None, None) = (&item.task, refused, entry.head) {
+        if let (Some(task), None, None) = (&item.task, full, entry.head) {
             entry.head = Some(task.id);
         }
         if let SessionRef::Key { channel_id: Some(channel), .. } = &item.session {

@@ -1,7 +1,9 @@
 //! Everything that lasts. Reads are functions of [`Store`], writes are values that one writer commits in groups.
 
 pub mod accept;
+mod announcements;
 mod bots;
+mod budgets;
 mod channels;
 mod connections;
 mod deliveries;
@@ -15,6 +17,7 @@ mod lock;
 mod messages;
 mod notices;
 mod outbox;
+mod parked;
 #[cfg(test)]
 mod plans;
 pub mod seal;
@@ -31,8 +34,10 @@ mod writer;
 #[cfg(test)]
 extern crate self as tercel_store;
 
-pub use accept::{Accept, Accepted, Ceiling, Item, NewDelivery, NewMessage, NewTask, Placed, SessionRef};
+pub use accept::{Accept, Accepted, Item, NewDelivery, NewMessage, NewTask, Placed, SessionRef};
+pub use announcements::Announcement;
 pub use bots::Bot;
+pub use budgets::{Budget, Price};
 pub use channels::{Binding, Channel};
 pub use connections::Health;
 pub use deliveries::Delivery;
@@ -44,12 +49,15 @@ pub use lock::DirectoryLock;
 pub use messages::Message;
 pub use notices::{NewNotice, Notice};
 pub use outbox::{Attempt, AttemptEnd, Leaving, NewOutbox, OutboxRow};
+pub use parked::{Held, Release};
 pub use seal::{MASK, Sealer};
 pub use sessions::Session;
 pub use settings::Setting;
 pub use steps::{Commit, End, NewStep, StepRow};
 pub use tasks::{Claimed, Task};
+pub use usage::{Action, Ceiling, Counts, Line, Spent};
 pub use uuid::Uuid;
+pub use workers::DownTime;
 
 use secrecy::SecretString;
 use std::{
@@ -159,6 +167,7 @@ pub struct Store {
     wake: Arc<Wake>,
     /// This process among all that ever wrote to this database.
     worker: i64,
+    down: Option<workers::DownTime>,
     /// Where the file of the embedded database is.
     directory: Option<std::path::PathBuf>,
 }
@@ -210,11 +219,11 @@ impl Store {
         mut connection: engine::Connection,
         directory: Option<std::path::PathBuf>,
     ) -> Result<Arc<Self>> {
-        let worker = workers::enter(&mut connection).await?;
+        let (worker, down) = workers::enter(&mut connection).await?;
         connection.works_for(worker);
         let wake = Arc::new(Wake::default());
         let writer = writer::Writer::start(connection, worker, wake.clone());
-        Ok(Arc::new(Self { engine, writer, wake, worker, directory }))
+        Ok(Arc::new(Self { engine, writer, wake, worker, down, directory }))
     }
 
     pub fn wake(&self) -> &Wake {

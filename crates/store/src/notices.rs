@@ -1,10 +1,11 @@
 //! What needs a person. Raising one that is open only counts it.
 
 use crate::{
-    Result, Store,
+    Announcement, Result, Store,
+    announcements::{BRIEF, say},
     engine::{Connection, list},
     now,
-    writer::Write,
+    writer::{Bell, Write},
 };
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -36,65 +37,92 @@ pub struct NewNotice {
 }
 
 enum Change {
-    Raise(NewNotice),
-    Close { key: String },
+    Raise { id: Uuid, notice: NewNotice, by: Option<Announcement> },
+    Close { key: String, by: Option<Announcement> },
     Dismiss { id: Uuid },
 }
 
 impl Write for Change {
     type Answer = bool;
+    const WAKES: &'static [Bell] = &[Bell::Outbox];
 
     async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<bool>>> {
         let mut answers = Vec::new();
         for change in group {
+            let time = now();
             let changed = match change {
-                Self::Raise(notice) => {
-                    let sql = "INSERT INTO notices (id, key, severity, title, detail, repair, count, first_at, last_at) \
-                               VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $7) ON CONFLICT (key) WHERE closed_at IS NULL DO UPDATE SET \
-                               count = notices.count + 1, detail = excluded.detail, last_at = excluded.last_at";
-                    let args = list![
-                        Uuid::now_v7(),
-                        &notice.key,
-                        notice.severity,
-                        &notice.title,
-                        &notice.detail,
-                        &notice.repair,
-                        now()
-                    ];
-                    connection.run(sql, args).await?
-                }
-                Self::Close { key } => {
-                    connection
-                        .run(
-                            "UPDATE notices SET closed_at = $2 WHERE key = $1 AND closed_at IS NULL",
-                            list![key, now()],
-                        )
-                        .await?
-                }
+                Self::Raise { id, notice, by } => raise(*id, notice, by.as_ref(), connection, time).await?,
+                Self::Close { key, by } => close(key, by.as_ref(), connection, time).await?,
                 Self::Dismiss { id } => {
-                    connection
-                        .run("UPDATE notices SET closed_at = $2 WHERE id = $1 AND closed_at IS NULL", list![*id, now()])
-                        .await?
+                    let sql = "UPDATE notices SET closed_at = $2 WHERE id = $1 AND closed_at IS NULL";
+                    connection.run(sql, list![*id, time]).await? > 0
                 }
             };
-            answers.push(Ok(changed > 0));
+            answers.push(Ok(changed));
         }
         Ok(answers)
     }
 }
 
+/// Answers whether it is a new one.
+async fn raise(
+    id: Uuid,
+    notice: &NewNotice,
+    by: Option<&Announcement>,
+    connection: &mut Connection,
+    time: i64,
+) -> Result<bool> {
+    let sql = "INSERT INTO notices (id, key, severity, title, detail, repair, count, first_at, last_at, told) \
+               VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $7, $8) ON CONFLICT (key) WHERE closed_at IS NULL DO UPDATE SET \
+               count = notices.count + 1, detail = excluded.detail, last_at = excluded.last_at RETURNING count";
+    let NewNotice { key, severity, title, detail, repair } = notice;
+    let args = list![id, key, *severity, title, detail, repair, time, by.is_some()];
+    let is_new = connection.first::<(i64,)>(sql, args).await? == Some((1,));
+    if let Some(by) = by.filter(|_| is_new) {
+        say(by, &by.row.text, &format!("{title}: {detail}"), connection, time).await?;
+    }
+    Ok(is_new)
+}
+
+/// Who was told of it is told that it is over.
+async fn close(key: &str, by: Option<&Announcement>, connection: &mut Connection, time: i64) -> Result<bool> {
+    let sql = "UPDATE notices SET closed_at = $2 WHERE key = $1 AND closed_at IS NULL RETURNING told, first_at, title, detail";
+    let closed: Option<(bool, i64, String, String)> = connection.first(sql, list![key, time]).await?;
+    let Some((told, first_at, title, detail)) = closed else { return Ok(false) };
+    if let Some(by) = by.filter(|_| told && time - first_at > BRIEF) {
+        let text = format!("Over: {title} ({detail})");
+        say(by, &text, &text, connection, time).await?;
+    }
+    Ok(true)
+}
+
 impl Store {
     pub async fn raise(&self, notice: NewNotice) -> Result<()> {
-        self.writer.write(Change::Raise(notice)).await.map(drop)
+        self.announce(Uuid::now_v7(), notice, None).await.map(drop)
+    }
+
+    /// The same; of a new one, people are told. Answers whether it is new.
+    pub async fn announce(&self, id: Uuid, notice: NewNotice, by: Option<Announcement>) -> Result<bool> {
+        self.writer.write(Change::Raise { id, notice, by }).await
     }
 
     /// Closes what is open under a key: its cause is gone.
     pub async fn close_notice(&self, key: &str) -> Result<bool> {
-        self.writer.write(Change::Close { key: key.into() }).await
+        self.close_announced(key, None).await
+    }
+
+    /// The same; who was told of it is told that it is over.
+    pub async fn close_announced(&self, key: &str, by: Option<Announcement>) -> Result<bool> {
+        self.writer.write(Change::Close { key: key.into(), by }).await
     }
 
     pub async fn dismiss_notice(&self, id: Uuid) -> Result<bool> {
         self.writer.write(Change::Dismiss { id }).await
+    }
+
+    pub async fn notice(&self, id: Uuid) -> Result<Option<Notice>> {
+        let sql = "SELECT id, key, severity, title, detail, repair, count, first_at, last_at, closed_at FROM notices WHERE id = $1";
+        self.engine.read_first(sql, list![id]).await
     }
 
     /// Newest first.

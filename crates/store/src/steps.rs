@@ -1,7 +1,7 @@
 //! What a run has done: the log that it is resumed from, and the commit that ends it.
 
 use crate::{
-    Error, NewOutbox, Result, Store,
+    Error, NewOutbox, Result, Spent, Store,
     engine::{Connection, list},
     now,
     writer::{Bell, Write},
@@ -35,8 +35,10 @@ pub struct Commit {
     pub attempt: i64,
     pub steps: Vec<NewStep>,
     pub tokens: i64,
-    /// Counters that the tokens are added to: scope and bucket.
-    pub scopes: Vec<(String, i64)>,
+    /// What the steps cost, where it is counted.
+    pub spent: Vec<Spent>,
+    /// The ceiling that a run which ends waiting waits for.
+    pub parked: Option<String>,
     pub end: Option<End>,
 }
 
@@ -78,6 +80,9 @@ impl Write for Committing {
         insert_steps(&holding, connection, time).await?;
         count_tokens(&holding, connection).await?;
         end_tasks(&holding, connection, time).await?;
+        let parked: Vec<(Uuid, &str)> =
+            holding.iter().filter_map(|commit| Some((commit.task, commit.parked.as_deref()?))).collect();
+        crate::parked::note(&parked, true, connection, time).await?;
         Ok(held.into_iter().map(|held| if held { Ok(()) } else { Err(Error::Fenced) }).collect())
     }
 }
@@ -115,12 +120,8 @@ async fn insert_steps(commits: &[&Commit], connection: &mut Connection, time: i6
 
 async fn count_tokens(commits: &[&Commit], connection: &mut Connection) -> Result<()> {
     let mut tasks: BTreeMap<Uuid, i64> = BTreeMap::new();
-    let mut scopes: BTreeMap<(&str, i64), i64> = BTreeMap::new();
     for commit in commits.iter().filter(|commit| commit.tokens > 0) {
         *tasks.entry(commit.task).or_default() += commit.tokens;
-        for (scope, bucket) in &commit.scopes {
-            *scopes.entry((scope, *bucket)).or_default() += commit.tokens;
-        }
     }
     connection
         .run_rows(
@@ -129,8 +130,7 @@ async fn count_tokens(commits: &[&Commit], connection: &mut Connection) -> Resul
             ") AS v WHERE tasks.id = v.column1",
         )
         .await?;
-    let scopes = scopes.into_iter().map(|((scope, bucket), tokens)| list![scope, bucket, 0_i64, tokens]).collect();
-    connection.all_rows::<(String, i64, i64, i64)>(crate::usage::ADD.0, scopes, crate::usage::ADD.1).await.map(drop)
+    crate::usage::spend(commits.iter().flat_map(|commit| &commit.spent), connection).await
 }
 
 async fn end_tasks(commits: &[&Commit], connection: &mut Connection, time: i64) -> Result<()> {

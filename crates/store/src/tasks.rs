@@ -166,25 +166,39 @@ impl Write for Resume {
     async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<Vec<Uuid>>>> {
         let mut answers = Vec::new();
         for resume in group {
-            let time = now();
-            let sql = "UPDATE tasks SET status = 'pending', ready = FALSE, run_at = $1, error = NULL \
-                       WHERE status = 'waiting' AND ($2 IS NULL OR id = $2) RETURNING id, session_id, attempt";
-            let rows: Vec<(Uuid, Uuid, i64)> = connection.all(sql, list![time, resume.id]).await?;
-            for (task, session, attempt) in &rows {
-                let body = serde_json::json!({"kind": "resumed", "by": resume.by}).to_string();
-                let sql = "INSERT INTO steps (task_id, n, attempt, kind, body, created_at) \
-                           SELECT $1, COALESCE(MAX(n), 0) + 1, $2, 'resumed', $3, $4 FROM steps WHERE task_id = $1";
-                connection.run(sql, list![*task, *attempt, body, time]).await?;
-                let sql = "UPDATE sessions SET head = COALESCE(head, $2) WHERE id = $1 RETURNING head";
-                let head: Option<(Option<Uuid>,)> = connection.first(sql, list![*session, *task]).await?;
-                if head == Some((Some(*task),)) {
-                    connection.run("UPDATE tasks SET ready = TRUE WHERE id = $1", list![*task]).await?;
-                }
-            }
-            answers.push(Ok(rows.into_iter().map(|(id, _, _)| id).collect()));
+            answers.push(Ok(go_on(resume.id, resume.by, connection, now()).await?));
         }
         Ok(answers)
     }
+}
+
+/// Sends on one waiting task, or all that do not wait for a ceiling.
+pub(crate) async fn go_on(
+    id: Option<Uuid>,
+    by: &str,
+    connection: &mut Connection,
+    time: i64,
+) -> Result<Vec<Uuid>> {
+    let sql = "UPDATE tasks SET status = 'pending', ready = FALSE, run_at = $1, error = NULL WHERE status = 'waiting' \
+               AND (id = $2 OR $2 IS NULL AND NOT EXISTS (SELECT 1 FROM parked p WHERE p.task_id = tasks.id)) \
+               RETURNING id, session_id, attempt";
+    let rows: Vec<(Uuid, Uuid, i64)> = connection.all(sql, list![time, id]).await?;
+    for (task, session, attempt) in &rows {
+        // One that never began has nothing to resume.
+        if *attempt > 0 {
+            let body = serde_json::json!({"kind": "resumed", "by": by}).to_string();
+            let sql = "INSERT INTO steps (task_id, n, attempt, kind, body, created_at) \
+                       SELECT $1, COALESCE(MAX(n), 0) + 1, $2, 'resumed', $3, $4 FROM steps WHERE task_id = $1";
+            connection.run(sql, list![*task, *attempt, body, time]).await?;
+        }
+        let sql = "UPDATE sessions SET head = COALESCE(head, $2) WHERE id = $1 RETURNING head";
+        let head: Option<(Option<Uuid>,)> = connection.first(sql, list![*session, *task]).await?;
+        if head == Some((Some(*task),)) {
+            connection.run("UPDATE tasks SET ready = TRUE WHERE id = $1", list![*task]).await?;
+        }
+        connection.run("DELETE FROM parked WHERE task_id = $1", list![*task]).await?;
+    }
+    Ok(rows.into_iter().map(|(id, _, _)| id).collect())
 }
 
 impl Store {
@@ -198,7 +212,7 @@ impl Store {
         self.writer.write(Cancel { id }).await
     }
 
-    /// Sends a waiting task on, or all of them. Answers which.
+    /// Sends a waiting task on, or all of them but those that wait for a ceiling. Answers which.
     pub async fn resume_tasks(&self, id: Option<Uuid>, by: &'static str) -> Result<Vec<Uuid>> {
         self.writer.write(Resume { id, by }).await
     }

@@ -7,23 +7,41 @@ use crate::{
     writer::Write,
 };
 
-/// Enters a new worker and frees what earlier ones left in the middle. Answers the worker's number.
-pub(crate) async fn enter(connection: &mut Connection) -> Result<i64> {
+/// The time between the end of the process before this one and the start of this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DownTime {
+    /// When it stopped, or was last seen.
+    pub from: i64,
+    pub to: i64,
+    /// It said that it stops.
+    pub orderly: bool,
+}
+
+/// Enters a new worker and frees what earlier ones left in the middle. Answers the worker's number, and how long there
+/// was none.
+pub(crate) async fn enter(connection: &mut Connection) -> Result<(i64, Option<DownTime>)> {
     connection.begin().await?;
     let entered = async {
         let time = now();
+        let last: Option<(i64, Option<i64>)> =
+            connection.first("SELECT seen_at, stopped_at FROM workers ORDER BY id DESC LIMIT 1", list![]).await?;
+        let down = last.map(|(seen, stopped)| DownTime {
+            from: stopped.unwrap_or(seen).min(time),
+            to: time,
+            orderly: stopped.is_some(),
+        });
         let (worker,): (i64,) = connection
             .first("INSERT INTO workers (started_at, seen_at) VALUES ($1, $1) RETURNING id", list![time])
             .await?
             .ok_or_else(|| crate::Error::Unusable("The database does not answer".into()))?;
         free(connection, worker, time).await?;
-        Ok(worker)
+        Ok((worker, down))
     }
     .await;
     match entered {
-        Ok(worker) => {
+        Ok(entered) => {
             connection.commit().await?;
-            Ok(worker)
+            Ok(entered)
         }
         Err(error) => {
             let _ = connection.rollback().await;
@@ -65,6 +83,16 @@ impl Write for Seen {
 }
 
 impl Store {
+    /// How long no process was there before this one; nothing for the first.
+    pub fn down_time(&self) -> Option<DownTime> {
+        self.down
+    }
+
+    /// Leaves a sign that this process is there. Nobody waits for it.
+    pub fn is_here(&self) {
+        self.writer.leave(Seen(self.worker));
+    }
+
     /// Whether the database took nothing of what it was given last. Asking leaves a write that finds out whether it
     /// does again.
     pub fn is_refused(&self) -> bool {
