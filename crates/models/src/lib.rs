@@ -3,10 +3,12 @@
 mod calls;
 mod content;
 mod json;
+mod meter;
 mod openai;
 mod rehearsal;
 mod usage;
 
+pub use meter::Meter;
 pub use openai::{OpenAi, Options};
 pub use rehearsal::Rehearsal;
 pub use secrecy::SecretString;
@@ -38,6 +40,8 @@ pub trait Model: Send + Sync {
 pub trait Sink: Send + Sync {
     fn text(&self, delta: &str);
     fn thinking(&self, delta: &str);
+    /// What the call has taken so far, as the provider counts it: it is paid for even when the answer then fails.
+    fn spent(&self, _: chat::Usage) {}
 }
 
 /// Nobody watches.

@@ -1,15 +1,17 @@
 //! What the server works in: made once at start, handed to everything.
 
 use crate::{
+    announce::{self, Announcer},
     api::Access,
     bot,
     catalog::{Catalog, DEFAULT, Values},
-    ceilings::Reached,
+    ceilings::Ceilings,
     config::Config,
     hooks::Hooks,
     outbound::{self, HostPort, Outbound, Scope},
     outbox::Senders,
     runner::Runs,
+    watchman::Refused,
     webhook::Refusals,
 };
 use anyhow::{Context, Result};
@@ -43,7 +45,9 @@ pub struct App {
     pub refusals: Refusals,
     pub access: Access,
     pub senders: Senders,
-    pub ceilings: Reached,
+    pub ceilings: Ceilings,
+    pub announcer: Announcer,
+    pub refused: Refused,
     /// Everything that must end before the process does.
     pub work: TaskTracker,
     pub stopping: CancellationToken,
@@ -110,7 +114,9 @@ impl App {
             refusals: Refusals::default(),
             access,
             senders: Senders::default(),
-            ceilings: Reached::default(),
+            ceilings: Ceilings::load(&store, config.ceilings).await?,
+            announcer: Announcer::load(&store).await?,
+            refused: Refused::default(),
             work: TaskTracker::new(),
             stopping: CancellationToken::new(),
             started: Instant::now(),
@@ -220,7 +226,9 @@ impl App {
     /// is about.
     pub async fn raise(&self, notice: NewNotice) -> bool {
         tracing::warn!(notice = %notice.key, "{}: {}", notice.title, notice.detail);
-        let stored = self.store.raise(notice).await;
+        let id = Uuid::now_v7();
+        let by = announce::of(self, id, &notice);
+        let stored = self.store.announce(id, notice, by).await;
         if let Err(error) = &stored {
             tracing::error!("The notice could not be stored: {error}");
         }
@@ -228,7 +236,7 @@ impl App {
     }
 
     pub async fn close_notice(&self, key: &str) {
-        if let Err(error) = self.store.close_notice(key).await {
+        if let Err(error) = self.store.close_announced(key, announce::over(self, key)).await {
             tracing::error!("The notice could not be closed: {error}");
         }
     }

@@ -1,105 +1,256 @@
-//! What one place, one integration and the whole server may spend.
+//! What happens at a ceiling: who is told, what waits, when it goes on.
 
-use crate::{app::App, config::Ceilings, queue::patiently};
+use crate::{
+    app::App,
+    budgets::{HOUR, Limit, Rules, Whose, counter},
+    config,
+    queue::patiently,
+};
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, RwLock},
     time::Duration,
 };
-use tercel_sdk::{Error, Kind};
-use tercel_store::{Ceiling, NewNotice, Task, now};
+use tercel_sdk::{Brief, Error, Kind};
+use tercel_store::{Action, Ceiling, Held, NewNotice, Release, Result, Store, Task, Uuid, now};
+use tokio::sync::Notify;
 
-const HOUR: i64 = 3_600_000_000;
-const DAY: i64 = 24 * HOUR;
-/// The scope that counts everything.
-pub const SERVER: &str = "server";
+const NOTICE: &str = "ceiling:";
+/// What waits is looked through in pieces of so many.
+const PIECE: i64 = 200;
 
-/// Scopes whose notice is open.
+/// The rules, and which scopes people were told of.
 #[derive(Default)]
-pub struct Reached(Mutex<HashSet<String>>);
-
-/// The counters of a run, with their limits.
-pub fn of_run(app: &App, origin: &str, client_id: &str) -> Vec<Ceiling> {
-    let Ceilings { runs_per_integration_and_day, runs_per_channel_and_hour, tokens_per_day } = app.config.ceilings;
-    let limit = |n: i64| (n > 0).then_some(n);
-    let hour = now() / HOUR;
-    // Strangers come through integrations; who holds an API key is the operator.
-    let runs_per_integration_and_day = match app.catalog().integrations.contains_key(origin) {
-        true => runs_per_integration_and_day,
-        false => 0,
-    };
-    vec![
-        Ceiling {
-            scope: format!("integration:{origin}"),
-            bucket: hour / 24,
-            runs: limit(runs_per_integration_and_day),
-            tokens: None,
-        },
-        Ceiling {
-            scope: format!("channel:{client_id}"),
-            bucket: hour,
-            runs: limit(runs_per_channel_and_hour),
-            tokens: None,
-        },
-        Ceiling { scope: SERVER.into(), bucket: hour / 24, runs: None, tokens: limit(tokens_per_day) },
-    ]
+pub struct Ceilings {
+    rules: RwLock<Arc<Rules>>,
+    told: Mutex<HashSet<String>>,
+    changed: Notify,
 }
 
-/// Where the tokens of a run are counted.
-pub fn scopes(origin: &str, client_id: &str) -> Vec<(String, i64)> {
-    let hour = now() / HOUR;
-    vec![
-        (format!("integration:{origin}"), hour / 24),
-        (format!("channel:{client_id}"), hour),
-        (SERVER.into(), hour / 24),
-    ]
-}
-
-/// Why a run has to wait for the next day: what was accepted before the ceiling was reached must not go far beyond it.
-pub async fn out_of_tokens(app: &App, task: &Task) -> tercel_store::Result<Option<Error>> {
-    let limit = app.config.ceilings.tokens_per_day;
-    if limit <= 0 || task.rehearse {
-        return Ok(None);
+impl Ceilings {
+    pub async fn load(store: &Store, defaults: config::Ceilings) -> Result<Self> {
+        let open = store.notices(true, None, 1000).await?;
+        let told = open.iter().filter_map(|notice| Some(notice.key.strip_prefix(NOTICE)?.to_owned())).collect();
+        let rules = Arc::new(Rules::load(store, defaults).await?);
+        Ok(Self { rules: RwLock::new(rules), told: Mutex::new(told), changed: Notify::new() })
     }
-    let (_, spent) = patiently("Reading what was spent", || app.store.usage(SERVER, now() / DAY)).await?;
-    Ok((spent >= limit).then(|| {
-        Error::new(Kind::RateLimited, format!("The server has spent {spent} tokens today; {limit} are allowed"))
-            .hint("The run goes on tomorrow (UTC). TERCEL_TOKENS_PER_DAY sets the ceiling, 0 lifts it")
-            .retry_after(Some(left(DAY)))
-    }))
+
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.read().expect("no holder of this lock panics").clone()
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.told.lock().expect("no holder of this lock panics")
+    }
 }
 
-/// What is left of the window of that length.
-fn left(window: i64) -> Duration {
-    Duration::from_micros((window - now() % window).unsigned_abs())
+/// Reads the rules anew, after a change, and lets go on what they let.
+pub async fn reload(app: &App) -> Result<()> {
+    let rules = Rules::load(&app.store, app.config.ceilings).await?;
+    *app.ceilings.rules.write().expect("no holder of this lock panics") = Arc::new(rules);
+    app.ceilings.changed.notify_one();
+    Ok(())
 }
 
-/// Says once in a window that runs are not made, and what lifts the ceiling; takes it back when the window ends.
-pub async fn report(app: &Arc<App>, scope: &str) {
-    if !app.ceilings.0.lock().expect("no holder of this lock panics").insert(scope.to_owned()) {
+/// Hours since 1970.
+pub fn this_hour() -> i64 {
+    now() / HOUR
+}
+
+/// The counters of a run, with their limits. A rehearsal costs nothing.
+pub fn of_run(app: &App, bot_id: &str, origin: &str, client_id: &str, rehearse: bool) -> Vec<Ceiling> {
+    if rehearse {
+        return Vec::new();
+    }
+    app.ceilings.rules().ceilings(&whose(app, bot_id, origin, client_id), this_hour())
+}
+
+pub fn whose<'a>(app: &App, bot_id: &'a str, origin: &'a str, client_id: &'a str) -> Whose<'a> {
+    Whose { bot_id, origin, client_id, is_outside: app.catalog().integrations.contains_key(origin) }
+}
+
+/// The ceiling that a run which has begun has to wait for: what was accepted before it was reached must not go far
+/// beyond it.
+pub async fn in_the_way(app: &App, task: &Task, client_id: &str) -> Result<Option<Ceiling>> {
+    for ceiling in of_run(app, &task.bot_id, &task.origin, client_id, task.rehearse) {
+        if ceiling.tokens.is_none() && ceiling.cost.is_none() {
+            continue;
+        }
+        let read = || app.store.spent(&ceiling.scope, ceiling.since);
+        if ceiling.is_full(&patiently("Reading what was spent", read).await?, true) {
+            return Ok(Some(ceiling));
+        }
+    }
+    Ok(None)
+}
+
+/// What a run that waits for a ceiling is told.
+pub fn error(ceiling: &Ceiling) -> Error {
+    let what = format!("The ceiling of `{}` is reached: {}", ceiling.scope, limits(ceiling));
+    Error::new(Kind::RateLimited, what).hint("The run goes on when the window is over, or when the ceiling is raised")
+}
+
+/// What a sender is told whose message is not answered now.
+pub fn reason(ceiling: &Ceiling) -> String {
+    let then = match ceiling.action {
+        Action::Park => "the run waits until it is over",
+        Action::Digest => "the message is answered together with others when it is over",
+        Action::Store => "the message is kept and not answered",
+    };
+    format!("The ceiling of `{}` is reached: {then}", ceiling.scope)
+}
+
+/// Says once that a ceiling is reached, and what lifts it.
+pub async fn report(app: &App, ceiling: &Ceiling) {
+    if !app.ceilings.told().insert(ceiling.scope.clone()) {
         return;
     }
-    let (what, setting, window) = match scope.split_once(':') {
-        Some(("integration", name)) => (format!("`{name}` has had its runs for today"), "TERCEL_RUNS_PER_DAY", DAY),
-        Some(("channel", id)) => (format!("`{id}` has had its runs for this hour"), "TERCEL_RUNS_PER_HOUR", HOUR),
-        _ => ("The server has spent its tokens for today".to_owned(), "TERCEL_TOKENS_PER_DAY", DAY),
+    let then = match ceiling.action {
+        Action::Park => "runs wait",
+        Action::Digest => "messages wait and are answered together",
+        Action::Store => "messages are kept and not answered",
     };
-    let key = format!("ceiling:{scope}");
+    let rules = app.ceilings.rules();
+    let limit = rules.of(&ceiling.scope, true).find(|limit| limit.ceiling(&ceiling.scope, ceiling.hour) == *ceiling);
+    let repair = match limit {
+        Some(Limit { setting: Some(setting), .. }) => {
+            format!("Raise {setting} (0 lifts it) and restart, make a budget by POST /api/v1/budgets, or wait")
+        }
+        Some(Limit { id: Some(id), .. }) => format!("Raise the budget by PUT /api/v1/budgets/{id}, or wait"),
+        _ => "Wait for the end of the window".into(),
+    };
     let notice = NewNotice {
-        key: key.clone(),
+        key: format!("{NOTICE}{}", ceiling.scope),
         severity: "warning",
         title: "A ceiling is reached".into(),
-        detail: format!("{what}: messages are kept and not answered"),
-        repair: Some(format!("Raise {setting} (0 lifts it) and restart, or wait")),
+        detail: format!("`{}` has had its {}: {then}", ceiling.scope, limits(ceiling)),
+        repair: Some(repair),
     };
     app.raise(notice).await;
-    let (app, scope) = (app.clone(), scope.to_owned());
-    tokio::spawn(async move {
-        tokio::select! {
-            () = tokio::time::sleep(left(window)) => {}
+}
+
+fn limits(ceiling: &Ceiling) -> String {
+    let dollars = |cost: i64| format!("${}", cost as f64 / 1e6);
+    let all = [
+        ceiling.runs.map(|n| format!("{n} runs")),
+        ceiling.tokens.map(|n| format!("{n} tokens")),
+        ceiling.cost.map(dollars),
+    ];
+    let all: Vec<String> = all.into_iter().flatten().collect();
+    all.join(" or ")
+}
+
+/// At the turn of each hour, at the start, and when a ceiling was changed.
+pub async fn watch(app: Arc<App>) {
+    let mut hour = 0;
+    loop {
+        let changed = tokio::select! {
             () = app.stopping.cancelled() => return,
+            () = app.ceilings.changed.notified() => true,
+            () = tokio::time::sleep(until_next(hour)) => false,
+        };
+        if changed || hour != this_hour() {
+            hour = this_hour();
+            if let Err(error) = go_on(&app, hour).await {
+                tracing::error!("What waits for a ceiling cannot go on: {error}");
+            }
         }
-        app.ceilings.0.lock().expect("no holder of this lock panics").remove(&scope);
-        app.close_notice(&key).await;
-    });
+    }
+}
+
+/// Not longer than a minute: a clock may be set.
+fn until_next(hour: i64) -> Duration {
+    let left = ((hour + 1) * HOUR - now()).clamp(0, HOUR / 60);
+    Duration::from_micros(left.unsigned_abs())
+}
+
+/// Lets go on what the ceilings of an hour let, the oldest first, and takes back what is over.
+pub async fn go_on(app: &App, hour: i64) -> Result<()> {
+    let mut last: Option<Held> = None;
+    loop {
+        let all = app.store.parked(last.as_ref(), PIECE).await?;
+        last = all.last().cloned();
+        if last.is_none() {
+            break;
+        }
+        release(app, all, hour).await?;
+    }
+    loop {
+        let all = app.store.digests(last.as_ref(), PIECE).await?;
+        last = all.last().cloned();
+        if last.is_none() {
+            break;
+        }
+        release(app, all.into_iter().map(gathered).collect(), hour).await?;
+    }
+    let told: Vec<String> = app.ceilings.told().iter().cloned().collect();
+    for scope in told {
+        if !is_full(app, &scope, hour).await? {
+            app.ceilings.told().remove(&scope);
+            app.close_notice(&format!("{NOTICE}{scope}")).await;
+        }
+    }
+    Ok(())
+}
+
+async fn release(app: &App, all: Vec<Held>, hour: i64) -> Result<Vec<Uuid>> {
+    let rules = app.ceilings.rules();
+    let release = |held: Held| {
+        let ceilings = rules.ceilings(&whose(app, &held.bot_id, &held.origin, &held.client_id), hour);
+        Release { held, ceilings, by: "the ceiling that it waited for" }
+    };
+    let tasks = app.store.release(all.into_iter().map(release).collect()).await?;
+    if !tasks.is_empty() {
+        tracing::info!("{} runs that waited for a ceiling go on", tasks.len());
+    }
+    Ok(tasks)
+}
+
+/// Says to the one run that it answers several messages.
+fn gathered(mut held: Held) -> Held {
+    if held.messages > 1 {
+        let brief = held.execution_config.as_deref().map(serde_json::from_str::<Brief>);
+        // One that cannot be read fails the run, which says so.
+        if let Some(Ok(mut brief)) = brief.or(Some(Ok(Brief::default()))) {
+            let note = format!(
+                "{} messages came here while they could not be answered. The newest comes next, the others stand before it: \
+                 answer all of them in one answer.",
+                held.messages
+            );
+            brief.preamble = Some(brief.preamble.map_or(note.clone(), |own| format!("{own}\n\n{note}")));
+            held.execution_config = serde_json::to_string(&brief).ok().or(held.execution_config);
+        }
+    }
+    held
+}
+
+/// Lets one task go on that waits for a ceiling, because a person says so. It is counted all the same.
+pub async fn let_go(app: &App, task: &Task) -> Result<()> {
+    let Some(session) = app.store.session(task.session_id).await? else { return Ok(()) };
+    let hour = this_hour();
+    let whose = whose(app, &task.bot_id, &task.origin, &session.client_id);
+    let ceilings = whose.counters().into_iter().map(|scope| counter(scope, hour)).collect();
+    let held = Held {
+        id: task.id,
+        bot_id: task.bot_id.clone(),
+        origin: task.origin.clone(),
+        client_id: session.client_id,
+        execution_config: None,
+        messages: 0,
+        scope: String::new(),
+        created_at: task.created_at,
+    };
+    app.store.release(vec![Release { held, ceilings, by: "operator" }]).await.map(drop)
+}
+
+/// Whether a scope leaves no room for another run.
+async fn is_full(app: &App, scope: &str, hour: i64) -> Result<bool> {
+    let rules = app.ceilings.rules();
+    for limit in rules.of(scope, true) {
+        let ceiling = limit.ceiling(scope, hour);
+        if ceiling.is_full(&app.store.spent(scope, ceiling.since).await?, false) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

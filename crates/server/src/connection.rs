@@ -47,6 +47,7 @@ pub async fn check(app: &Arc<App>, integration: &str, connection: &str) {
 
 /// Keeps the outcome of a test with the connection.
 pub async fn keep(app: &Arc<App>, integration: &str, connection: &str, outcome: Result<Checked>) {
+    crate::watchman::saw(app, integration, connection, &outcome).await;
     let health = |code: &str, message: String| Health {
         integration: integration.into(),
         connection: connection.into(),

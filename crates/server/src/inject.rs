@@ -101,7 +101,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         session: SessionRef::Id(session.id),
         message,
         task,
-        ceilings: ceilings::of_run(app, &origin, &session.client_id),
+        ceilings: ceilings::of_run(app, &session.bot_id, &origin, &session.client_id, rehearse),
         busy: input.busy,
         shown,
     };
@@ -110,16 +110,14 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         Accepted::New(placed) => {
             let placed = placed.into_iter().next().expect("one item was accepted");
             placed.interrupted.iter().for_each(|task| app.runs.cancel(*task));
-            if let Some(scope) = &placed.refused {
-                ceilings::report(app, scope).await;
+            if let Some(ceiling) = &placed.full {
+                ceilings::report(app, ceiling).await;
             }
             Ok(Injected {
                 message_id: placed.message_id,
                 session_id: placed.session_id,
                 task_id: placed.task_id,
-                reason: placed
-                    .refused
-                    .map(|scope| format!("The ceiling of `{scope}` is reached: the message is kept and not answered")),
+                reason: placed.full.as_ref().map(ceilings::reason),
             })
         }
         Accepted::Duplicate(first) => {

@@ -1,8 +1,10 @@
 //! The program: HTTP in, agent runs, HTTP out.
 
+pub mod announce;
 pub mod api;
 pub mod app;
 pub mod bot;
+pub mod budgets;
 pub mod catalog;
 pub mod ceilings;
 pub mod channel;
@@ -21,4 +23,5 @@ pub mod runner;
 pub mod serve;
 pub mod telemetry;
 pub mod trace;
+pub mod watchman;
 pub mod webhook;

@@ -1,6 +1,8 @@
 //! Starting and ending the server.
 
-use crate::{api, app::App, catalog::DEFAULT, config::Config, disk, outbox, runner, telemetry};
+use crate::{
+    api, app::App, catalog::DEFAULT, ceilings, config::Config, disk, outbox, runner, telemetry, watchman,
+};
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
@@ -70,6 +72,8 @@ async fn start_work(app: &Arc<App>) {
     app.work.spawn(runner::run_all(app.clone()));
     app.work.spawn(outbox::send_all(app.clone()));
     tokio::spawn(disk::watch(app.clone()));
+    tokio::spawn(ceilings::watch(app.clone()));
+    tokio::spawn(watchman::watch(app.clone()));
     let app = app.clone();
     tokio::spawn(async move {
         tokio::select! {
@@ -87,11 +91,11 @@ async fn go_on(app: &App) -> Result<(), tercel_store::Error> {
     }
     // Their causes are looked at anew. Letters that are dead or held, and bots that are missing, stay so.
     let is_over =
-        |key: &str| ["model", "disk"].contains(&key) || key.starts_with("parked:") || key.starts_with("ceiling:");
+        |key: &str| ["model", "disk"].contains(&key) || key.starts_with("parked:");
     for notice in app.store.notices(true, None, 1000).await?.iter().filter(|notice| is_over(&notice.key)) {
-        app.store.close_notice(&notice.key).await?;
+        app.close_notice(&notice.key).await;
     }
-    Ok(())
+    watchman::begin(app).await
 }
 
 async fn listen(app: Arc<App>, listener: TcpListener, router: axum::Router) {

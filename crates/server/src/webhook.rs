@@ -239,10 +239,9 @@ async fn process(app: &Arc<App>, received: Received, origin: Origin) -> Result<A
             let mut refused = None;
             for row in &placed {
                 row.interrupted.iter().for_each(|task| app.runs.cancel(*task));
-                if let Some(scope) = &row.refused {
-                    ceilings::report(app, scope).await;
-                    refused =
-                        Some(format!("The ceiling of `{scope}` is reached: the message is kept and not answered"));
+                if let Some(ceiling) = &row.full {
+                    ceilings::report(app, ceiling).await;
+                    refused = Some(ceilings::reason(ceiling));
                 }
             }
             let tasks: Vec<Uuid> = placed.iter().filter_map(|row| row.task_id).collect();
@@ -305,7 +304,7 @@ fn items(app: &App, integration: &str, name: &str, event: Event) -> Vec<Item> {
                 rehearse,
             });
             Item {
-                ceilings: ceilings::of_run(app, integration, &place.client_id),
+                ceilings: ceilings::of_run(app, &place.bot_id, integration, &place.client_id, rehearse),
                 session: SessionRef::Key {
                     client_id: place.client_id,
                     bot_id: place.bot_id,

@@ -52,7 +52,10 @@ impl<'a> Assembly<'a> {
 
     pub fn push(&mut self, chunk: Chunk) {
         self.model = chunk.model.filter(|model| !model.is_empty()).or(self.model.take());
-        self.usage = chunk.usage.and_then(|counts| counts.usage()).or(self.usage);
+        if let Some(usage) = chunk.usage.and_then(|counts| counts.usage()) {
+            self.sink.spent(usage);
+            self.usage = Some(usage);
+        }
         for mut choice in chunk.choices.unwrap_or_default() {
             if choice.index.unwrap_or(0) != 0 {
                 continue;

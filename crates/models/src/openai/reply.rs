@@ -46,6 +46,7 @@ fn whole(text: &str, request: &Request, sink: &dyn Sink) -> Result<Answer> {
     let mut assembly = Assembly::new(request, sink);
     let chunk = chunk(text)?;
     if chunk.choices.as_ref().is_none_or(Vec::is_empty) {
+        assembly.push(chunk);
         return Err(not_understood("The model provider's answer has no choices", text));
     }
     assembly.push(chunk);

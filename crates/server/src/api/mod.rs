@@ -3,6 +3,7 @@
 mod auth;
 pub mod bindings;
 pub mod bots;
+pub mod budgets;
 pub mod channels;
 pub mod connections;
 pub mod deliveries;
@@ -15,6 +16,7 @@ pub mod integrations;
 pub mod keys;
 pub mod messages;
 pub mod metrics;
+pub mod notice_target;
 pub mod notices;
 pub mod outbox;
 mod outer;
@@ -27,6 +29,7 @@ mod target;
 pub mod tasks;
 pub mod time;
 pub mod tools;
+pub mod usage;
 pub mod webhooks;
 
 #[cfg(test)]
@@ -135,7 +138,20 @@ fn table() -> Vec<Row> {
         row(POST, "/api/v1/outbox/{id}/drop", "outbox:write", handler!(outbox::drop)),
 
         row(GET, "/api/v1/notices", "notices:read", handler!(notices::list)),
+        row(GET, "/api/v1/notices/target", "notices:read", handler!(notice_target::show)),
+        row(PUT, "/api/v1/notices/target", "notices:write", handler!(notice_target::put)),
+        row(DELETE, "/api/v1/notices/target", "notices:write", handler!(notice_target::delete)),
+        row(GET, "/api/v1/notices/{id}", "notices:read", handler!(notices::show)),
         row(POST, "/api/v1/notices/{id}/dismiss", "notices:write", handler!(notices::dismiss)),
+
+        row(GET, "/api/v1/usage", "usage:read", handler!(usage::show)),
+        row(GET, "/api/v1/usage/prices", "usage:read", handler!(usage::prices)),
+        row(PUT, "/api/v1/usage/prices", "usage:write", handler!(usage::put_prices)),
+        row(GET, "/api/v1/budgets", "budgets:read", handler!(budgets::list)),
+        row(POST, "/api/v1/budgets", "budgets:write", handler!(budgets::create)),
+        row(GET, "/api/v1/budgets/{id}", "budgets:read", handler!(budgets::show)),
+        row(PUT, "/api/v1/budgets/{id}", "budgets:write", handler!(budgets::put)),
+        row(DELETE, "/api/v1/budgets/{id}", "budgets:write", handler!(budgets::delete)),
 
         row(POST, "/api/v1/documents", "documents:write", handler!(documents::create)),
         row(GET, "/api/v1/documents/search", "documents:read", handler!(documents::search)),

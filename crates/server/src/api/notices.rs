@@ -7,7 +7,7 @@ use super::{
     time::Time,
 };
 use crate::app::App;
-use axum::{extract::State, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tercel_store::Uuid;
@@ -61,6 +61,13 @@ pub async fn list(State(app): State<Arc<App>>, page: Page, Query(filter): Query<
     let (rows, next) = page.cut(rows, |row| row.id.to_string());
     let wanted = |row: &tercel_store::Notice| filter.open.is_none_or(|open| open == row.closed_at.is_none());
     Ok(page.list(rows.into_iter().filter(wanted).map(Notice::from).collect(), next))
+}
+
+/// Show a notice
+#[utoipa::path(get, path = "/api/v1/notices/{id}", tag = "notices", params(("id" = Uuid, Path)), responses((status = 200, body = Notice)))]
+pub async fn show(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Notice>> {
+    let row = app.store.notice(id).await?;
+    row.map(|row| Json(row.into())).ok_or_else(|| Error::not_found(format!("There is no notice {id}")))
 }
 
 /// Close a notice

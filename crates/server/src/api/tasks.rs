@@ -151,7 +151,10 @@ pub async fn cancel(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Tas
 /// Send a waiting task on
 #[utoipa::path(post, path = "/api/v1/tasks/{id}/resume", tag = "tasks", params(("id" = Uuid, Path)), responses((status = 200, body = Task), (status = 409, description = "It does not wait")))]
 pub async fn resume(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Task>> {
-    if app.store.resume_tasks(Some(id), "operator").await?.is_empty() {
+    let task = find(&app, id).await?;
+    // One that waits for a ceiling goes on by this, and by nothing else then.
+    crate::ceilings::let_go(&app, &task).await?;
+    if app.store.resume_tasks(Some(id), "operator").await?.is_empty() && task.status != "waiting" {
         let status = find(&app, id).await?.status;
         return Err(Error::conflict(format!("Only a task that waits can be sent on; this one is {status}")));
     }

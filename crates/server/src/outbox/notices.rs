@@ -1,7 +1,7 @@
 //! What an answer that does not get through tells people, and when that is over.
 
 use super::core::TYPES;
-use crate::app::App;
+use crate::{announce, app::App};
 use tercel_sdk::Error;
 use tercel_store::{AttemptEnd, NewNotice, OutboxRow, Result};
 
@@ -28,6 +28,9 @@ pub async fn raise(app: &App, row: &OutboxRow, end: &AttemptEnd) {
         AttemptEnd::Sent(_) | AttemptEnd::Retry { .. } | AttemptEnd::Withheld | AttemptEnd::Expired => return,
     };
     let detail = serde_json::from_str::<Error>(error).map_or_else(|_| error.clone(), |error| error.message);
+    if announce::is_one(row) {
+        return announce::failed(app, row, detail).await;
+    }
     app.raise(NewNotice { key: key(state, kind), severity: "error", title, detail, repair: Some(repair) }).await;
 }
 
@@ -55,7 +58,7 @@ async fn try_settle(app: &App, kind: &str) -> Result<()> {
     }
     let stuck = app.store.stuck(kind).await?;
     for state in told.into_iter().filter(|state| !stuck.iter().any(|other| other == state)) {
-        app.store.close_notice(&key(state, kind)).await?;
+        app.close_notice(&key(state, kind)).await;
     }
     Ok(())
 }

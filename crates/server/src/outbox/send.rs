@@ -5,6 +5,7 @@ use super::{
     outcome::{Verdict, verdict, wait},
 };
 use crate::{
+    announce,
     app::{App, Call},
     catalog::DEFAULT,
     part::{within, words},
@@ -35,6 +36,9 @@ pub async fn send(app: &Arc<App>, row: OutboxRow) {
     }
     if let AttemptEnd::Sent(_) = end {
         tracing::info!(outbox.id = %row.id, "Delivered a part of an answer by `{}`", row.dispatch_type);
+        if announce::is_one(&row) {
+            announce::arrived(app).await;
+        }
     }
     if row.attempts > 1 {
         notices::settle(app, &row.dispatch_type).await;

@@ -3,12 +3,15 @@
 use crate::{app::App, ceilings, queue::patiently};
 use std::sync::Arc;
 use tercel_agent::{Committed, Step};
-use tercel_store::{Commit, End, NewStep, Result, Task};
+use tercel_sdk::chat::Usage;
+use tercel_store::{Commit, Counts, End, NewStep, Result, Spent, Task};
 
 pub struct Log {
     task: Arc<Task>,
     n: i64,
     waiting: Vec<NewStep>,
+    /// What models spent that are paid for.
+    spent: Vec<(String, Usage)>,
     tokens: i64,
     /// Whether something waits that must not be lost.
     urgent: bool,
@@ -17,7 +20,7 @@ pub struct Log {
 impl Log {
     /// Reads what earlier attempts committed. A step that says what the run was given is for people, not for the agent.
     pub async fn read(app: &App, task: &Arc<Task>) -> Result<(Self, Vec<Committed>)> {
-        let mut log = Self { task: task.clone(), n: 0, waiting: Vec::new(), tokens: 0, urgent: false };
+        let mut log = Self { task: task.clone(), n: 0, waiting: Vec::new(), spent: Vec::new(), tokens: 0, urgent: false };
         if task.attempt == 1 {
             return Ok((log, Vec::new()));
         }
@@ -48,10 +51,21 @@ impl Log {
         let kind = body["kind"].as_str().unwrap_or_default().to_owned();
         self.waiting.push(NewStep { n: self.n, kind, body: body.to_string() });
         self.urgent = true;
-        if let Step::Model { answer, .. } = step {
-            self.tokens += answer.usage.total() as i64;
+        match step {
+            // The rehearsal costs nothing.
+            Step::Model { provider, answer, .. } if provider == "rehearsal" => {
+                self.tokens += answer.usage.total() as i64;
+            }
+            Step::Model { model, answer, .. } => self.spend(model, answer.usage),
+            _ => {}
         }
         Ok(())
+    }
+
+    /// Adds what a call took to what the next commit counts.
+    pub fn spend(&mut self, model: &str, usage: Usage) {
+        self.tokens += usage.total() as i64;
+        self.spent.push((model.to_owned(), usage));
     }
 
     /// Commits what waits, if it matters.
@@ -64,17 +78,49 @@ impl Log {
 
     /// Commits what waits, and the end. An answer that was paid for is not thrown away: it is waited for room on the disk.
     pub async fn commit(&mut self, app: &App, client_id: &str, end: Option<End>) -> Result<()> {
+        self.commit_waiting(app, client_id, end, None).await
+    }
+
+    /// The same for an end that waits for the ceiling of a scope.
+    pub async fn commit_waiting(
+        &mut self,
+        app: &App,
+        client_id: &str,
+        end: Option<End>,
+        parked: Option<String>,
+    ) -> Result<()> {
+        let spent = std::mem::take(&mut self.spent);
         let task = &self.task;
         let commit = Commit {
             task: task.id,
             attempt: task.attempt,
             steps: std::mem::take(&mut self.waiting),
             tokens: std::mem::take(&mut self.tokens),
-            // The rehearsal costs nothing.
-            scopes: if task.rehearse { Vec::new() } else { ceilings::scopes(&task.origin, client_id) },
+            spent: if task.rehearse { Vec::new() } else { account(app, task, client_id, &spent) },
+            parked,
             end,
         };
         self.urgent = false;
         patiently("The commit of a step", || app.store.commit(commit.clone())).await
     }
+}
+
+/// What was spent, at today's prices, for each scope that it counts for.
+fn account(app: &App, task: &Task, client_id: &str, spent: &[(String, Usage)]) -> Vec<Spent> {
+    let hour = ceilings::this_hour();
+    let rules = app.ceilings.rules();
+    let mut all = Vec::with_capacity(spent.len() * 5);
+    for (model, usage) in spent {
+        let counts = Counts {
+            runs: 0,
+            calls: 1,
+            prompt_tokens: usage.prompt_tokens as i64,
+            completion_tokens: usage.completion_tokens as i64,
+            cost: rules.cost(model, *usage),
+        };
+        let scopes = ceilings::whose(app, &task.bot_id, &task.origin, client_id).counters();
+        let scopes = scopes.into_iter().chain([format!("model:{model}")]);
+        all.extend(scopes.map(|scope| Spent { scope, hour, counts }));
+    }
+    all
 }

@@ -15,9 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tercel_agent::{Committed, Finish, Next, Step, next};
-use tercel_models::NoSink;
+use tercel_models::{Meter, NoSink};
 use tercel_sdk::{Error, Kind, Trust, chat, hook, host::Ids};
-use tercel_store::{Commit, End, NewNotice, Task, Uuid};
+use tercel_store::{Ceiling, Commit, End, NewNotice, Task, Uuid};
 use tokio_util::sync::CancellationToken;
 
 /// The notice that runs wait for a model.
@@ -60,7 +60,8 @@ async fn give_up(app: &Arc<App>, task: &Arc<Task>, why: String) -> tercel_store:
         attempt: task.attempt,
         steps: Vec::new(),
         tokens: 0,
-        scopes: Vec::new(),
+        spent: Vec::new(),
+        parked: None,
         end: Some(End::Failed(json(&Error::new(Kind::Error, why)))),
     };
     patiently("The end of a run", || app.store.commit(commit.clone())).await?;
@@ -75,10 +76,6 @@ async fn drive(app: &Arc<App>, task: &Arc<Task>, cancel: &CancellationToken) -> 
     }
     if let Some(error) = died_too_often(task, &steps) {
         return end(app, &ids_of(task), &mut log, End::Failed(json(&error))).await;
-    }
-    if let Some(error) = ceilings::out_of_tokens(app, task).await? {
-        ceilings::report(app, ceilings::SERVER).await;
-        return park(app, &ids_of(task), &mut log, error).await;
     }
     let mut prepared = match prepare::prepare(app, task, &mut log, steps).await {
         Ok(prepared) => prepared,
@@ -130,16 +127,24 @@ async fn work(app: &Arc<App>, prepared: &mut Prepared, log: &mut Log) -> tercel_
         match next(&prepared.run) {
             Next::CallModel { iteration, model, fallback, request, wait } => {
                 log.flush(app, &prepared.session.client_id).await?;
+                if let Some(ceiling) = ceilings::in_the_way(app, &prepared.task, &prepared.session.client_id).await? {
+                    return wait_for(app, prepared, log, &ceiling).await.map(Some);
+                }
                 let asked = async {
                     tokio::time::sleep(wait).await;
                     ask(app, prepared, Asked { iteration, model, fallback, request }).await
                 };
-                let step = tokio::select! {
+                let (step, wasted) = tokio::select! {
                     biased;
                     () = stop.cancelled() => return Ok(None),
-                    step = asked => step,
+                    answered = asked => answered,
                 };
                 log.add(&step)?;
+                if let Step::ModelFailed { model, .. } = &step
+                    && wasted.total() > 0
+                {
+                    log.spend(model, wasted);
+                }
                 prepared.run.steps.push(Committed { attempt: prepared.run.attempt, step });
             }
             Next::CallTools(calls) => {
@@ -197,7 +202,8 @@ struct Asked {
     request: chat::Request,
 }
 
-async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked) -> Step {
+/// Answers the step, and what a call took that failed all the same.
+async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked) -> (Step, chat::Usage) {
     let Asked { iteration, model, fallback, request } = asked;
     let task = &prepared.task;
     // A task that was accepted without a model is not handed to one that was configured since.
@@ -215,13 +221,14 @@ async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked) -> Step {
     });
     let http = app.plain_http(app.config.llm.base_url.as_deref(), Some(task.id), &prepared.stop);
     let began = Instant::now();
-    let answered = provider.answer(&http, &request, &NoSink).await;
+    let meter = Meter::over(&NoSink);
+    let answered = provider.answer(&http, &request, &meter).await;
     let catalog = app.catalog();
     let answered =
         answered.map(|answer| catalog.redactor.answer(answer)).map_err(|error| catalog.redactor.error(error));
     let duration_ms = began.elapsed().as_millis() as u64;
     metrics::histogram!("tercel_model_seconds").record(began.elapsed().as_secs_f64());
-    match answered {
+    let step = match answered {
         Ok(answer) => {
             if !is_rehearsed && app.runs.found(&model) {
                 // Not a part of this run: that may be cancelled in the middle of it.
@@ -246,7 +253,8 @@ async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked) -> Step {
             tracing::warn!(task.id = %task.id, model, "The model did not answer: {error}");
             Step::ModelFailed { iteration, model, error, duration_ms }
         }
-    }
+    };
+    (step, meter.reading())
 }
 
 async fn end(app: &Arc<App>, ids: &Ids, log: &mut Log, end: End) -> tercel_store::Result<&'static str> {
@@ -270,6 +278,21 @@ fn tell(app: &Arc<App>, ids: &Ids, status: &str) {
         task_type: "agent".into(),
         status: status.into(),
     });
+}
+
+/// Lets a run wait for a ceiling.
+async fn wait_for(
+    app: &Arc<App>,
+    prepared: &Prepared,
+    log: &mut Log,
+    ceiling: &Ceiling,
+) -> tercel_store::Result<&'static str> {
+    ceilings::report(app, ceiling).await;
+    let error = ceilings::error(ceiling);
+    log.add(&Step::Parked { error: error.clone() })?;
+    let end = Some(End::Waiting(json(&error)));
+    log.commit_waiting(app, &prepared.session.client_id, end, Some(ceiling.scope.clone())).await?;
+    Ok("waiting")
 }
 
 /// Lets a run wait for a person, or for the time that the error names.

@@ -85,7 +85,9 @@ async fn run(app: &Arc<App>, prepared: &Prepared, asked: &Planned) -> Result<Val
         cancel: prepared.stop.clone(),
     };
     let host = app.host(&owned.integration, crate::catalog::DEFAULT, call).ok_or_else(gone)?;
-    execute(app, &owned.tool, host, asked.arguments.clone()).await
+    let answer = execute(app, &owned.tool, host, asked.arguments.clone()).await;
+    crate::watchman::saw(app, &owned.integration, crate::catalog::DEFAULT, &answer).await;
+    answer
 }
 
 /// Calls a tool with arguments that were checked. No secret of ours comes back.
