@@ -18,13 +18,15 @@ pub(crate) fn note(sql: &str) {
 }
 
 /// What stays small, and lists of values.
-const MAY_BE_SCANNED: [&str; 11] = [
+const MAY_BE_SCANNED: [&str; 13] = [
     "api_keys",
     "bindings",
     "bots",
+    "budgets",
     "channels",
     "connections",
     "notices",
+    "prices",
     "settings",
     "sqlite_master",
     "v",
@@ -80,7 +82,7 @@ async fn use_everything(world: &mut world::World) {
         let mut accept = delivered(ask("a"), &["id:1"]);
         accept.items[0].busy = busy;
         accept.items[0].ceilings =
-            vec![crate::Ceiling { scope: "server".into(), bucket: 1, runs: Some(9), tokens: None }];
+            vec![crate::Ceiling { runs: Some(9), since: 0, ..world::ceiling("server", 1) }];
         accept.dedupe.push((format!("{busy:?}"), i64::MAX));
         store.accept(accept).await.unwrap();
     }
@@ -91,7 +93,7 @@ async fn use_everything(world: &mut world::World) {
     }
     let task = store.claim_tasks(1).await.unwrap().tasks.remove(0);
     let steps = vec![step(1)];
-    let write = Commit { steps, tokens: 1, scopes: vec![("server".into(), 1)], ..commit(&task, None) };
+    let write = Commit { steps, tokens: 1, spent: vec![world::spent("server", 1, 1)], ..commit(&task, None) };
     store.commit(write).await.unwrap();
     world.end(&task, complete((1..=3).map(|part| leaving(&task, "t", part, 3)).collect())).await;
     let task = world.claim().await;
@@ -131,7 +133,7 @@ async fn use_everything(world: &mut world::World) {
     store.deliveries(Some("example"), some, 9).await.unwrap();
     store.delivery(store.deliveries(None, None, 1).await.unwrap()[0].id).await.unwrap();
     let _ = store.replay(task.id).await;
-    store.usage("server", 1).await.unwrap();
+    use_budgets(&store).await;
     store.search("word", Some("example"), some, 9).await.unwrap();
     let document = crate::Document {
         id: task.id,
@@ -151,4 +153,42 @@ async fn use_everything(world: &mut world::World) {
     store.egress_of(task.id).await.unwrap();
     crate::inspect::inspect(world.directory.path()).await.unwrap();
     world.restart().await;
+}
+
+async fn use_budgets(store: &crate::Store) {
+    store.spent("server", 1).await.unwrap();
+    store.account("bot:", 0, 9, 24, 9).await.unwrap();
+    for (client, action) in [("p", crate::Action::Park), ("d", crate::Action::Digest)] {
+        let mut accept = world::ask(client);
+        accept.items[0].ceilings = vec![crate::Ceiling { runs: Some(0), action, ..world::ceiling("server", 1) }];
+        store.accept(accept).await.unwrap();
+    }
+    let mut held = store.parked(None, 9).await.unwrap();
+    held.extend(store.digests(None, 9).await.unwrap());
+    let release = |held| crate::Release { held, ceilings: vec![world::ceiling("server", 1)], by: "test" };
+    assert_eq!(store.release(held.into_iter().map(release).collect()).await.unwrap().len(), 2);
+    let budget = crate::Budget {
+        id: crate::Uuid::now_v7(),
+        scope: "server".into(),
+        period: "day".into(),
+        runs: None,
+        tokens: None,
+        cost: None,
+        action: "store".into(),
+        created_at: 0,
+    };
+    store.create_budget(budget.clone()).await.unwrap();
+    store.update_budget(budget.clone()).await.unwrap();
+    store.delete_budget(budget.id).await.unwrap();
+    store.put_prices(vec![crate::Price { model: "m".into(), prompt: 1, completion: 1 }]).await.unwrap();
+    store.prices().await.unwrap();
+    store.put_server_setting("key", Some("value".into())).await.unwrap();
+    store.server_setting("key").await.unwrap();
+    store.put_server_setting("key", None).await.unwrap();
+    store.notice(budget.id).await.unwrap();
+    for n in 0..12 {
+        let notice =
+            crate::NewNotice { key: n.to_string(), severity: "error", title: "t".into(), detail: "d".into(), repair: None };
+        store.announce(crate::Uuid::now_v7(), notice, Some(world::announcement())).await.unwrap();
+    }
 }

@@ -153,25 +153,25 @@ pub(crate) async fn admit<'a>(asked: &[Asked<'a>], connection: &mut Connection) 
     }
     // Counted first: from here on, others who count the same wait for this transaction.
     let rows = add(wanted.clone(), connection).await?;
-    let mut present: HashMap<Counter, Counts> = HashMap::new();
-    for row in &rows {
-        let counter = (row.scope.as_str(), row.hour);
-        let before = row.counts.runs - wanted[&counter].runs;
-        present.insert(counter, Counts { runs: before, ..row.counts });
-    }
+    let present: HashMap<Counter, Counts> =
+        rows.iter().map(|row| ((row.scope.as_str(), row.hour), row.counts)).collect();
     let earlier = earlier(asked, connection).await?;
+    // Of what is counted, that which was not let through.
+    let mut open = wanted;
     let mut given_back: BTreeMap<Counter, Counts> = BTreeMap::new();
     let mut answers = Vec::with_capacity(asked.len());
     for one in asked {
         let is_full = |ceiling: &&Ceiling| {
+            let Ceiling { scope, since, hour, .. } = ceiling;
             let mut spent = present[&ceiling.counter()];
-            spent += earlier.get(&(ceiling.scope.clone(), ceiling.since)).copied().unwrap_or_default();
+            spent += earlier.get(&(scope.clone(), *since, *hour)).copied().unwrap_or_default();
+            spent.runs -= open.range((scope.as_str(), *since)..=(scope, *hour)).map(|(_, open)| open.runs).sum::<i64>();
             ceiling.is_full(&spent, one.is_counted)
         };
         let full = one.ceilings.iter().filter(is_full).max_by_key(|ceiling| ceiling.action);
         for counter in one.counters() {
             match full {
-                None => present.get_mut(&counter).expect("every counter was read").runs += one.runs(),
+                None => *open.entry(counter).or_default() += runs(-one.runs()),
                 Some(_) => *given_back.entry(counter).or_default() += runs(-one.runs()),
             }
         }
@@ -183,8 +183,11 @@ pub(crate) async fn admit<'a>(asked: &[Asked<'a>], connection: &mut Connection) 
     Ok(answers)
 }
 
-/// What was spent in the hours of the windows before the present one, by scope and first hour.
-async fn earlier(asked: &[Asked<'_>], connection: &mut Connection) -> Result<HashMap<(String, i64), Counts>> {
+/// Scope, first hour and present hour.
+type Window = (String, i64, i64);
+
+/// What was spent in the hours of the windows before the present one.
+async fn earlier(asked: &[Asked<'_>], connection: &mut Connection) -> Result<HashMap<Window, Counts>> {
     let limits = |c: &&Ceiling| c.since < c.hour && (c.runs.is_some() || c.tokens.is_some() || c.cost.is_some());
     let windows: BTreeSet<(&str, i64, i64)> = asked
         .iter()
@@ -193,15 +196,24 @@ async fn earlier(asked: &[Asked<'_>], connection: &mut Connection) -> Result<Has
         .map(|ceiling| (ceiling.scope.as_str(), ceiling.since, ceiling.hour))
         .collect();
     let rows = windows.into_iter().map(|(scope, since, hour)| list![scope, since, hour]).collect();
-    let rows: Vec<Row> = connection
+    let rows: Vec<Earlier> = connection
         .all_rows(
-            &format!("SELECT v.column1 AS scope, v.column2 AS hour, {SUM} FROM (VALUES"),
+            &format!("SELECT v.column1 AS scope, v.column2 AS since, v.column3 AS hour, {SUM} FROM (VALUES"),
             rows,
             ") AS v CROSS JOIN usage u WHERE u.scope = v.column1 AND u.hour >= v.column2 AND u.hour < v.column3 \
-             GROUP BY v.column1, v.column2",
+             GROUP BY v.column1, v.column2, v.column3",
         )
         .await?;
-    Ok(rows.into_iter().map(|row| ((row.scope, row.hour), row.counts)).collect())
+    Ok(rows.into_iter().map(|row| ((row.scope, row.since, row.hour), row.counts)).collect())
+}
+
+#[derive(FromRow)]
+struct Earlier {
+    scope: String,
+    since: i64,
+    hour: i64,
+    #[sqlx(flatten)]
+    counts: Counts,
 }
 
 /// One line of an account.

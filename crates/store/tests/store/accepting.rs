@@ -1,6 +1,6 @@
 //! Accepted means stored, numbered and counted.
 
-use crate::world::{World, ask, delivered, item, on_both_engines, placed};
+use crate::world::{World, ask, ceiling, delivered, item, on_both_engines, placed, spent};
 use futures::future::join_all;
 use tercel_store::{Accept, Accepted, Ceiling, Error, NewOutbox, SessionRef, Uuid, accept::Busy};
 
@@ -60,17 +60,18 @@ async fn one_that_names_no_session_fails_alone(world: World) {
 }
 
 async fn a_ceiling_of_ten_lets_exactly_ten_of_a_hundred_through(world: World) {
-    let ceiling = |runs| Ceiling { scope: "integration:example".into(), bucket: 7, runs, tokens: None };
+    let limited = Ceiling { runs: Some(10), ..ceiling("integration:example", 7) };
     let asks = (0..100).map(|i| {
         let mut ask = delivered(ask(&format!("{}", i % 30)), &[]);
-        ask.items[0].ceilings = vec![Ceiling { scope: "server".into(), ..ceiling(None) }, ceiling(Some(10))];
+        ask.items[0].ceilings = vec![ceiling("server", 7), limited.clone()];
         world.accept(ask)
     });
     let all = join_all(asks).await;
     let refused: Vec<_> = all.iter().filter(|placed| placed.task_id.is_none()).map(|p| p.refused.clone()).collect();
     assert_eq!(refused, vec![Some("integration:example".to_owned()); 90]);
-    assert_eq!(world.store.usage("integration:example", 7).await.unwrap(), (10, 0));
-    assert_eq!(world.store.usage("server", 7).await.unwrap(), (10, 0));
+    for scope in ["integration:example", "server"] {
+        assert_eq!(world.store.spent(scope, 7).await.unwrap().runs, 10);
+    }
     let outcomes = "SELECT outcome, reason, COUNT(*) FROM deliveries GROUP BY 1, 2 ORDER BY 1";
     let reached = "stored The ceiling of `integration:example` was reached 90";
     assert_eq!(world.rows(outcomes).await, ["run - 10", reached]);
@@ -80,7 +81,7 @@ async fn a_ceiling_of_ten_lets_exactly_ten_of_a_hundred_through(world: World) {
 
 async fn spent_tokens_close_a_ceiling_of_tokens(world: World) {
     let mut ask = ask("a");
-    ask.items[0].ceilings = vec![Ceiling { scope: "bot:default".into(), bucket: 1, runs: None, tokens: Some(50) }];
+    ask.items[0].ceilings = vec![Ceiling { tokens: Some(50), ..ceiling("bot:default", 1) }];
     let again = |busy| {
         let mut again = ask.clone();
         (again.items[0].message.id, again.items[0].busy) = (Uuid::now_v7(), busy);
@@ -90,20 +91,21 @@ async fn spent_tokens_close_a_ceiling_of_tokens(world: World) {
     world.accept(ask.clone()).await;
     let task = world.claim().await;
     let mut commit = crate::world::commit(&task, None);
-    (commit.tokens, commit.scopes) = (50, vec![("bot:default".into(), 1)]);
+    (commit.tokens, commit.spent) = (50, vec![spent("bot:default", 1, 50)]);
     world.store.commit(commit).await.unwrap();
     assert_eq!(world.accept(again(Busy::Enqueue)).await.refused.as_deref(), Some("bot:default"));
     // A run that is refused does not stop the one that goes on.
     assert!(world.accept(again(Busy::Interrupt)).await.interrupted.is_empty());
     assert!(!world.store.task(task.id).await.unwrap().unwrap().cancelled);
-    assert_eq!(world.store.usage("bot:default", 1).await.unwrap(), (1, 50));
+    let counts = world.store.spent("bot:default", 1).await.unwrap();
+    assert_eq!((counts.runs, counts.tokens()), (1, 50));
 }
 
 async fn of_many_at_once_that_want_an_idle_session_one_gets_it(world: World) {
     let asks = (0..20).map(|i| {
         let mut ask = delivered(ask("a"), &[&i.to_string()]);
         ask.items[0].busy = Busy::Reject;
-        ask.items[0].ceilings = vec![Ceiling { scope: "server".into(), bucket: 1, runs: None, tokens: None }];
+        ask.items[0].ceilings = vec![ceiling("server", 1)];
         world.store.accept(ask)
     });
     let answers = join_all(asks).await;

@@ -1,6 +1,6 @@
 //! What no longer holds a thing changes nothing about it.
 
-use crate::world::{World, ask, commit, complete, is_out, leaving, on_both_engines, step};
+use crate::world::{World, ask, commit, complete, is_out, leaving, on_both_engines, spent, step};
 use tercel_store::{AttemptEnd, Commit, Error};
 
 async fn a_commit_of_an_attempt_that_is_over_changes_nothing(mut world: World) {
@@ -12,7 +12,7 @@ async fn a_commit_of_an_attempt_that_is_over_changes_nothing(mut world: World) {
     let write = |task| Commit {
         steps: vec![step(1)],
         tokens: 9,
-        scopes: vec![("server".into(), 1)],
+        spent: vec![spent("server", 1, 5)],
         ..commit(task, Some(complete(vec![leaving(task, "t", 1, 1)])))
     };
     // By the old process, and by this one for the old attempt or with the old process's number of it.

@@ -1,6 +1,7 @@
 //! What the store promises, through its public API.
 
 mod accepting;
+mod announcing;
 mod documents;
 mod duplicates;
 mod faults;
@@ -12,4 +13,5 @@ mod postgres_opening;
 mod runs;
 mod schemas;
 mod small_tables;
+mod spending;
 mod world;

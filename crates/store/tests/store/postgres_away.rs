@@ -3,7 +3,7 @@
 use crate::{
     faults::Disk,
     world::{
-        World, ask, commit, complete, cut, delivered, leaving, open, placed,
+        World, ask, ceiling, commit, complete, cut, delivered, leaving, open, placed,
         postgres::{FAST, NOBODY, Postgres, Stop},
         postgres_store, world_on,
     },
@@ -18,7 +18,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tercel_store::{AttemptEnd, Ceiling, Error, Store};
+use tercel_store::{AttemptEnd, Error, Store};
 
 /// Asks one after the other in a session of its own, and answers which messages it was told are stored.
 async fn keep_asking(store: &Store, session: usize, times: usize) -> Vec<String> {
@@ -280,7 +280,7 @@ async fn a_lock_that_somebody_keeps_fails_all_writes_together_and_then_they_go_o
 #[tokio::test]
 async fn two_transactions_that_wait_for_each_other_are_tried_again() {
     let world = postgres_store().await;
-    let ceilings = || vec![Ceiling { scope: "server".into(), bucket: 1, runs: None, tokens: None }];
+    let ceilings = || vec![ceiling("server", 1)];
     let asked = || {
         let mut ask = ask("a");
         ask.items[0].ceilings = ceilings();
@@ -293,10 +293,10 @@ async fn two_transactions_that_wait_for_each_other_are_tried_again() {
     sqlx::raw_sql(begin).execute(&mut other).await.unwrap();
     let crossing = async {
         until_seen(&world.database().url, "wait_event_type = 'Lock' AND application_name LIKE 'tercel%'").await;
-        sqlx::raw_sql("UPDATE usage SET tokens = 5; COMMIT").execute(&mut other).await.unwrap();
+        sqlx::raw_sql("UPDATE usage SET prompt_tokens = 5; COMMIT").execute(&mut other).await.unwrap();
     };
     tokio::join!(world.accept(asked()), crossing);
-    assert_eq!(world.rows("SELECT runs, tokens FROM usage").await, ["2 5"]);
+    assert_eq!(world.rows("SELECT runs, prompt_tokens FROM usage").await, ["2 5"]);
     world.is_consistent().await;
 }
 

@@ -1,6 +1,6 @@
 //! One run per session, in order, whatever happens to the runs.
 
-use crate::world::{World, ask, commit, complete, leaving, on_both_engines, step};
+use crate::world::{World, ask, commit, complete, leaving, on_both_engines, spent, step};
 use futures::{FutureExt, future::join_all};
 use tercel_store::{Commit, End, Uuid};
 
@@ -10,13 +10,14 @@ async fn a_run_goes_from_its_claim_to_its_answer_and_the_next_one_follows(world:
     let task = world.claim().await;
     assert_eq!((Some(task.id), task.attempt, task.context_seq), (first.task_id, 1, Some(2)));
     let mut model = Commit { steps: vec![step(1), step(2)], tokens: 7, ..commit(&task, None) };
-    model.scopes = vec![("server".into(), 3)];
+    model.spent = vec![spent("server", 3, 7)];
     world.store.commit(model).await.unwrap();
     let row = leaving(&task, "t", 1, 1);
     world.end(&task, complete(vec![row.clone()])).await;
     let ended = world.store.task(task.id).await.unwrap().unwrap();
     assert_eq!((ended.status.as_str(), ended.result.as_deref(), ended.tokens), ("complete", Some("answer"), 7));
-    assert_eq!(world.store.usage("server", 3).await.unwrap(), (0, 7));
+    let counts = world.store.spent("server", 3).await.unwrap();
+    assert_eq!((counts.runs, counts.calls, counts.tokens()), (0, 1, 7));
     let steps = world.store.steps(task.id, 0).await.unwrap();
     assert_eq!(steps.iter().map(|s| (s.n, s.body.as_str())).collect::<Vec<_>>(), [(1, "{\"n\":1}"), (2, "{\"n\":2}")]);
     assert_eq!(world.store.claim_outbox(9).await.unwrap().rows[0].id, row.id);

@@ -10,8 +10,8 @@ use sqlx::{
 use std::sync::Arc;
 use tempfile::TempDir;
 use tercel_store::{
-    Accept, Accepted, Commit, DirectoryLock, End, Error, Item, NewDelivery, NewMessage, NewOutbox, NewStep, NewTask,
-    Placed, PostgresOptions, Result, SessionRef, Store, Task, Uuid, accept::Busy,
+    Accept, Accepted, Action, Announcement, Ceiling, Commit, Counts, DirectoryLock, End, Error, Item, NewDelivery, NewMessage, NewOutbox, NewStep, NewTask,
+    Placed, PostgresOptions, Result, SessionRef, Spent, Store, Task, Uuid, accept::Busy,
 };
 use tokio::sync::Mutex;
 
@@ -293,7 +293,44 @@ pub fn step(n: i64) -> NewStep {
 }
 
 pub fn commit(task: &Task, end: Option<End>) -> Commit {
-    Commit { task: task.id, attempt: task.attempt, steps: Vec::new(), tokens: 0, scopes: Vec::new(), end }
+    Commit { task: task.id, attempt: task.attempt, steps: Vec::new(), tokens: 0, spent: Vec::new(), parked: None, end }
+}
+
+/// A ceiling of an hour, without limits.
+pub fn ceiling(scope: &str, hour: i64) -> Ceiling {
+    Ceiling {
+        scope: scope.into(),
+        since: hour,
+        hour,
+        runs: None,
+        tokens: None,
+        cost: None,
+        action: Action::Store,
+    }
+}
+
+pub fn spent(scope: &str, hour: i64, tokens: i64) -> Spent {
+    let counts = Counts { calls: 1, prompt_tokens: tokens, ..Counts::default() };
+    Spent { scope: scope.into(), hour, counts }
+}
+
+pub fn announcement() -> Announcement {
+    let row = NewOutbox {
+        id: Uuid::nil(),
+        target: "notice:chat".into(),
+        task_id: None,
+        session_id: None,
+        bot_id: "notices".into(),
+        dispatch_type: "chat".into(),
+        sealed_target: "{}".into(),
+        text: "Something is wrong".into(),
+        part: 1,
+        parts: 1,
+        hops: 1,
+        rehearse: false,
+        expires_at: None,
+    };
+    Announcement { row, most: 300 }
 }
 
 pub fn complete(outbox: Vec<NewOutbox>) -> End {
