@@ -45,9 +45,7 @@ fn a_dead_letter_is_told_once_with_what_mends_it_and_where_to_look() {
     lose(&world.server, "web:b", &nowhere);
     let notice = world.server.notice("dead:webhook");
     receiver.wait_for(1);
-    until("it is counted", || {
-        (world.server.notice("dead:webhook")["count"].as_i64() >= Some(2)).then_some(())
-    });
+    until("it is counted", || (world.server.notice("dead:webhook")["count"].as_i64() >= Some(2)).then_some(()));
     let told = told(&receiver);
     assert_eq!(told.len(), 1, "{told:#?}");
     let link = format!("/api/v1/notices/{}", notice["id"].as_str().unwrap());
@@ -74,7 +72,10 @@ fn a_notice_that_cannot_be_sent_makes_one_notice_and_no_further_message() {
     let body = json!({"scope": "server", "period": "day", "runs": 0});
     world.server.post("/api/v1/budgets", body).expect(201);
     let session = world.server.session("web:b");
-    world.server.post(&format!("/api/v1/sessions/{session}/messages"), json!({"content": "x", "run_agent": true})).expect(201);
+    world
+        .server
+        .post(&format!("/api/v1/sessions/{session}/messages"), json!({"content": "x", "run_agent": true}))
+        .expect(201);
     until("it is closed", || (!open(&world.server).contains(&"notices".to_owned())).then_some(()));
     assert!(told(&receiver).last().unwrap().contains("`server` has had its 0 runs"));
 }

@@ -94,8 +94,9 @@ fn parked_runs_wait_and_go_on_when_the_budget_is_raised() {
     let server = &world.server;
     let id = budget(server, "channel:web:alice", json!({"runs": 2}), "park");
     let session = server.session("web:alice");
-    let tasks: Vec<String> =
-        (0..5).map(|n| say(server, &session, &format!("question {n}"))["task_id"].as_str().unwrap().to_owned()).collect();
+    let tasks: Vec<String> = (0..5)
+        .map(|n| say(server, &session, &format!("question {n}"))["task_id"].as_str().unwrap().to_owned())
+        .collect();
     tasks[..2].iter().for_each(|task| _ = server.complete(task));
     for task in &tasks[2..] {
         let task = server.wait_for(task, &["waiting"]);
@@ -232,11 +233,17 @@ fn what_is_wrong_with_a_budget_or_a_price_is_said() {
     assert!(refused(json!({"scope": "server", "period": "day", "action": "shout"})).contains("digest"));
     budget(server, "server", json!({}), "store");
     server.post("/api/v1/budgets", json!({"scope": "server", "period": "day"})).refused(409, "conflict");
-    server.put("/api/v1/usage/prices", json!({"prices": {"m": {"prompt": -1, "completion": 0}}})).refused(422, "invalid");
+    server
+        .put("/api/v1/usage/prices", json!({"prices": {"m": {"prompt": -1, "completion": 0}}}))
+        .refused(422, "invalid");
     server.get("/api/v1/usage?by=moon").refused(422, "invalid");
     server.get("/api/v1/usage?from=2026-01-02&to=2026-01-01").refused(422, "invalid");
     let scopes: Vec<Value> = server.list("/api/v1/budgets").iter().map(|budget| budget["scope"].clone()).collect();
-    assert_eq!(scopes, ["server", "integration:*", "channel:*"], "a budget of one's own is in the place of the default");
+    assert_eq!(
+        scopes,
+        ["server", "integration:*", "channel:*"],
+        "a budget of one's own is in the place of the default"
+    );
 }
 
 /// The process dies before or after the n-th commit; what a call took is in the account once, however often it had to be

@@ -221,8 +221,11 @@ mod tests {
 
     #[test]
     fn the_own_budget_counts_then_the_one_for_each_then_the_default() {
-        let budgets =
-            vec![budget("channel:a", "hour", Some(5)), budget("channel:*", "day", Some(7)), budget("bot:b", "day", None)];
+        let budgets = vec![
+            budget("channel:a", "hour", Some(5)),
+            budget("channel:*", "day", Some(7)),
+            budget("bot:b", "day", None),
+        ];
         let rules = Rules::new(budgets, Vec::new(), DEFAULTS);
         assert_eq!(runs(&rules, "channel:a", true), [Some(5), Some(7)]);
         assert_eq!(runs(&rules, "channel:b", true), [Some(60), Some(7)]);

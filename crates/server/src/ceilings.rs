@@ -254,3 +254,83 @@ async fn is_full(app: &App, scope: &str, hour: i64) -> Result<bool> {
     }
     Ok(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{Config, Environment},
+        inject::{Injected, Input, inject},
+    };
+    use tercel_store::Budget;
+
+    /// A server in a directory, with a budget of one run in an hour for each channel.
+    async fn app(directory: &std::path::Path, action: &str) -> Arc<App> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let mut environment = Environment::default();
+        environment.set("TERCEL_DATA_DIR", directory.to_str().unwrap());
+        environment.set("LLM_BASE_URL", "http://127.0.0.1:1/v1");
+        environment.set("LLM_MODEL", "m");
+        let app = App::open(Config::from(environment).unwrap(), Vec::new(), false).await.unwrap();
+        let budget = Budget {
+            id: Uuid::now_v7(),
+            scope: "channel:*".into(),
+            period: "hour".into(),
+            runs: Some(1),
+            tokens: None,
+            cost: None,
+            action: action.into(),
+            created_at: 0,
+        };
+        app.store.create_budget(budget).await.unwrap();
+        reload(&app).await.unwrap();
+        app
+    }
+
+    async fn ask(app: &Arc<App>, session: Uuid) -> Injected {
+        inject(app, Input { run_agent: true, ..Input::new(session, "hello".into()) }).await.unwrap()
+    }
+
+    async fn statuses(app: &App) -> Vec<String> {
+        let mut tasks = app.store.tasks(None, None, None, 9).await.unwrap();
+        tasks.reverse();
+        tasks.into_iter().map(|task| task.status).collect()
+    }
+
+    #[tokio::test]
+    async fn at_the_turn_of_the_hour_a_parked_run_goes_on_and_the_next_one_waits_for_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let app = app(directory.path(), "park").await;
+        let session = app.store.open_session("a:b", "default", "", None, None).await.unwrap().0.id;
+        for _ in 0..3 {
+            assert!(ask(&app, session).await.task_id.is_some());
+        }
+        assert_eq!(statuses(&app).await, ["pending", "waiting", "waiting"]);
+        let hour = this_hour();
+        go_on(&app, hour).await.unwrap();
+        assert_eq!(statuses(&app).await, ["pending", "waiting", "waiting"], "the hour is not over");
+        assert_eq!(app.store.notices(true, None, 9).await.unwrap().len(), 1);
+        for (turn, expected) in [(1, ["pending", "pending", "waiting"]), (2, ["pending"; 3])] {
+            go_on(&app, hour + turn).await.unwrap();
+            assert_eq!(statuses(&app).await, expected);
+        }
+        go_on(&app, hour + 3).await.unwrap();
+        assert_eq!(app.store.notices(true, None, 9).await.unwrap().len(), 0, "there is room again");
+    }
+
+    #[tokio::test]
+    async fn at_the_turn_of_the_hour_one_run_answers_what_waits_in_a_session() {
+        let directory = tempfile::tempdir().unwrap();
+        let app = app(directory.path(), "digest").await;
+        let session = app.store.open_session("a:b", "default", "", None, None).await.unwrap().0.id;
+        for _ in 0..4 {
+            ask(&app, session).await;
+        }
+        assert_eq!(statuses(&app).await, ["pending"]);
+        go_on(&app, this_hour() + 1).await.unwrap();
+        go_on(&app, this_hour() + 1).await.unwrap();
+        let task = app.store.tasks(None, None, None, 9).await.unwrap().remove(0);
+        assert_eq!(statuses(&app).await, ["pending", "pending"]);
+        assert!(task.execution_config.unwrap().contains("3 messages came here"));
+    }
+}

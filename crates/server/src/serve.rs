@@ -1,8 +1,6 @@
 //! Starting and ending the server.
 
-use crate::{
-    api, app::App, catalog::DEFAULT, ceilings, config::Config, disk, outbox, runner, telemetry, watchman,
-};
+use crate::{api, app::App, catalog::DEFAULT, ceilings, config::Config, disk, outbox, runner, telemetry, watchman};
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
@@ -90,8 +88,7 @@ async fn go_on(app: &App) -> Result<(), tercel_store::Error> {
         app.store.unpark_outbox(name).await?;
     }
     // Their causes are looked at anew. Letters that are dead or held, and bots that are missing, stay so.
-    let is_over =
-        |key: &str| ["model", "disk"].contains(&key) || key.starts_with("parked:");
+    let is_over = |key: &str| ["model", "disk"].contains(&key) || key.starts_with("parked:");
     for notice in app.store.notices(true, None, 1000).await?.iter().filter(|notice| is_over(&notice.key)) {
         app.close_notice(&notice.key).await;
     }

@@ -67,7 +67,8 @@ fn told(down: DownTime) -> Option<NewNotice> {
         title: "The server was not running".into(),
         detail: format!("From {from} to {to}. It {how}"),
         repair: Some(
-            "What services sent meanwhile may be missing here: let them deliver it again. The log says why it ended".into(),
+            "What services sent meanwhile may be missing here: let them deliver it again. The log says why it ended"
+                .into(),
         ),
     })
 }

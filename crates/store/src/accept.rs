@@ -192,7 +192,9 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
             messages.push(message_row(item, &place, task.map(|task| task.id), delivery_id, time));
             tasks.extend(task.map(|task| task_row(task, item, &place, delivery_id, time)));
             match (full, &item.task) {
-                (Some(Ceiling { action: Action::Park, scope, .. }), Some(task)) => waiting.push((task.id, scope.as_str())),
+                (Some(Ceiling { action: Action::Park, scope, .. }), Some(task)) => {
+                    waiting.push((task.id, scope.as_str()))
+                }
                 (Some(Ceiling { action: Action::Digest, scope, .. }), Some(task)) => digests.push(Digest {
                     session: place.session,
                     message: item.message.id,

@@ -108,7 +108,10 @@ async fn put(budget: &Budget, connection: &mut Connection) -> Result<Result<()>>
 }
 
 fn taken_by_another(budget: &Budget) -> Error {
-    Error::Conflict(format!("There is a budget of `{}` for each {} already: change that one", budget.scope, budget.period))
+    Error::Conflict(format!(
+        "There is a budget of `{}` for each {} already: change that one",
+        budget.scope, budget.period
+    ))
 }
 
 fn missing(id: Uuid) -> Error {
@@ -143,7 +146,8 @@ impl Write for Setting {
 impl Store {
     /// Oldest first.
     pub async fn budgets(&self) -> Result<Vec<Budget>> {
-        let sql = "SELECT id, scope, period, runs, tokens, cost, action, created_at FROM budgets ORDER BY created_at, id";
+        let sql =
+            "SELECT id, scope, period, runs, tokens, cost, action, created_at FROM budgets ORDER BY created_at, id";
         self.engine.read(sql, list![]).await
     }
 

@@ -482,7 +482,9 @@ impl Store {
     /// Which states that wait for a person rows of a dispatch type are in. Messages about notices do not count: a notice
     /// about them would be about itself.
     pub async fn stuck(&self, dispatch_type: &str) -> Result<Vec<String>> {
-        let sql = format!("SELECT DISTINCT state FROM outbox WHERE {STUCK} AND dispatch_type = $1 AND target NOT LIKE 'notice:%'");
+        let sql = format!(
+            "SELECT DISTINCT state FROM outbox WHERE {STUCK} AND dispatch_type = $1 AND target NOT LIKE 'notice:%'"
+        );
         let rows: Vec<(String,)> = self.engine.read(sql, list![dispatch_type]).await?;
         Ok(rows.into_iter().map(|(state,)| state).collect())
     }

@@ -67,12 +67,7 @@ pub(crate) async fn park(tasks: &[(Uuid, &str)], connection: &mut Connection, ti
 }
 
 /// Notes for which ceiling tasks wait.
-pub(crate) async fn note(
-    tasks: &[(Uuid, &str)],
-    counted: bool,
-    connection: &mut Connection,
-    time: i64,
-) -> Result<()> {
+pub(crate) async fn note(tasks: &[(Uuid, &str)], counted: bool, connection: &mut Connection, time: i64) -> Result<()> {
     let rows = tasks.iter().map(|(task, scope)| list![*task, *scope, counted, time]).collect();
     let after = " ON CONFLICT (task_id) DO UPDATE SET scope = excluded.scope, counted = excluded.counted";
     connection.run_rows("INSERT INTO parked (task_id, scope, counted, created_at) VALUES", rows, after).await
@@ -166,8 +161,7 @@ async fn release(all: &[Release], connection: &mut Connection) -> Result<Vec<Uui
         connection.all_rows("SELECT session_id FROM digests WHERE session_id IN (VALUES", ids(&digests), ")").await?;
     let digests: Vec<&Release> =
         digests.into_iter().filter(|one| open.iter().any(|(session,)| *session == one.held.id)).collect();
-    let asked: Vec<Asked> =
-        digests.iter().map(|one| Asked { ceilings: &one.ceilings, is_counted: false }).collect();
+    let asked: Vec<Asked> = digests.iter().map(|one| Asked { ceilings: &one.ceilings, is_counted: false }).collect();
     let full = admit(&asked, connection).await?;
     for (one, _) in digests.iter().zip(full).filter(|(_, full)| full.is_none()) {
         released.push(answer_together(one, connection, time).await?);

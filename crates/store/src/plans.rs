@@ -81,8 +81,7 @@ async fn use_everything(world: &mut world::World) {
     for busy in [Busy::Enqueue, Busy::Interrupt] {
         let mut accept = delivered(ask("a"), &["id:1"]);
         accept.items[0].busy = busy;
-        accept.items[0].ceilings =
-            vec![crate::Ceiling { runs: Some(9), since: 0, ..world::ceiling("server", 1) }];
+        accept.items[0].ceilings = vec![crate::Ceiling { runs: Some(9), since: 0, ..world::ceiling("server", 1) }];
         accept.dedupe.push((format!("{busy:?}"), i64::MAX));
         store.accept(accept).await.unwrap();
     }
@@ -187,8 +186,13 @@ async fn use_budgets(store: &crate::Store) {
     store.put_server_setting("key", None).await.unwrap();
     store.notice(budget.id).await.unwrap();
     for n in 0..12 {
-        let notice =
-            crate::NewNotice { key: n.to_string(), severity: "error", title: "t".into(), detail: "d".into(), repair: None };
+        let notice = crate::NewNotice {
+            key: n.to_string(),
+            severity: "error",
+            title: "t".into(),
+            detail: "d".into(),
+            repair: None,
+        };
         store.announce(crate::Uuid::now_v7(), notice, Some(world::announcement())).await.unwrap();
     }
 }

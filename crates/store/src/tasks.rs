@@ -173,12 +173,7 @@ impl Write for Resume {
 }
 
 /// Sends on one waiting task, or all that do not wait for a ceiling.
-pub(crate) async fn go_on(
-    id: Option<Uuid>,
-    by: &str,
-    connection: &mut Connection,
-    time: i64,
-) -> Result<Vec<Uuid>> {
+pub(crate) async fn go_on(id: Option<Uuid>, by: &str, connection: &mut Connection, time: i64) -> Result<Vec<Uuid>> {
     let sql = "UPDATE tasks SET status = 'pending', ready = FALSE, run_at = $1, error = NULL WHERE status = 'waiting' \
                AND (id = $2 OR $2 IS NULL AND NOT EXISTS (SELECT 1 FROM parked p WHERE p.task_id = tasks.id)) \
                RETURNING id, session_id, attempt";

@@ -111,7 +111,9 @@ fn micros(field: &str, text: &str) -> Result<i64> {
     let day = || Some(text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc());
     let time = DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc()).or_else(day);
     let time = time.filter(|time| (0..=253_402_300_799).contains(&time.timestamp()));
-    let expected = || Error::invalid(format!("{field}: a day such as 2026-01-31 or a time such as 2026-01-31T12:00:00Z is expected"));
+    let expected = || {
+        Error::invalid(format!("{field}: a day such as 2026-01-31 or a time such as 2026-01-31T12:00:00Z is expected"))
+    };
     time.map(|time| time.timestamp_micros()).ok_or_else(expected)
 }
 
@@ -164,7 +166,8 @@ pub async fn put_prices(State(app): State<Arc<App>>, Body(body): Body<Prices>) -
     for (model, Cost { prompt, completion }) in body.prices {
         name("prices: the name of a model", &model, 255)?;
         let field = |what: &str| format!("prices.{model}.{what}");
-        let (prompt, completion) = (millionths(&field("prompt"), prompt)?, millionths(&field("completion"), completion)?);
+        let (prompt, completion) =
+            (millionths(&field("prompt"), prompt)?, millionths(&field("completion"), completion)?);
         rows.push(Price { model, prompt, completion });
     }
     app.store.put_prices(rows).await?;

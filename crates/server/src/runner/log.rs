@@ -20,7 +20,8 @@ pub struct Log {
 impl Log {
     /// Reads what earlier attempts committed. A step that says what the run was given is for people, not for the agent.
     pub async fn read(app: &App, task: &Arc<Task>) -> Result<(Self, Vec<Committed>)> {
-        let mut log = Self { task: task.clone(), n: 0, waiting: Vec::new(), spent: Vec::new(), tokens: 0, urgent: false };
+        let mut log =
+            Self { task: task.clone(), n: 0, waiting: Vec::new(), spent: Vec::new(), tokens: 0, urgent: false };
         if task.attempt == 1 {
             return Ok((log, Vec::new()));
         }

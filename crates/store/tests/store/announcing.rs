@@ -36,8 +36,7 @@ async fn a_notice_is_told_when_it_is_new_and_when_it_is_over_and_not_when_it_is_
 }
 
 async fn what_nobody_was_told_of_is_not_said_to_be_over(world: World) {
-    let notice =
-        NewNotice { key: "a".into(), severity: "error", title: "t".into(), detail: "d".into(), repair: None };
+    let notice = NewNotice { key: "a".into(), severity: "error", title: "t".into(), detail: "d".into(), repair: None };
     world.store.raise(notice).await.unwrap();
     world.rows("UPDATE notices SET first_at = first_at - 61000000 RETURNING key").await;
     close(&world, "a").await;

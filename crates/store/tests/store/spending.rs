@@ -25,7 +25,8 @@ async fn of_two_ceilings_of_a_day_and_an_hour_both_hold(world: World) {
     });
     let placed = join_all(asks.flatten().map(|ask| world.accept(ask))).await;
     assert_eq!(placed.iter().filter(|placed| placed.task_id.is_some()).count(), 5);
-    let hours: Vec<i64> = world.store.account("bot:", 0, 99, 1, 99).await.unwrap().iter().map(|l| l.counts.runs).collect();
+    let hours: Vec<i64> =
+        world.store.account("bot:", 0, 99, 1, 99).await.unwrap().iter().map(|l| l.counts.runs).collect();
     assert_eq!((hours.iter().sum::<i64>(), hours.iter().max()), (5, Some(&1)));
     assert_eq!(world.store.spent("bot:a", 20).await.unwrap().runs, 5);
 }
@@ -72,14 +73,19 @@ async fn parked_runs_go_on_as_far_as_the_next_window_lets_them_the_oldest_first(
     }
     assert_eq!(world.statuses().await, ["waiting"; 5]);
     assert_eq!(world.store.spent("server", 0).await.unwrap().runs, 0);
-    assert_eq!(world.store.resume_tasks(None, "a model that answers").await.unwrap(), Vec::<Uuid>::new(), "it is not what they wait for");
+    assert_eq!(
+        world.store.resume_tasks(None, "a model that answers").await.unwrap(),
+        Vec::<Uuid>::new(),
+        "it is not what they wait for"
+    );
     world.is_consistent().await;
 
     let held = world.store.parked(None, 9).await.unwrap();
     assert_eq!(held.iter().map(|held| held.id).collect::<Vec<_>>(), made);
     assert_eq!(world.store.parked(Some(&held[3]), 9).await.unwrap().len(), 1);
     world.store.cancel_task(made[1]).await.unwrap();
-    let both = join_all([release(&held, Some(2), 2), release(&held, Some(2), 2)].map(|all| world.store.release(all))).await;
+    let both =
+        join_all([release(&held, Some(2), 2), release(&held, Some(2), 2)].map(|all| world.store.release(all))).await;
     let released: Vec<Uuid> = both.into_iter().flat_map(Result::unwrap).collect();
     assert_eq!(released, [made[0], made[2]]);
     assert_eq!(world.store.spent("server", 2).await.unwrap().runs, 2);
@@ -114,7 +120,10 @@ async fn messages_that_wait_for_each_other_are_answered_by_one_run_of_each_sessi
     }
     assert_eq!(world.statuses().await, [""; 0]);
     let held = world.store.digests(None, 9).await.unwrap();
-    assert_eq!(held.iter().map(|held| (held.client_id.as_str(), held.messages)).collect::<Vec<_>>(), [("a", 4), ("b", 2)]);
+    assert_eq!(
+        held.iter().map(|held| (held.client_id.as_str(), held.messages)).collect::<Vec<_>>(),
+        [("a", 4), ("b", 2)]
+    );
     assert_eq!(world.store.release(release(&held, Some(1), 2)).await.unwrap().len(), 1, "there is room for one");
     let task = world.claim().await;
     assert_eq!((task.seq, task.context_seq), (4, Some(4)), "it is asked the newest and sees the others");

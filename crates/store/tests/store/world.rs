@@ -10,8 +10,9 @@ use sqlx::{
 use std::sync::Arc;
 use tempfile::TempDir;
 use tercel_store::{
-    Accept, Accepted, Action, Announcement, Ceiling, Commit, Counts, DirectoryLock, End, Error, Item, NewDelivery, NewMessage, NewOutbox, NewStep, NewTask,
-    Placed, PostgresOptions, Result, SessionRef, Spent, Store, Task, Uuid, accept::Busy,
+    Accept, Accepted, Action, Announcement, Ceiling, Commit, Counts, DirectoryLock, End, Error, Item, NewDelivery,
+    NewMessage, NewOutbox, NewStep, NewTask, Placed, PostgresOptions, Result, SessionRef, Spent, Store, Task, Uuid,
+    accept::Busy,
 };
 use tokio::sync::Mutex;
 
@@ -298,15 +299,7 @@ pub fn commit(task: &Task, end: Option<End>) -> Commit {
 
 /// A ceiling of an hour, without limits.
 pub fn ceiling(scope: &str, hour: i64) -> Ceiling {
-    Ceiling {
-        scope: scope.into(),
-        since: hour,
-        hour,
-        runs: None,
-        tokens: None,
-        cost: None,
-        action: Action::Store,
-    }
+    Ceiling { scope: scope.into(), since: hour, hour, runs: None, tokens: None, cost: None, action: Action::Store }
 }
 
 pub fn spent(scope: &str, hour: i64, tokens: i64) -> Spent {
