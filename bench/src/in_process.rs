@@ -12,8 +12,8 @@ use std::{
 };
 use tempfile::TempDir;
 use tercel_store::{
-    Accept, Ceiling, Commit, DirectoryLock, End, Item, NewDelivery, NewMessage, NewStep, NewTask, SessionRef, Store,
-    Uuid, accept::Busy, now,
+    Accept, Action, Ceiling, Commit, Counts, DirectoryLock, End, Item, NewDelivery, NewMessage, NewStep, NewTask,
+    SessionRef, Spent, Store, Uuid, accept::Busy, now,
 };
 use tokio::task::JoinSet;
 
@@ -159,9 +159,22 @@ fn webhook(template: &Template, fate: Fate) -> Accept {
     let mut item = item(session, task, false);
     if fate == Fate::Runs {
         let hour = now() / 3_600_000_000;
-        let ceiling = |scope: String, bucket: i64| Ceiling { scope, bucket, runs: None, tokens: None };
-        item.ceilings =
-            vec![ceiling("integration:github".into(), hour / 24), ceiling(format!("channel:{client_id}"), hour)];
+        let ceiling = |scope: String, since: i64| Ceiling {
+            scope,
+            since,
+            hour,
+            runs: Some(i64::MAX),
+            tokens: None,
+            cost: None,
+            action: Action::Store,
+        };
+        let day = hour - hour % 24;
+        item.ceilings = vec![
+            ceiling("integration:github".into(), day),
+            ceiling(format!("channel:{client_id}"), hour),
+            ceiling("bot:default".into(), hour),
+            ceiling("server".into(), day),
+        ];
     }
     Accept {
         delivery: Some(NewDelivery {
@@ -220,7 +233,14 @@ fn answer(task: Uuid, attempt: i64) -> Commit {
         attempt,
         steps: vec![NewStep { n: 1, kind: "model".into(), body: body.to_string() }],
         tokens: 434,
-        scopes: vec![("server".into(), now() / 86_400_000_000)],
+        spent: ["integration:github", "channel:github:a/b", "bot:default", "server", "model:bench"]
+            .map(|scope| Spent {
+                scope: scope.into(),
+                hour: now() / 3_600_000_000,
+                counts: Counts { calls: 1, prompt_tokens: 420, completion_tokens: 14, ..Counts::default() },
+            })
+            .into(),
+        parked: None,
         end: Some(end),
     }
 }
