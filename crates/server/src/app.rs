@@ -44,6 +44,7 @@ pub struct App {
     pub access: Access,
     pub senders: Senders,
     pub ceilings: Reached,
+    pub schedules: crate::schedules::Bell,
     /// Everything that must end before the process does.
     pub work: TaskTracker,
     pub stopping: CancellationToken,
@@ -111,6 +112,7 @@ impl App {
             access,
             senders: Senders::default(),
             ceilings: Reached::default(),
+            schedules: Default::default(),
             work: TaskTracker::new(),
             stopping: CancellationToken::new(),
             started: Instant::now(),

@@ -18,6 +18,7 @@ pub mod part;
 pub mod queue;
 pub mod redact;
 pub mod runner;
+pub mod schedules;
 pub mod serve;
 pub mod telemetry;
 pub mod trace;

@@ -1,6 +1,6 @@
 //! Starting and ending the server.
 
-use crate::{api, app::App, catalog::DEFAULT, config::Config, disk, outbox, runner, telemetry};
+use crate::{api, app::App, catalog::DEFAULT, config::Config, disk, outbox, runner, schedules, telemetry};
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
@@ -69,6 +69,7 @@ async fn start_work(app: &Arc<App>) {
     }
     app.work.spawn(runner::run_all(app.clone()));
     app.work.spawn(outbox::send_all(app.clone()));
+    app.work.spawn(schedules::run_all(app.clone()));
     tokio::spawn(disk::watch(app.clone()));
     let app = app.clone();
     tokio::spawn(async move {

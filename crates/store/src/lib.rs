@@ -17,6 +17,8 @@ mod notices;
 mod outbox;
 #[cfg(test)]
 mod plans;
+mod polls;
+mod schedules;
 pub mod seal;
 mod sessions;
 mod settings;
@@ -44,6 +46,8 @@ pub use lock::DirectoryLock;
 pub use messages::Message;
 pub use notices::{NewNotice, Notice};
 pub use outbox::{Attempt, AttemptEnd, Leaving, NewOutbox, OutboxRow};
+pub use polls::{Gap, Poll, Polled};
+pub use schedules::{Fire, FireRow, Fired, Schedule};
 pub use seal::{MASK, Sealer};
 pub use sessions::Session;
 pub use settings::Setting;

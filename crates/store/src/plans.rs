@@ -18,13 +18,16 @@ pub(crate) fn note(sql: &str) {
 }
 
 /// What stays small, and lists of values.
-const MAY_BE_SCANNED: [&str; 11] = [
+const MAY_BE_SCANNED: [&str; 14] = [
     "api_keys",
     "bindings",
     "bots",
     "channels",
     "connections",
+    "gaps",
     "notices",
+    "polls",
+    "schedules",
     "settings",
     "sqlite_master",
     "v",
@@ -145,10 +148,35 @@ async fn use_everything(world: &mut world::World) {
     store.ingest(document, Some(("key".into(), 1))).await.unwrap();
     store.document(task.id).await.unwrap();
     store.delete_document(task.id).await.unwrap();
+    use_schedules(world, &store).await;
     store.close_notice("key").await.unwrap();
     store.dismiss_notice(task.id).await.unwrap();
     store.notices(true, some, 9).await.unwrap();
     store.egress_of(task.id).await.unwrap();
     crate::inspect::inspect(world.directory.path()).await.unwrap();
     world.restart().await;
+}
+
+async fn use_schedules(world: &mut world::World, store: &crate::Store) {
+    let schedule = world::schedule(Some(5));
+    store.create_schedule(schedule.clone()).await.unwrap();
+    store.put_schedule(schedule.clone()).await.unwrap();
+    for due_at in [5, 6, 7] {
+        store.fire(world::fire(&schedule, Some(due_at), Some(due_at + 1))).await.unwrap();
+    }
+    let _ = world.claim().await;
+    store.move_schedule(schedule.id, Some(8), Some(9)).await.unwrap();
+    store.due_schedules(9, 9).await.unwrap();
+    store.schedules(Some(schedule.id), 9).await.unwrap();
+    store.schedule(schedule.id).await.unwrap();
+    store.fires(schedule.id, Some(9), 9).await.unwrap();
+    store.delete_schedule(schedule.id).await.unwrap();
+    store.polled(world::polled("1", vec![world::ask("polled")])).await.unwrap();
+    store.polls().await.unwrap();
+    store.open_gap(world::gap(1, 2)).await.unwrap();
+    store.close_gap(world::gap(1, 2)).await.unwrap();
+    store.gaps().await.unwrap();
+    store.places("example", 9).await.unwrap();
+    store.last_down_time().await.unwrap();
+    store.beat();
 }

@@ -65,6 +65,18 @@ impl Write for Seen {
 }
 
 impl Store {
+    /// From when until when nobody was there before this process. Nothing for the first process of all.
+    pub async fn last_down_time(&self) -> Result<Option<(i64, i64)>> {
+        let sql = "SELECT COALESCE(e.stopped_at, e.seen_at), w.started_at FROM workers w \
+                   JOIN workers e ON e.id = (SELECT MAX(id) FROM workers WHERE id < $1) WHERE w.id = $1";
+        self.engine.read_first(sql, list![self.worker]).await
+    }
+
+    /// Notes that this process is there, so that a later one knows when it ended.
+    pub fn beat(&self) {
+        self.writer.leave(Seen(self.worker));
+    }
+
     /// Whether the database took nothing of what it was given last. Asking leaves a write that finds out whether it
     /// does again.
     pub fn is_refused(&self) -> bool {

@@ -21,6 +21,7 @@ mod outer;
 mod page;
 mod rate;
 mod request;
+pub mod schedules;
 pub mod sessions;
 pub mod settings;
 mod target;
@@ -160,6 +161,16 @@ fn table() -> Vec<Row> {
         row(GET, "/api/v1/channels/{id}/bindings", "channels:read", handler!(bindings::list)),
         row(POST, "/api/v1/channels/{id}/bindings", "channels:write", handler!(bindings::create)),
         row(DELETE, "/api/v1/channels/{id}/bindings/{binding}", "channels:write", handler!(bindings::delete)),
+
+        row(GET, "/api/v1/schedules", "schedules:read", handler!(schedules::list)),
+        row(POST, "/api/v1/schedules", "schedules:write", handler!(schedules::create)),
+        row(GET, "/api/v1/schedules/{id}", "schedules:read", handler!(schedules::show)),
+        row(PUT, "/api/v1/schedules/{id}", "schedules:write", handler!(schedules::put)),
+        row(DELETE, "/api/v1/schedules/{id}", "schedules:write", handler!(schedules::delete)),
+        row(POST, "/api/v1/schedules/{id}/pause", "schedules:write", handler!(schedules::pause)),
+        row(POST, "/api/v1/schedules/{id}/resume", "schedules:write", handler!(schedules::resume)),
+        row(POST, "/api/v1/schedules/{id}/run", "schedules:write", handler!(schedules::run)),
+        row(GET, "/api/v1/schedules/{id}/history", "schedules:read", handler!(schedules::history)),
 
         row(GET, "/api/v1/bots", "bots:read", handler!(bots::list)),
         row(POST, "/api/v1/bots", "bots:write", handler!(bots::create)),

@@ -10,8 +10,8 @@ use sqlx::{
 use std::sync::Arc;
 use tempfile::TempDir;
 use tercel_store::{
-    Accept, Accepted, Commit, DirectoryLock, End, Error, Item, NewDelivery, NewMessage, NewOutbox, NewStep, NewTask,
-    Placed, PostgresOptions, Result, SessionRef, Store, Task, Uuid, accept::Busy,
+    Accept, Accepted, Commit, DirectoryLock, End, Error, Fire, Gap, Item, NewDelivery, NewMessage, NewOutbox, NewStep,
+    NewTask, Placed, Polled, PostgresOptions, Result, Schedule, SessionRef, Store, Task, Uuid, accept::Busy,
 };
 use tokio::sync::Mutex;
 
@@ -316,4 +316,44 @@ pub fn leaving(task: &Task, target: &str, part: u32, parts: u32) -> NewOutbox {
         rehearse: false,
         expires_at: None,
     }
+}
+
+pub fn schedule(next_at: Option<i64>) -> Schedule {
+    Schedule {
+        id: Uuid::now_v7(),
+        name: "morning".into(),
+        definition: "{}".into(),
+        sealed_target: None,
+        active: true,
+        next_at,
+        last_at: None,
+        last_task: None,
+        fires: 0,
+        runs: 0,
+        missed: 0,
+        skipped: 0,
+        created_at: 1,
+        updated_at: 1,
+    }
+}
+
+/// A time of a schedule that has come, and the run it starts.
+pub fn fire(schedule: &Schedule, due_at: Option<i64>, next_at: Option<i64>) -> Fire {
+    let key = format!("schedule/{}/{}", schedule.id, due_at.unwrap_or_default());
+    let accept = Accept { dedupe: vec![(key, i64::MAX)], ..ask(&format!("schedule:{}", schedule.id)) };
+    Fire { schedule: schedule.id, updated_at: schedule.updated_at, due_at, next_at, missed: 0, accept: Some(accept) }
+}
+
+pub fn polled(bookmark: &str, accepts: Vec<Accept>) -> Polled {
+    Polled {
+        integration: "example".into(),
+        connection: "default".into(),
+        name: "posts".into(),
+        bookmark: bookmark.into(),
+        accepts,
+    }
+}
+
+pub fn gap(since: i64, up_to: i64) -> Gap {
+    Gap { integration: "example".into(), connection: "default".into(), since, up_to }
 }
