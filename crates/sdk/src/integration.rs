@@ -5,11 +5,12 @@ use crate::{
     erased::erase,
     hook::{Hook, HookEvent},
     inbound::Webhook,
+    poll::{Cursor, Gap, Missed, Poll, Polled},
     tool::Unnamed,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 /// How much a connection test proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +79,8 @@ pub struct Integration {
     pub webhook: Option<Webhook>,
     pub dispatcher: Option<Dispatcher>,
     pub connector: Option<Handler>,
+    pub polls: Vec<Poll>,
+    pub missed: Option<Handler>,
     pub tools: Vec<Tool>,
     pub hooks: Vec<Hook>,
     pub skills: Vec<Skill>,
@@ -99,6 +102,8 @@ impl Integration {
             webhook: None,
             dispatcher: None,
             connector: None,
+            polls: Vec::new(),
+            missed: None,
             tools: Vec::new(),
             hooks: Vec::new(),
             skills: Vec::new(),
@@ -159,6 +164,29 @@ impl Integration {
         Fut: Future<Output = Result<Checked>> + Send + 'static,
     {
         self.connector = Some(erase(move |host: H, _: Value| check(host)));
+        self
+    }
+
+    /// Asks the service what is new, again and again, for where no webhook reaches. `not_configured` means off: it is
+    /// asked again once a setting was changed.
+    pub fn poll<H, F, Fut>(mut self, name: &str, every: Duration, poll: F) -> Self
+    where
+        H: FromHost,
+        F: Fn(H, Cursor) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Result<Polled>> + Send + 'static,
+    {
+        self.polls.push(Poll::new(name, every, poll));
+        self
+    }
+
+    /// Fetches what the service sent, or has it sent again, while the server was down.
+    pub fn missed<H, F, Fut>(mut self, fetch: F) -> Self
+    where
+        H: FromHost,
+        F: Fn(H, Gap) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Result<Missed>> + Send + 'static,
+    {
+        self.missed = Some(erase(fetch));
         self
     }
 

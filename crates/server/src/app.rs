@@ -45,6 +45,7 @@ pub struct App {
     pub senders: Senders,
     pub ceilings: Reached,
     pub schedules: crate::schedules::Bell,
+    pub polls: crate::polls::Bell,
     /// Everything that must end before the process does.
     pub work: TaskTracker,
     pub stopping: CancellationToken,
@@ -113,6 +114,7 @@ impl App {
             senders: Senders::default(),
             ceilings: Reached::default(),
             schedules: Default::default(),
+            polls: Default::default(),
             work: TaskTracker::new(),
             stopping: CancellationToken::new(),
             started: Instant::now(),
@@ -136,6 +138,7 @@ impl App {
         let _one = self.reloading.lock().await;
         let catalog = Catalog::load(&self.integrations, &self.store, &self.sealer, &self.config.environment).await?;
         *self.catalog.write().expect("no holder of this lock panics") = Arc::new(catalog);
+        self.polls.ring();
         Ok(())
     }
 

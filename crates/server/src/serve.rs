@@ -1,6 +1,6 @@
 //! Starting and ending the server.
 
-use crate::{api, app::App, catalog::DEFAULT, config::Config, disk, outbox, runner, schedules, telemetry};
+use crate::{api, app::App, catalog::DEFAULT, config::Config, disk, gaps, outbox, polls, runner, schedules, telemetry};
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
@@ -70,6 +70,8 @@ async fn start_work(app: &Arc<App>) {
     app.work.spawn(runner::run_all(app.clone()));
     app.work.spawn(outbox::send_all(app.clone()));
     app.work.spawn(schedules::run_all(app.clone()));
+    app.work.spawn(polls::run_all(app.clone()));
+    tokio::spawn(gaps::watch(app.clone()));
     tokio::spawn(disk::watch(app.clone()));
     let app = app.clone();
     tokio::spawn(async move {
