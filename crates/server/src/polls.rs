@@ -157,6 +157,8 @@ pub async fn note(app: &Arc<App>, integration: &str, accepted: &[Accepted]) {
 async fn after(app: &Arc<App>, key: &Key, every: Duration, failures: u32, outcome: Result<()>) -> State {
     let (integration, connection, name) = key;
     let notice = format!("poll:{integration}:{connection}:{name}");
+    let counted = outcome.as_ref().map_or_else(|error| error.kind.as_str(), |()| "ok");
+    metrics::counter!("tercel_polls_total", "integration" => integration.clone(), "outcome" => counted).increment(1);
     let error = match outcome {
         Ok(()) => {
             if failures > 0 {
