@@ -2,10 +2,12 @@
 
 use crate::{
     api::Access,
+    backup::Backups,
     bot,
     catalog::{Catalog, DEFAULT, Values},
     ceilings::Reached,
     config::Config,
+    hold::Hold,
     hooks::Hooks,
     outbound::{self, HostPort, Outbound, Scope},
     outbox::Senders,
@@ -44,6 +46,8 @@ pub struct App {
     pub access: Access,
     pub senders: Senders,
     pub ceilings: Reached,
+    pub hold: Hold,
+    pub backups: Backups,
     /// Everything that must end before the process does.
     pub work: TaskTracker,
     pub stopping: CancellationToken,
@@ -111,6 +115,8 @@ impl App {
             access,
             senders: Senders::default(),
             ceilings: Reached::default(),
+            hold: Hold::read(&config.data_dir),
+            backups: Backups::default(),
             work: TaskTracker::new(),
             stopping: CancellationToken::new(),
             started: Instant::now(),

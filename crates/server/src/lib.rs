@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+pub mod backup;
 pub mod bot;
 pub mod catalog;
 pub mod ceilings;
@@ -10,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod disk;
+pub mod hold;
 pub mod hooks;
 pub mod inject;
 pub mod outbound;
@@ -17,6 +19,7 @@ pub mod outbox;
 pub mod part;
 pub mod queue;
 pub mod redact;
+pub mod retention;
 pub mod runner;
 pub mod serve;
 pub mod telemetry;
