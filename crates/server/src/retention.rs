@@ -10,6 +10,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 const PAUSE: Duration = Duration::from_secs(3600);
 /// The writer is left alone for so many times as long as it was held.
 const REST: u32 = 19;
+/// What is committed so much later than its time says is not passed over.
+const LATE: Duration = Duration::from_secs(60);
 /// Others wait for the writer: this is not the moment.
 const BUSY: Duration = Duration::from_millis(100);
 
@@ -47,17 +49,19 @@ async fn passes(app: &App) {
 async fn prune(app: &App, old: Old, after: &mut i64) -> tercel_store::Result<()> {
     let Some(kept) = kept(&app.config.keep, old) else { return Ok(()) };
     let before = now() - kept.as_micros() as i64;
+    let mut upto = *after;
     loop {
         while app.store.writer_lag() > BUSY {
             sleep(Duration::from_secs(1)).await;
         }
-        let pruned = app.store.prune(old, *after, before).await?;
-        *after = (*after).max(pruned.upto);
+        let pruned = app.store.prune(old, upto, before).await?;
+        upto = upto.max(pruned.upto);
         if pruned.rows > 0 {
             metrics::counter!("tercel_pruned_rows_total", "what" => old.name()).increment(pruned.rows);
             metrics::histogram!("tercel_prune_seconds").record(pruned.held.as_secs_f64());
         }
         if !pruned.more {
+            *after = (*after).max(upto.min(now() - LATE.as_micros() as i64));
             return Ok(());
         }
         sleep((pruned.held * REST).clamp(Duration::from_millis(10), Duration::from_secs(5))).await;

@@ -18,7 +18,7 @@ pub(crate) fn note(sql: &str) {
 }
 
 /// What stays small, and lists of values.
-const MAY_BE_SCANNED: [&str; 14] = [
+const MAY_BE_SCANNED: [&str; 15] = [
     "api_keys",
     "bindings",
     "bots",
@@ -31,7 +31,8 @@ const MAY_BE_SCANNED: [&str; 14] = [
     "workers",
     "documents_text",
     // Looking at sizes.
-    "d",
+    "dbstat",
+    "sqlite_schema",
     "pragma_freelist_count",
     "pragma_page_size",
 ];

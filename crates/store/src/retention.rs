@@ -151,8 +151,8 @@ impl Store {
 
 /// On SQLite, on PostgreSQL.
 pub(crate) const SIZES: (&str, &str) = (
-    "SELECT m.tbl_name, SUM(d.pgsize) FROM dbstat d JOIN sqlite_schema m ON m.name = d.name WHERE d.aggregate = TRUE \
-     GROUP BY m.tbl_name ORDER BY 2 DESC",
+    "SELECT tbl_name, SUM(pgsize) FROM dbstat JOIN sqlite_schema ON sqlite_schema.name = dbstat.name WHERE aggregate = TRUE \
+     GROUP BY tbl_name ORDER BY 2 DESC",
     "SELECT c.relname::TEXT, pg_total_relation_size(c.oid) FROM pg_class c WHERE c.relkind = 'r' \
      AND c.relnamespace = current_schema()::REGNAMESPACE ORDER BY 2 DESC",
 );
