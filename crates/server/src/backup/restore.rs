@@ -130,3 +130,38 @@ fn sync(directory: &Path) -> io::Result<()> {
     }
     File::open(directory)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(place: &Path, schema: i64, database: &[u8]) -> std::path::PathBuf {
+        let copy = place.join("copy");
+        fs::write(&copy, database).unwrap();
+        let head = Head { format: archive::FORMAT, tercel: "9.9.9".into(), schema, made_at: "then".into(), key: None };
+        let file = place.join("backup");
+        archive::write(File::create(&file).unwrap(), &head, &copy, &place.join("none")).unwrap();
+        file
+    }
+
+    #[tokio::test]
+    async fn a_newer_schema_is_refused_with_the_version_that_is_needed() {
+        let place = tempfile::tempdir().unwrap();
+        let newest = snapshot::newest_schema();
+        let said = verify(&made(place.path(), newest + 1, b"")).unwrap_err().to_string();
+        assert!(said.contains("9.9.9") && said.contains(&(newest + 1).to_string()), "{said}");
+        assert_eq!(verify(&made(place.path(), newest, b"")).unwrap().made_at, "then");
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_none_leaves_no_data_directory_that_a_server_would_take() {
+        let place = tempfile::tempdir().unwrap();
+        let (file, data) = (made(place.path(), 1, "no pages ".repeat(1000).as_bytes()), place.path().join("data"));
+        assert!(extract(&file, &data, None).await.is_err());
+        assert!(!data.join("tercel.db").exists());
+        // What it left behind does not stand in the way of another try.
+        refuse_used(&data).unwrap();
+        fs::write(data.join("bots"), "").unwrap();
+        assert!(refuse_used(&data).unwrap_err().to_string().contains("--data-dir"));
+    }
+}
