@@ -29,8 +29,9 @@ pub fn install(config: &Config) -> Result<()> {
 pub fn filter(text: &str) -> Result<EnvFilter> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let is_level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
-    for piece in text.split(',').map(str::trim).filter(|piece| !piece.is_empty() && !piece.contains(['[', '{'])) {
-        let level = piece.split_once('=').map_or(piece, |(_, level)| level.trim());
+    let pieces: Vec<&str> = text.split(',').map(str::trim).collect();
+    for piece in pieces.iter().filter(|piece| !piece.is_empty() && !piece.contains(['[', '{'])) {
+        let level = piece.split_once('=').map_or(*piece, |(_, level)| level.trim());
         if !is_level(level) {
             let likeness = |known: &&str| strsim::jaro_winkler(known, &level.to_ascii_lowercase());
             let nearest = LEVELS.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or("info");
@@ -41,7 +42,8 @@ pub fn filter(text: &str) -> Result<EnvFilter> {
             );
         }
     }
-    EnvFilter::try_new(text).context("It is a level such as info, or a list such as info,tercel::outbox=debug")
+    EnvFilter::try_new(pieces.join(","))
+        .context("It is a level such as info, or a list such as info,tercel::outbox=debug")
 }
 
 /// What was counted in this process.

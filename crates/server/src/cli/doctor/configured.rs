@@ -212,7 +212,15 @@ mod tests {
     }
 
     fn inspection(settings: Vec<Setting>) -> Inspection {
-        Inspection { schema: 1, settings, healths: Vec::new(), notices: Vec::new(), latest: None }
+        Inspection {
+            schema: 1,
+            settings,
+            healths: Vec::new(),
+            notices: Vec::new(),
+            latest: None,
+            tables: Vec::new(),
+            free: 0,
+        }
     }
 
     fn levels(findings: &[Finding]) -> Vec<Level> {
