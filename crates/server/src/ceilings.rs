@@ -10,7 +10,7 @@ use tercel_sdk::{Error, Kind};
 use tercel_store::{Ceiling, NewNotice, Task, now};
 
 const HOUR: i64 = 3_600_000_000;
-const DAY: i64 = 24 * HOUR;
+pub const DAY: i64 = 24 * HOUR;
 /// The scope that counts everything.
 pub const SERVER: &str = "server";
 

@@ -75,6 +75,14 @@ impl Environment {
         }
     }
 
+    fn days(&self, name: &str, default: f64) -> Result<Duration> {
+        let days: f64 = self.parse(name, default)?;
+        match Duration::try_from_secs_f64(days * 86_400.0) {
+            Ok(time) if days <= 36_500.0 => Ok(time),
+            _ => bail!("{name} is `{days}`: it is a number of days from 0 (for ever) to 36500"),
+        }
+    }
+
     fn list<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Vec<T>> {
         let text = self.get(name).unwrap_or_default();
         text.split([',', ' '])
@@ -117,6 +125,16 @@ pub struct Capacity {
     pub rate: u32,
 }
 
+/// How long what is old is kept; zero: for ever.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    pub bodies: Duration,
+    pub steps: Duration,
+    pub answers: Duration,
+    pub egress: Duration,
+    pub notices: Duration,
+}
+
 #[derive(Clone)]
 pub struct Config {
     pub listen: SocketAddr,
@@ -142,6 +160,11 @@ pub struct Config {
     /// Seconds that one run may take.
     pub run_seconds: u64,
     pub limits: part::Limits,
+    pub keep: Keep,
+    /// What the commands seal secrets to.
+    pub backup_passphrase: Option<SecretString>,
+    /// Folders of integrations, as they will be loaded.
+    pub integration_dirs: Option<String>,
     /// Nothing that changes something leaves, whichever model answers.
     pub rehearse: bool,
     pub log: String,
@@ -198,11 +221,21 @@ impl Config {
             http_timeout: Duration::from_secs(env.parse("TERCEL_HTTP_TIMEOUT", 30)?),
             run_seconds: env.parse("TERCEL_RUN_SECONDS", SECONDS_OF_A_RUN)?.get(),
             limits: part::Limits::default(),
+            keep: Keep {
+                bodies: env.days("TERCEL_KEEP_BODIES", 14.0)?,
+                steps: env.days("TERCEL_KEEP_STEPS", 90.0)?,
+                answers: env.days("TERCEL_KEEP_OUTBOX", 90.0)?,
+                egress: env.days("TERCEL_KEEP_EGRESS", 30.0)?,
+                notices: env.days("TERCEL_KEEP_NOTICES", 90.0)?,
+            },
+            backup_passphrase: env.get("TERCEL_BACKUP_PASSPHRASE").map(SecretString::from),
+            integration_dirs: env.get("INTEGRATION_DIRS").map(str::to_owned),
             rehearse: false,
             log: env.get("TERCEL_LOG").unwrap_or("info").to_owned(),
             log_json: env.get("TERCEL_LOG_FORMAT") == Some("json"),
             environment,
         };
+        crate::telemetry::filter(&config.log).with_context(|| format!("TERCEL_LOG is `{}`", config.log))?;
         if !["free", "paid", "premium", "ultra"].contains(&config.tier.as_str()) {
             bail!("TERCEL_TIER is `{}`; it is one of free, paid, premium, ultra", config.tier);
         }
@@ -234,14 +267,21 @@ impl Config {
 const SECONDS_OF_A_RUN: NonZeroU64 = NonZeroU64::new(1800).unwrap();
 
 /// The server's own secrets.
-pub const OWN_SECRETS: [&str; 4] = ["API_KEY", "DATABASE_URL", "ENCRYPTION_KEY", "LLM_API_KEY"];
+pub const OWN_SECRETS: [&str; 5] =
+    ["API_KEY", "TERCEL_BACKUP_PASSPHRASE", "DATABASE_URL", "ENCRYPTION_KEY", "LLM_API_KEY"];
 
 /// Our own names; what an integration's fields are called comes on top.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 26] = [
     "TERCEL_ALLOW_PRIVATE",
+    "TERCEL_BACKUP_PASSPHRASE",
     "TERCEL_DATA_DIR",
     "TERCEL_FAILPOINT",
     "TERCEL_HTTP_TIMEOUT",
+    "TERCEL_KEEP_BODIES",
+    "TERCEL_KEEP_EGRESS",
+    "TERCEL_KEEP_NOTICES",
+    "TERCEL_KEEP_OUTBOX",
+    "TERCEL_KEEP_STEPS",
     "TERCEL_LISTEN",
     "TERCEL_LOG",
     "TERCEL_LOG_FORMAT",
@@ -326,6 +366,8 @@ mod tests {
         assert!(refusal(&[("TERCEL_TIER", "gold")]).contains("premium"));
         assert!(refusal(&[("LLM_MODEL", "gpt-5")]).contains("LLM_BASE_URL"));
         assert!(refusal(&[("LLM_BASE_URL", "http://localhost:1/v1")]).contains("LLM_MODEL"));
+        assert!(refusal(&[("TERCEL_LOG", "inof")]).contains("TERCEL_LOG is `inof`"));
+        assert!(refusal(&[("TERCEL_KEEP_STEPS", "-1")]).contains("TERCEL_KEEP_STEPS"));
         assert!(refusal(&[("TERCEL_LISTN", "127.0.0.1:1")]).contains("TERCEL_LISTEN"));
         let refused = refusal(&[("DATABASE_URL", "mysql://s3cret")]);
         assert!(refused.contains("DATABASE_URL") && !refused.contains("s3cret"));

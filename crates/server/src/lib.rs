@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+pub mod backup;
 pub mod bot;
 pub mod catalog;
 pub mod ceilings;
@@ -11,6 +12,7 @@ pub mod config;
 pub mod connection;
 pub mod disk;
 pub mod gaps;
+pub mod hold;
 pub mod hooks;
 pub mod inject;
 pub mod outbound;
@@ -19,6 +21,7 @@ pub mod part;
 pub mod polls;
 pub mod queue;
 pub mod redact;
+pub mod retention;
 pub mod runner;
 pub mod schedules;
 pub mod serve;

@@ -1,6 +1,6 @@
 //! Starting and ending the server.
 
-use crate::{api, app::App, catalog::DEFAULT, config::Config, disk, gaps, outbox, polls, runner, schedules, telemetry};
+use crate::{api, app::App, backup, catalog::DEFAULT, config::Config, disk, gaps, hold, outbox, polls, retention, runner, schedules, telemetry};
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
@@ -23,6 +23,7 @@ pub async fn serve(config: Config) -> Result<()> {
     // Watched from the first moment: a stop during the start is an orderly one too.
     let stop = StopSignals::watch()?;
     let app = App::open(config, tercel_integrations::all(), false).await?;
+    backup::clear(&app.config.data_dir);
     let listener = TcpListener::bind(app.config.listen)
         .await
         .with_context(|| format!("Nothing can listen on {}: TERCEL_LISTEN names another address", app.config.listen))?;
@@ -67,11 +68,13 @@ async fn start_work(app: &Arc<App>) {
     if let Err(error) = go_on(app).await {
         tracing::error!("What waits cannot go on: {error}");
     }
+    hold::tell(app).await;
     app.work.spawn(runner::run_all(app.clone()));
     app.work.spawn(outbox::send_all(app.clone()));
     app.work.spawn(schedules::run_all(app.clone()));
     app.work.spawn(polls::run_all(app.clone()));
     tokio::spawn(gaps::watch(app.clone()));
+    app.work.spawn(retention::prune_all(app.clone()));
     tokio::spawn(disk::watch(app.clone()));
     let app = app.clone();
     tokio::spawn(async move {
@@ -140,6 +143,9 @@ fn greet(app: &App, address: SocketAddr) {
         None => tracing::info!(
             "Model: none, so a rehearsal answers and nothing is sent. Set LLM_BASE_URL, LLM_MODEL and LLM_API_KEY"
         ),
+    }
+    if let Some(folders) = &config.integration_dirs {
+        tracing::info!("INTEGRATION_DIRS is {folders}: this version does not load folders yet, a later one will");
     }
     if config.api_key.is_none() {
         tracing::info!("API: no API_KEY is set. `tercel keys create me --scope admin` makes a key");

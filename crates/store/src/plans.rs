@@ -18,7 +18,7 @@ pub(crate) fn note(sql: &str) {
 }
 
 /// What stays small, and lists of values.
-const MAY_BE_SCANNED: [&str; 14] = [
+const MAY_BE_SCANNED: [&str; 18] = [
     "api_keys",
     "bindings",
     "bots",
@@ -33,6 +33,11 @@ const MAY_BE_SCANNED: [&str; 14] = [
     "v",
     "workers",
     "documents_text",
+    // Looking at sizes.
+    "dbstat",
+    "sqlite_schema",
+    "pragma_freelist_count",
+    "pragma_page_size",
 ];
 
 /// Indexes whose rows are few: what waits for somebody.
@@ -153,6 +158,10 @@ async fn use_everything(world: &mut world::World) {
     store.dismiss_notice(task.id).await.unwrap();
     store.notices(true, some, 9).await.unwrap();
     store.egress_of(task.id).await.unwrap();
+    for old in crate::Old::ALL {
+        store.prune(old, 0, i64::MAX).await.unwrap();
+    }
+    store.doubt_outbox("example").await.unwrap();
     crate::inspect::inspect(world.directory.path()).await.unwrap();
     world.restart().await;
 }

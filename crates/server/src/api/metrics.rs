@@ -1,7 +1,12 @@
 //! What the server counts, as Prometheus reads it.
 
 use super::error::Result;
-use crate::{app::App, telemetry};
+use crate::{
+    app::App,
+    backup,
+    ceilings::{DAY, SERVER},
+    disk, telemetry,
+};
 use axum::{
     extract::State,
     http::header,
@@ -17,6 +22,7 @@ pub async fn scrape(State(app): State<Arc<App>>) -> Result<Response> {
     let (tasks, oldest_task) = app.store.queue().await?;
     let (outbox, oldest_row) = app.store.outbox_backlog().await?;
     let (database, wal) = app.store.size();
+    let left = budgets(&app).await?;
     // A task that is due later is no queue.
     let age = |at: Option<i64>| at.map_or(0.0, |at| (now() - at).max(0) as f64 / 1e6);
     let mut gauge = |name: &str, help: &str, values: &[(&str, f64)]| {
@@ -43,6 +49,40 @@ pub async fn scrape(State(app): State<Arc<App>>) -> Result<Response> {
     gauge("database_bytes", "Size of the database", &[("", database as f64)]);
     gauge("wal_bytes", "Size of the write-ahead log", &[("", wal as f64)]);
     gauge("writer_lag_seconds", "How long the oldest write has waited", &[("", app.store.writer_lag().as_secs_f64())]);
+    gauge(
+        "worker",
+        "Number of this process among all that ever wrote to the database",
+        &[("", app.store.worker() as f64)],
+    );
+    gauge("stopping", "1 while the server stops", &[("", f64::from(u8::from(app.stopping.is_cancelled())))]);
+    gauge(
+        "held",
+        "1 while runs and answers wait for `tercel resume`",
+        &[("", f64::from(u8::from(app.hold.held().is_some())))],
+    );
+    gauge("budget_left", "What may still be spent today (UTC), where there is a ceiling", &borrowed(&left));
+    let free = disk::room(&app.config.data_dir).map_or(f64::NAN, |room| room.free as f64);
+    gauge("disk_free_bytes", "What is left on the disk of the data", &[("", free)]);
+    let backed_up = backup::last(&app.config.data_dir).map_or(0.0, |last| (last.at / 1_000_000) as f64);
+    gauge("last_backup_timestamp_seconds", "When the last backup was made; 0: never", &[("", backed_up)]);
     gauge("uptime_seconds", "Time since the start", &[("", app.started.elapsed().as_secs_f64())]);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+/// Tokens of the server and runs of each integration that today's ceilings leave.
+async fn budgets(app: &App) -> Result<Vec<(String, f64)>> {
+    let (ceilings, today) = (app.config.ceilings, now() / DAY);
+    let mut left = Vec::new();
+    if ceilings.tokens_per_day > 0 {
+        let (_, spent) = app.store.usage(SERVER, today).await?;
+        left.push((format!("{{scope=\"{SERVER}\",unit=\"tokens\"}}"), (ceilings.tokens_per_day - spent).max(0) as f64));
+    }
+    if ceilings.runs_per_integration_and_day > 0 {
+        for name in app.catalog().integrations.keys() {
+            let (made, _) = app.store.usage(&format!("integration:{name}"), today).await?;
+            let runs = (ceilings.runs_per_integration_and_day - made).max(0) as f64;
+            left.push((format!("{{scope=\"integration:{name}\",unit=\"runs\"}}"), runs));
+        }
+    }
+    Ok(left)
 }

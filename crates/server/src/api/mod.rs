@@ -1,6 +1,7 @@
 //! The HTTP interface: every route, who may use it, and what stands before all of them.
 
 mod auth;
+pub mod backup;
 pub mod bindings;
 pub mod bots;
 pub mod channels;
@@ -11,6 +12,7 @@ pub mod documents;
 mod error;
 pub mod events;
 pub mod health;
+pub mod held;
 pub mod integrations;
 pub mod keys;
 pub mod messages;
@@ -149,6 +151,11 @@ fn table() -> Vec<Row> {
         row(DELETE, "/api/v1/keys/{id}", "keys:write", handler!(keys::revoke)),
         // Whoever has it can sign as this server.
         row(POST, "/api/v1/keys/webhook-secret", "keys:write", handler!(keys::webhook_secret)),
+
+        // Whoever has it has everything: all that is said, and with the passphrase all secrets.
+        Row { streams: true, ..row(POST, "/api/v1/backup", "backup:write", handler!(backup::make)) },
+        row(GET, "/api/v1/held", "held:read", handler!(held::show)),
+        row(POST, "/api/v1/held/resume", "held:write", handler!(held::resume)),
 
         row(GET, "/api/v1/tools", "tools:read", handler!(tools::list)),
         Row { streams: true, ..row(POST, "/api/v1/tools/{name}/call", "tools:write", handler!(tools::call)) },
