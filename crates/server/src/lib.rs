@@ -15,6 +15,7 @@ pub mod inject;
 pub mod outbound;
 pub mod outbox;
 pub mod part;
+pub mod providers;
 pub mod queue;
 pub mod redact;
 pub mod runner;

@@ -19,6 +19,7 @@ pub mod notices;
 pub mod outbox;
 mod outer;
 mod page;
+pub mod providers;
 mod rate;
 mod request;
 pub mod sessions;
@@ -160,6 +161,13 @@ fn table() -> Vec<Row> {
         row(GET, "/api/v1/channels/{id}/bindings", "channels:read", handler!(bindings::list)),
         row(POST, "/api/v1/channels/{id}/bindings", "channels:write", handler!(bindings::create)),
         row(DELETE, "/api/v1/channels/{id}/bindings/{binding}", "channels:write", handler!(bindings::delete)),
+
+        row(GET, "/api/v1/providers", "providers:read", handler!(providers::list)),
+        row(POST, "/api/v1/providers", "providers:write", handler!(providers::create)),
+        row(GET, "/api/v1/providers/{id}", "providers:read", handler!(providers::show)),
+        row(PUT, "/api/v1/providers/{id}", "providers:write", handler!(providers::put)),
+        row(DELETE, "/api/v1/providers/{id}", "providers:write", handler!(providers::delete)),
+        row(POST, "/api/v1/providers/{id}/test", "providers:write", handler!(providers::test)),
 
         row(GET, "/api/v1/bots", "bots:read", handler!(bots::list)),
         row(POST, "/api/v1/bots", "bots:write", handler!(bots::create)),

@@ -9,6 +9,7 @@ mod interleaving;
 mod leaving;
 mod postgres_away;
 mod postgres_opening;
+mod providers;
 mod runs;
 mod schemas;
 mod small_tables;
