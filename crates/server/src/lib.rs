@@ -12,6 +12,7 @@ pub mod connection;
 pub mod disk;
 pub mod hooks;
 pub mod inject;
+pub mod ollama;
 pub mod outbound;
 pub mod outbox;
 pub mod part;

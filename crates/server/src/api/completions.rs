@@ -96,7 +96,10 @@ pub async fn complete(State(app): State<Arc<App>>, Body(ask): Body<ask::Ask>) ->
     let going = Going { receiver, _stop: stop.clone().drop_guard() };
     match ask.place() {
         Some(_) if plain => {
-            return Err(Error::bad_request(format!("`{}` has no sessions: leave `metadata` away, or {PLAIN}", ask.model)));
+            return Err(Error::bad_request(format!(
+                "`{}` has no sessions: leave `metadata` away, or {PLAIN}",
+                ask.model
+            )));
         }
         Some(place) => {
             let placed = in_session::put(&app, &bot, place, &ask).await?;
@@ -158,9 +161,13 @@ async fn in_pieces(mut going: Going, frame: wire::Frame, with_usage: bool) -> Re
         Said::End(Err(error)) => return Err(error),
         said => said,
     };
-    let pieces = stream::iter([Event::default().data(frame.beginning().to_string())]).chain(rest(first, going, frame, with_usage));
+    let has_text = !matches!(&first, Said::End(Ok(reply)) if !reply.tool_calls.is_empty());
+    let beginning = Event::default().data(frame.beginning(has_text).to_string());
+    let pieces = stream::iter([beginning]).chain(rest(first, going, frame, with_usage));
     let events = pieces.map(Ok::<_, Infallible>);
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)).text("keep-alive")).into_response())
+    Ok(Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)).text("keep-alive"))
+        .into_response())
 }
 
 fn rest(first: Said, going: Going, frame: wire::Frame, with_usage: bool) -> impl Stream<Item = Event> {

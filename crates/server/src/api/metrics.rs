@@ -44,7 +44,8 @@ pub async fn scrape(State(app): State<Arc<App>>) -> Result<Response> {
     gauge("wal_bytes", "Size of the write-ahead log", &[("", wal as f64)]);
     gauge("writer_lag_seconds", "How long the oldest write has waited", &[("", app.store.writer_lag().as_secs_f64())]);
     let open = |state: &str| if state == "closed" { 0.0 } else { 1.0 };
-    let providers: Vec<(String, f64)> = app.providers.all().iter().map(|one| (format!("{{provider=\"{}\"}}", one.id), open(one.health().0))).collect();
+    let providers: Vec<(String, f64)> =
+        app.providers.all().iter().map(|one| (format!("{{provider=\"{}\"}}", one.id), open(one.health().0))).collect();
     gauge("provider_open", "Whether a model provider is left alone for now", &borrowed(&providers));
     gauge("uptime_seconds", "Time since the start", &[("", app.started.elapsed().as_secs_f64())]);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())

@@ -211,7 +211,9 @@ fn check(base_url: &str, models: &[String], defaults: &Defaults) -> Result<()> {
     match address {
         Some(url) if !url.has_host() => return Err(Error::invalid("base_url: it has no host")),
         Some(url) if !url.username().is_empty() || url.password().is_some() || url.query().is_some() => {
-            return Err(Error::invalid("base_url: a password or a query does not belong there; `api_key` is kept sealed"));
+            return Err(Error::invalid(
+                "base_url: a password or a query does not belong there; `api_key` is kept sealed",
+            ));
         }
         Some(_) => {}
         None => return Err(Error::invalid("base_url: expected an address that begins with https:// or http://")),

@@ -103,9 +103,15 @@ async fn work(
                 let is_foreign = |call: &&Planned| call.action == Action::Run && answering.foreign.contains(&call.name);
                 let foreign: Vec<ToolCall> = calls.iter().filter(is_foreign).map(as_written).collect();
                 if !foreign.is_empty() {
-                    return Ok(Reply { text: texts.join("\n\n"), tool_calls: foreign, usage: run.usage(), truncated: false });
+                    return Ok(Reply {
+                        text: texts.join("\n\n"),
+                        tool_calls: foreign,
+                        usage: run.usage(),
+                        truncated: false,
+                    });
                 }
-                let mut running: FuturesUnordered<_> = calls.into_iter().map(|call| answering.call(&run, call)).collect();
+                let mut running: FuturesUnordered<_> =
+                    calls.into_iter().map(|call| answering.call(&run, call)).collect();
                 let mut steps = Vec::new();
                 while let Some(step) = running.next().await {
                     steps.push(Committed { attempt: 1, step });
@@ -351,8 +357,7 @@ impl<'a> Watching<'a> {
 
 impl Sink for Watching<'_> {
     fn text(&self, delta: &str) {
-        let ready =
-            self.tail.lock().unwrap_or_else(PoisonError::into_inner).push(&self.app.catalog().redactor, delta);
+        let ready = self.tail.lock().unwrap_or_else(PoisonError::into_inner).push(&self.app.catalog().redactor, delta);
         self.show(ready);
     }
 

@@ -111,7 +111,11 @@ impl Ask {
         if self.logprobs == Some(true) {
             return cannot("logprobs: they cannot be had");
         }
-        if self.tool_choice.as_ref().is_some_and(|choice| !["auto", "none"].iter().any(|known| choice == known) && !choice.is_null()) {
+        if self
+            .tool_choice
+            .as_ref()
+            .is_some_and(|choice| !["auto", "none"].iter().any(|known| choice == known) && !choice.is_null())
+        {
             return cannot("tool_choice: only `auto` and `none` can be had");
         }
         if self.temperature.is_some_and(|t| !(0.0..=2.0).contains(&t)) {
@@ -145,7 +149,8 @@ impl Ask {
     /// What goes into a session: the last message, which a person must have written.
     pub fn last(&self) -> Result<String> {
         let last = self.messages.last().filter(|said| said.role == "user");
-        let last = last.ok_or_else(|| Error::bad_request("messages: in a session the last one is of the role `user`"))?;
+        let last =
+            last.ok_or_else(|| Error::bad_request("messages: in a session the last one is of the role `user`"))?;
         let text = text(&last.content, self.messages.len() - 1)?;
         match text.trim().is_empty() {
             true => Err(Error::bad_request("messages: the last one is empty")),
@@ -157,7 +162,8 @@ impl Ask {
     pub fn question(self) -> Result<Question> {
         let offers = self.tool_choice.as_ref().is_none_or(|choice| choice != "none");
         let tools = self.tools.unwrap_or_default().into_iter().filter(|_| offers).map(spec).collect::<Result<_>>()?;
-        let messages = self.messages.into_iter().enumerate().map(|(at, said)| message(at, said)).collect::<Result<_>>()?;
+        let messages =
+            self.messages.into_iter().enumerate().map(|(at, said)| message(at, said)).collect::<Result<_>>()?;
         Ok(Question {
             bot: Arc::new(crate::bot::Bot::default_bot()),
             plain: false,
@@ -185,7 +191,8 @@ fn message(at: usize, said: Said) -> Result<Message> {
         return Err(Error::bad_request(format!("messages[{at}].tool_call_id: the call that it answers is missing")));
     }
     let calls = said.tool_calls.unwrap_or_default().into_iter();
-    let tool_calls = calls.map(|Call { id, function }| ToolCall { id, name: function.name, arguments: function.arguments });
+    let tool_calls =
+        calls.map(|Call { id, function }| ToolCall { id, name: function.name, arguments: function.arguments });
     Ok(Message { role, content, tool_calls: tool_calls.collect(), tool_call_id: said.tool_call_id })
 }
 

@@ -19,7 +19,8 @@ impl Frame {
     }
 
     pub fn whole(&self, reply: &Reply) -> Value {
-        let content = if reply.text.is_empty() && !reply.tool_calls.is_empty() { Value::Null } else { reply.text.clone().into() };
+        let content =
+            if reply.text.is_empty() && !reply.tool_calls.is_empty() { Value::Null } else { reply.text.clone().into() };
         let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
         if !reply.tool_calls.is_empty() {
             message["tool_calls"] = reply.tool_calls.iter().map(call).collect();
@@ -31,8 +32,9 @@ impl Frame {
         })
     }
 
-    pub fn beginning(&self) -> Value {
-        self.piece(json!({ "role": "assistant", "content": "" }), Value::Null)
+    /// Without a text there are only calls to come.
+    pub fn beginning(&self, has_text: bool) -> Value {
+        self.piece(json!({ "role": "assistant", "content": has_text.then_some("") }), Value::Null)
     }
 
     pub fn text(&self, text: &str) -> Value {
