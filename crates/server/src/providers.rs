@@ -215,12 +215,11 @@ impl Provider {
         if self.is_of_environment {
             return error;
         }
-        let say = |text: &str| {
-            text.replace("LLM_API_KEY", &format!("the api_key of provider `{}`", self.id))
-                .replace("LLM_BASE_URL", &format!("the base_url of provider `{}`", self.id))
-        };
-        error.message = say(&error.message);
-        error.hint = error.hint.as_deref().map(say);
+        for text in std::iter::once(&mut error.message).chain(&mut error.hint) {
+            *text = text
+                .replace("LLM_API_KEY", &format!("the api_key of provider `{}`", self.id))
+                .replace("LLM_BASE_URL", &format!("the base_url of provider `{}`", self.id));
+        }
         error
     }
 
