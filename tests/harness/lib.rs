@@ -2,6 +2,7 @@
 //!
 //! Tests are plain functions without `async`: what has to run meanwhile runs on a runtime of the harness.
 
+pub mod anthropic;
 pub mod cli;
 pub mod client;
 pub mod disk;
@@ -15,6 +16,7 @@ pub mod server;
 pub mod tree;
 pub mod wait;
 
+pub use anthropic::FakeAnthropic;
 pub use client::{Answer, Client};
 pub use events::Event;
 pub use github::FakeGitHub;

@@ -190,7 +190,10 @@ impl FakeModel {
 
 async fn answer(state: Arc<Mutex<State>>, request: Request) -> Reply {
     if request.method == "GET" && request.path.ends_with("/models") {
-        return Reply::json(200, &json!({"object": "list", "data": [{"id": NAME, "object": "model"}]}));
+        return Reply::json(
+            200,
+            &json!({"object": "list", "data": [{"id": NAME, "object": "model", "created": 1_767_600_000, "owned_by": "tests"}]}),
+        );
     }
     if request.method != "POST" || !request.path.ends_with("/v1/chat/completions") {
         return Reply::json(404, &json!({"error": {"message": "Unknown request URL"}}));

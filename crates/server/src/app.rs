@@ -11,6 +11,7 @@ use crate::{
     hooks::Hooks,
     outbound::{self, HostPort, Outbound, Scope},
     outbox::Senders,
+    providers::Providers,
     runner::Runs,
     webhook::Refusals,
 };
@@ -37,8 +38,8 @@ pub struct App {
     pub store: Arc<Store>,
     pub sealer: Sealer,
     pub outbound: Arc<Outbound>,
-    /// Answers for bots whose model is not the rehearsal.
-    pub model: Arc<dyn Model>,
+    /// Answer for bots whose model is not the rehearsal.
+    pub providers: Providers,
     pub rehearsal: Arc<dyn Model>,
     pub runs: Runs,
     pub hooks: Hooks,
@@ -97,16 +98,9 @@ impl App {
         let catalog = Catalog::load(&integrations, &store, &sealer, &config.environment).await?;
         let access = Access::default();
         access.read(&store).await?;
-        let provider = match &config.llm.base_url {
-            Some(url) => tercel_models::Provider::OpenAi { base_url: url.clone(), api_key: config.llm.api_key.clone() },
-            None => tercel_models::Provider::Rehearsal,
-        };
         Ok(Arc::new(Self {
             outbound: open_outbound(&config, &store)?,
-            model: tercel_models::from_config(
-                provider,
-                tercel_models::Options { timeout: config.model_timeout, ..Default::default() },
-            ),
+            providers: Providers::open(&config, &store, &sealer).await?,
             rehearsal: tercel_models::from_config(
                 tercel_models::Provider::Rehearsal,
                 tercel_models::Options::default(),
@@ -209,7 +203,7 @@ impl App {
     /// Which model a bot uses, and whether its run is a rehearsal.
     pub fn model_of(&self, name: Option<&str>) -> (String, bool) {
         let name = name.unwrap_or(&self.config.llm.model);
-        (name.to_owned(), name == "rehearsal" || self.config.llm.base_url.is_none() || self.config.rehearse)
+        (name.to_owned(), self.config.rehearse || self.chosen(name, false).is_rehearsal())
     }
 
     pub fn seal_target(&self, target: &Target) -> String {

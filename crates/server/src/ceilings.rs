@@ -57,8 +57,13 @@ pub fn scopes(origin: &str, client_id: &str) -> Vec<(String, i64)> {
 
 /// Why a run has to wait for the next day: what was accepted before the ceiling was reached must not go far beyond it.
 pub async fn out_of_tokens(app: &App, task: &Task) -> tercel_store::Result<Option<Error>> {
+    if task.rehearse { Ok(None) } else { spent(app).await }
+}
+
+/// Why nothing may be spent any more today.
+pub async fn spent(app: &App) -> tercel_store::Result<Option<Error>> {
     let limit = app.config.ceilings.tokens_per_day;
-    if limit <= 0 || task.rehearse {
+    if limit <= 0 {
         return Ok(None);
     }
     let (_, spent) = patiently("Reading what was spent", || app.store.usage(SERVER, now() / DAY)).await?;

@@ -1,5 +1,9 @@
 //! Taking secrets out of what services and models say: before it is stored, logged, shown or told to a model.
 
+mod tail;
+
+pub use tail::Tail;
+
 use crate::catalog::{Entry, Values};
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::{
@@ -19,6 +23,8 @@ const SHORTEST: usize = 8;
 pub struct Redactor {
     /// None when there is nothing to find.
     forms: Option<AhoCorasick>,
+    /// The forms themselves, for texts that are still coming.
+    words: Vec<String>,
 }
 
 impl Redactor {
@@ -36,7 +42,7 @@ impl Redactor {
                 .build(&forms)
                 .expect("secrets are far shorter than an automaton may be")
         };
-        Self { forms: (!forms.is_empty()).then(build) }
+        Self { forms: (!forms.is_empty()).then(build), words: forms.into_iter().collect() }
     }
 
     /// The secrets of the server itself and of all connections.
@@ -59,6 +65,14 @@ impl Redactor {
             }
             _ => Cow::Borrowed(text),
         }
+    }
+
+    /// Where the end of a text begins that may become a secret when more of it comes.
+    pub fn unfinished(&self, text: &str) -> usize {
+        let longest = self.words.iter().map(String::len).max().unwrap_or(0);
+        let from = text.ceil_char_boundary((text.len() + 1).saturating_sub(longest.max(1)));
+        let mut ends = text[from..].char_indices().map(|(at, _)| from + at);
+        ends.find(|at| self.words.iter().any(|word| word.starts_with(&text[*at..]))).unwrap_or(text.len())
     }
 
     pub fn json(&self, mut value: Value) -> Value {

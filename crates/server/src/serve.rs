@@ -43,6 +43,7 @@ pub async fn serve(config: Config) -> Result<()> {
         tracing::warn!("{} cannot be written: {error}", note.display());
     }
     greet(&app, address);
+    tokio::spawn(offer_ollama(app.clone()));
     start_work(&app).await;
 
     stop.received().await;
@@ -176,6 +177,14 @@ fn greet(app: &App, address: SocketAddr) {
     });
     if let Some(command) = sample.filter(|_| config.llm.base_url.is_none()) {
         tracing::info!("Next, in another terminal: {command}");
+    }
+}
+
+/// After the greeting, so that nobody waits for it.
+async fn offer_ollama(app: Arc<App>) {
+    let http = crate::ollama::through(&app.outbound, &app.config);
+    if let Some(offer) = crate::ollama::offer(&app.config, &http).await {
+        tracing::info!("{offer}");
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn note(sql: &str) {
 }
 
 /// What stays small, and lists of values.
-const MAY_BE_SCANNED: [&str; 18] = [
+const MAY_BE_SCANNED: [&str; 19] = [
     "api_keys",
     "bindings",
     "bots",
@@ -28,6 +28,7 @@ const MAY_BE_SCANNED: [&str; 18] = [
     "notices",
     "polls",
     "schedules",
+    "providers",
     "settings",
     "sqlite_master",
     "v",
@@ -140,6 +141,9 @@ async fn use_everything(world: &mut world::World) {
     store.delivery(store.deliveries(None, None, 1).await.unwrap()[0].id).await.unwrap();
     let _ = store.replay(task.id).await;
     store.usage("server", 1).await.unwrap();
+    store.spend(vec![("server".into(), 1)], 1, 1).await.unwrap();
+    store.providers().await.unwrap();
+    store.delete_provider("none").await.unwrap();
     store.search("word", Some("example"), some, 9).await.unwrap();
     let document = crate::Document {
         id: task.id,

@@ -86,6 +86,23 @@ impl Error {
         Self { retry_after: Some(5), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail) }
     }
 
+    /// A model or a service behind this server failed.
+    pub fn bad_gateway(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "upstream", detail)
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     pub fn timeout(seconds: u64) -> Self {
         let detail = format!("The request took longer than {seconds} seconds; what it wrote until then is kept");
         Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail)

@@ -65,6 +65,10 @@ pub async fn scrape(State(app): State<Arc<App>>) -> Result<Response> {
     gauge("disk_free_bytes", "What is left on the disk of the data", &[("", free)]);
     let backed_up = backup::last(&app.config.data_dir).map_or(0.0, |last| (last.at / 1_000_000) as f64);
     gauge("last_backup_timestamp_seconds", "When the last backup was made; 0: never", &[("", backed_up)]);
+    let open = |state: &str| if state == "closed" { 0.0 } else { 1.0 };
+    let providers: Vec<(String, f64)> =
+        app.providers.all().iter().map(|one| (format!("{{provider=\"{}\"}}", one.id), open(one.health().0))).collect();
+    gauge("provider_open", "Whether a model provider is left alone for now", &borrowed(&providers));
     gauge("uptime_seconds", "Time since the start", &[("", app.started.elapsed().as_secs_f64())]);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }

@@ -5,6 +5,7 @@ pub mod backup;
 pub mod bindings;
 pub mod bots;
 pub mod channels;
+pub mod completions;
 pub mod connections;
 pub mod deliveries;
 mod document;
@@ -21,6 +22,7 @@ pub mod notices;
 pub mod outbox;
 mod outer;
 mod page;
+pub mod providers;
 mod rate;
 mod request;
 pub mod schedules;
@@ -103,6 +105,9 @@ fn table() -> Vec<Row> {
         open(POST, "/integrations/{id}/c/{connection}/webhook", handler!(webhooks::take_for)),
         row(GET, "/metrics", "metrics:read", handler!(metrics::scrape)),
         row(GET, "/bots", "chat:read", handler!(bots::cards)),
+        row(GET, "/v1/models", "chat:read", handler!(completions::models)),
+        row(GET, "/v1/models/{id}", "chat:read", handler!(completions::model)),
+        Row { streams: true, ..row(POST, "/v1/chat/completions", "chat:write", handler!(completions::complete)) },
 
         row(GET, "/api/v1/admin/integrations", "integrations:read", handler!(integrations::list)),
         row(GET, "/api/v1/admin/integrations/{id}/webhook", "integrations:read", handler!(integrations::show_webhook)),
@@ -178,6 +183,12 @@ fn table() -> Vec<Row> {
         row(POST, "/api/v1/schedules/{id}/resume", "schedules:write", handler!(schedules::resume)),
         row(POST, "/api/v1/schedules/{id}/run", "schedules:write", handler!(schedules::run)),
         row(GET, "/api/v1/schedules/{id}/history", "schedules:read", handler!(schedules::history)),
+        row(GET, "/api/v1/providers", "providers:read", handler!(providers::list)),
+        row(POST, "/api/v1/providers", "providers:write", handler!(providers::create)),
+        row(GET, "/api/v1/providers/{id}", "providers:read", handler!(providers::show)),
+        row(PUT, "/api/v1/providers/{id}", "providers:write", handler!(providers::put)),
+        row(DELETE, "/api/v1/providers/{id}", "providers:write", handler!(providers::delete)),
+        row(POST, "/api/v1/providers/{id}/test", "providers:write", handler!(providers::test)),
 
         row(GET, "/api/v1/bots", "bots:read", handler!(bots::list)),
         row(POST, "/api/v1/bots", "bots:write", handler!(bots::create)),
@@ -200,7 +211,11 @@ fn build(app: &Arc<App>, rows: Vec<Row>, entrance: Entrance) -> Router {
     let mut router = Router::new();
     for Row { route, streams, handler: (_, _, handler) } in rows {
         let gate = Gate { app: app.clone(), entrance, scope: route.scope, streams };
-        router = router.route(route.path, handler.route_layer(from_fn_with_state(gate, guard)));
+        let mut handler = handler.route_layer(from_fn_with_state(gate, guard));
+        if route.path.starts_with("/v1/") {
+            handler = handler.route_layer(from_fn(completions::in_their_shape));
+        }
+        router = router.route(route.path, handler);
     }
     router
         .fallback(async |uri: Uri| Error::not_found(format!("There is nothing at {}", uri.path())))

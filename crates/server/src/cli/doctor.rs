@@ -1,4 +1,4 @@
-//! `tercel doctor`: what is well, what is not, and what to do. It changes nothing and calls nobody.
+//! `tercel doctor`: what is well, what is not, and what to do. It changes nothing and calls nobody outside this machine.
 
 mod configured;
 mod kept;
@@ -51,6 +51,9 @@ async fn examine(config: &Config) -> Vec<Finding> {
     findings.extend(configured::folders(config));
     findings.extend(configured::secrets(config, inspection.as_ref()));
     findings.push(configured::model(config));
+    if let Some(http) = crate::ollama::client(config) {
+        findings.extend(crate::ollama::offer(config, &http).await.map(|offer| Finding::ok("ollama", offer)));
+    }
     findings.push(configured::api_key(config));
     findings.extend(configured::integrations(config, inspection.as_ref()));
     findings

@@ -4,6 +4,7 @@ mod answer;
 mod log;
 mod prepare;
 mod run;
+pub mod stateless;
 mod tools;
 
 pub use tools::execute;

@@ -133,7 +133,7 @@ async fn no_bot(app: &App, id: &str) -> Error {
 }
 
 /// Skills by id, or by the last part of the id as `@skill:name` has it.
-fn skills<'a>(app: &App, wanted: impl Iterator<Item = &'a String>, unknown: &mut Vec<String>) -> Vec<Skill> {
+pub fn skills<'a>(app: &App, wanted: impl Iterator<Item = &'a String>, unknown: &mut Vec<String>) -> Vec<Skill> {
     let catalog = app.catalog();
     let mut found = Vec::new();
     for id in wanted {
@@ -147,7 +147,7 @@ fn skills<'a>(app: &App, wanted: impl Iterator<Item = &'a String>, unknown: &mut
 }
 
 /// Tools that the bot lists, then those of this run only.
-fn tools(app: &App, bot: &Bot, brief: &Brief, unknown: &mut Vec<String>) -> Vec<Offered> {
+pub fn tools(app: &App, bot: &Bot, brief: &Brief, unknown: &mut Vec<String>) -> Vec<Offered> {
     let catalog = app.catalog();
     let mut names: BTreeSet<&String> = BTreeSet::new();
     for name in bot.tools.iter().chain(&brief.tools) {

@@ -202,8 +202,8 @@ async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked) -> Step {
     let task = &prepared.task;
     // A task that was accepted without a model is not handed to one that was configured since.
     let withheld = task.rehearse && !app.config.rehearse;
-    let is_rehearsed = withheld || model == "rehearsal";
-    let provider = if is_rehearsed { &app.rehearsal } else { &app.model };
+    let provider = app.chosen(&model, withheld);
+    let is_rehearsed = provider.is_rehearsal();
     let ids = &prepared.ids;
     crate::hooks::fire(app, ids, || hook::BeforeLlmCall {
         context: context_of(ids),
@@ -213,7 +213,7 @@ async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked) -> Step {
         provider_id: provider.id().into(),
         iteration,
     });
-    let http = app.plain_http(app.config.llm.base_url.as_deref(), Some(task.id), &prepared.stop);
+    let http = app.plain_http(provider.base_url(), Some(task.id), &prepared.stop);
     let began = Instant::now();
     let answered = provider.answer(&http, &request, &NoSink).await;
     let catalog = app.catalog();

@@ -11,6 +11,7 @@ mod polls;
 mod postgres_away;
 mod postgres_opening;
 mod retention;
+mod providers;
 mod runs;
 mod schedules;
 mod schemas;
