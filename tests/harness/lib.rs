@@ -11,6 +11,7 @@ pub mod github;
 pub mod loopback;
 pub mod model;
 pub mod options;
+pub mod postgres;
 pub mod receiver;
 pub mod server;
 pub mod tree;

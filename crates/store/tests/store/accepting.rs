@@ -1,6 +1,6 @@
 //! Accepted means stored, numbered and counted.
 
-use crate::world::{World, ask, delivered, item, on_both_engines, placed};
+use crate::world::{World, ask, delivered, item, placed};
 use futures::future::join_all;
 use tercel_store::{Accept, Accepted, Ceiling, Error, NewOutbox, SessionRef, Uuid, accept::Busy};
 

@@ -1,5 +1,24 @@
 //! What the store promises, through its public API.
 
+/// Runs each of these tests on both engines.
+macro_rules! on_both_engines {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::world::store().await).await;
+            })+
+        }
+
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::world::postgres_store().await).await;
+            })+
+        }
+    };
+}
+
 mod accepting;
 mod documents;
 mod duplicates;
@@ -12,6 +31,7 @@ mod postgres_away;
 mod postgres_opening;
 mod retention;
 mod providers;
+mod postgres_others;
 mod runs;
 mod schedules;
 mod schemas;

@@ -5,35 +5,19 @@ pub mod postgres;
 
 use postgres::{Database, Postgres};
 use sqlx::{
-    Column, Connection, PgConnection, Row, SqliteConnection, TypeInfo, postgres::PgRow, sqlite::SqliteConnectOptions,
+    AssertSqlSafe, Column, Connection, PgConnection, Row, SqliteConnection, TypeInfo, postgres::PgRow,
+    sqlite::SqliteConnectOptions,
 };
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tempfile::TempDir;
 use tercel_store::{
     Accept, Accepted, Commit, DirectoryLock, End, Error, Fire, Gap, Item, NewDelivery, NewMessage, NewOutbox, NewStep,
     NewTask, Placed, Polled, PostgresOptions, Result, Schedule, SessionRef, Store, Task, Uuid, accept::Busy,
 };
 use tokio::sync::Mutex;
-
-/// Runs each of these tests on both engines.
-macro_rules! on_both_engines {
-    ($($name:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name($crate::world::store().await).await;
-            })+
-        }
-
-        mod postgres {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name($crate::world::postgres_store().await).await;
-            })+
-        }
-    };
-}
-pub(crate) use on_both_engines;
 
 pub struct World {
     pub store: Arc<Store>,
@@ -127,8 +111,7 @@ impl World {
             Some(database) => {
                 let mut eye = self.eye.lock().await;
                 if eye.is_none() {
-                    let url = format!("{}&application_name=eye", database.url);
-                    *eye = Some(PgConnection::connect(&url).await.unwrap());
+                    *eye = Some(self::eye(&database.url).await);
                 }
                 let rows = sqlx::query(sql).fetch_all(eye.as_mut().unwrap()).await.unwrap();
                 rows.iter().map(postgres_line).collect()
@@ -233,6 +216,26 @@ pub async fn cut(database: &Database) {
                WHERE datname = current_database() AND application_name LIKE 'tercel%'";
     sqlx::query(sql).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
+}
+
+/// Waits for something that another session is seen to do.
+pub async fn until_seen(database: &str, condition: &str) {
+    let mut eye = eye(database).await;
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE {condition})");
+    let begun = Instant::now();
+    loop {
+        let (seen,): (bool,) = sqlx::query_as(AssertSqlSafe(sql.clone())).fetch_one(&mut eye).await.unwrap();
+        if seen {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "never seen: {condition}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A session that is not taken for one of a server.
+pub async fn eye(database: &str) -> PgConnection {
+    PgConnection::connect(&format!("{database}&application_name=eye")).await.unwrap()
 }
 
 /// A message that starts a run in the session of a client, which is made if need be.
