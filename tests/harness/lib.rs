@@ -12,6 +12,7 @@ pub mod model;
 pub mod options;
 pub mod receiver;
 pub mod server;
+pub mod stream;
 pub mod tree;
 pub mod wait;
 
@@ -22,6 +23,7 @@ pub use model::{Asked, FakeModel, Turn};
 pub use options::Options;
 pub use receiver::Receiver;
 pub use server::Server;
+pub use stream::{EventStream, Heard, shown};
 pub use wait::until;
 
 use std::sync::LazyLock;

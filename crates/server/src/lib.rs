@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+pub mod attachments;
 pub mod bot;
 pub mod catalog;
 pub mod ceilings;
@@ -12,6 +13,8 @@ pub mod connection;
 pub mod disk;
 pub mod hooks;
 pub mod inject;
+pub mod live;
+pub mod mirror;
 pub mod outbound;
 pub mod outbox;
 pub mod part;
@@ -19,6 +22,7 @@ pub mod queue;
 pub mod redact;
 pub mod runner;
 pub mod serve;
+pub mod speech;
 pub mod telemetry;
 pub mod trace;
 pub mod webhook;

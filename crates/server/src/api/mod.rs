@@ -1,20 +1,24 @@
 //! The HTTP interface: every route, who may use it, and what stands before all of them.
 
+pub mod attachments;
 mod auth;
 pub mod bindings;
 pub mod bots;
 pub mod channels;
+pub mod chat;
 pub mod connections;
 pub mod deliveries;
 mod document;
 pub mod documents;
 mod error;
 pub mod events;
+mod follow;
 pub mod health;
 pub mod integrations;
 pub mod keys;
 pub mod messages;
 pub mod metrics;
+mod multipart;
 pub mod notices;
 pub mod outbox;
 mod outer;
@@ -100,6 +104,16 @@ fn table() -> Vec<Row> {
         open(POST, "/integrations/{id}/c/{connection}/webhook", handler!(webhooks::take_for)),
         row(GET, "/metrics", "metrics:read", handler!(metrics::scrape)),
         row(GET, "/bots", "chat:read", handler!(bots::cards)),
+        Row { streams: true, ..row(POST, "/chat", "chat:write", handler!(chat::say)) },
+        Row { streams: true, ..row(POST, "/chat/stream", "chat:write", handler!(chat::stream::say)) },
+        Row { streams: true, ..row(GET, "/chat/stream", "chat:read", handler!(chat::stream::watch)) },
+        row(POST, "/chat/cancel", "chat:write", handler!(chat::control::cancel)),
+        row(POST, "/chat/tool_result", "chat:write", handler!(chat::control::tool_result)),
+        Row { streams: true, ..row(POST, "/transcribe", "chat:write", handler!(chat::speech::transcribe)) },
+
+        row(POST, "/api/v1/attachments", "attachments:write", handler!(attachments::upload)),
+        row(GET, "/api/v1/attachments/{id}", "attachments:read", handler!(attachments::show)),
+        row(GET, "/api/v1/attachments/{id}/content", "attachments:read", handler!(attachments::content)),
 
         row(GET, "/api/v1/admin/integrations", "integrations:read", handler!(integrations::list)),
         row(GET, "/api/v1/admin/integrations/{id}/webhook", "integrations:read", handler!(integrations::show_webhook)),

@@ -1,11 +1,14 @@
 //! Executes runs: claims what is due, asks `agent::next`, does it, commits, asks again.
 
 mod answer;
+mod client;
 mod log;
 mod prepare;
 mod run;
 mod tools;
 
+pub use client::USUAL_WAIT;
+pub use prepare::RunConfig;
 pub use tools::execute;
 
 use crate::{

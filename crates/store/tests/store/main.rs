@@ -1,6 +1,7 @@
 //! What the store promises, through its public API.
 
 mod accepting;
+mod attachments;
 mod documents;
 mod duplicates;
 mod faults;
