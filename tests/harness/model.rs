@@ -284,7 +284,8 @@ fn in_pieces(asked: &Asked, turn: Turn) -> Reply {
 fn when_let(asked: &Asked, pieces: Vec<String>, gate: Arc<Semaphore>) -> Reply {
     let chunk = |delta: Value, finish: Value| {
         let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
-        let body = json!({"object": "chat.completion.chunk", "model": asked.model(), "choices": [choice], "usage": usage()});
+        let body =
+            json!({"object": "chat.completion.chunk", "model": asked.model(), "choices": [choice], "usage": usage()});
         Bytes::from(format!("data: {body}\n\n"))
     };
     let mut chunks: VecDeque<Bytes> =

@@ -1,6 +1,6 @@
 //! A stream of server-sent events as a client reads it: event by event, for as long as it likes.
 
-use crate::{RUNTIME, client::HTTP, Client};
+use crate::{Client, RUNTIME, client::HTTP};
 use serde_json::Value;
 
 /// One event.

@@ -195,10 +195,7 @@ impl Integration {
     }
 
     /// What a dispatcher needs to post a message under the name of who typed it. Without this the name is put into the text.
-    pub fn user_attribution(
-        mut self,
-        attribute: impl Fn(&User) -> Map<String, Value> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn user_attribution(mut self, attribute: impl Fn(&User) -> Map<String, Value> + Send + Sync + 'static) -> Self {
         self.user_attribution = Some(Arc::new(attribute));
         self
     }

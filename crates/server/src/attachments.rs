@@ -257,7 +257,10 @@ mod tests {
         const PNG: &[u8] = b"\x89PNG\r\n\x1a\n....";
         assert_eq!(checked("", PNG), Ok("image/png"));
         assert_eq!(checked("image/png; charset=binary", PNG), Ok("image/png"));
-        assert_eq!(checked("image/png", b"<script>alert(1)</script>"), Err(Refusal::Lies("image/png".into(), "text/plain")));
+        assert_eq!(
+            checked("image/png", b"<script>alert(1)</script>"),
+            Err(Refusal::Lies("image/png".into(), "text/plain"))
+        );
         assert_eq!(checked("text/html", b"<script>alert(1)</script>"), Ok("text/plain"));
         assert_eq!(checked("image/svg+xml", b"<svg onload='x'/>"), Ok("text/plain"));
         assert_eq!(checked("text/plain", PNG), Err(Refusal::Lies("text/plain".into(), "image/png")));

@@ -106,7 +106,9 @@ impl Stt {
         match (env.get("STT_BASE_URL"), env.get("STT_MODEL")) {
             (None, None) => Ok(None),
             (None, Some(_)) => bail!("STT_MODEL is set but STT_BASE_URL is not: it says where that model listens"),
-            (Some(_), None) => bail!("STT_BASE_URL is set but STT_MODEL is not: name the model that shall listen there"),
+            (Some(_), None) => {
+                bail!("STT_BASE_URL is set but STT_MODEL is not: name the model that shall listen there")
+            }
             (Some(url), Some(model)) => Ok(Some(Self {
                 base_url: url.trim().trim_end_matches('/').to_owned(),
                 model: model.to_owned(),

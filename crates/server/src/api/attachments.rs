@@ -60,8 +60,8 @@ pub async fn upload(
             files.map(upload).collect()
         }
         None => {
-            let file: NewAttachment =
-                serde_json::from_slice(&body).map_err(|e| Error::invalid(format!("The body is not as expected: {e}")))?;
+            let file: NewAttachment = serde_json::from_slice(&body)
+                .map_err(|e| Error::invalid(format!("The body is not as expected: {e}")))?;
             vec![decoded(file)?]
         }
     };

@@ -31,7 +31,9 @@ pub fn parts(body: &Bytes, boundary: &str) -> Result<Vec<Part>> {
     let line = format!("--{boundary}").into_bytes();
     let mut at = match body.starts_with(&line) {
         true => line.len(),
-        false => find(body, &[b"\r\n", &line[..]].concat(), 0).map(|at| at + 2 + line.len()).ok_or_else(|| wrong("it does not begin with its boundary"))?,
+        false => find(body, &[b"\r\n", &line[..]].concat(), 0)
+            .map(|at| at + 2 + line.len())
+            .ok_or_else(|| wrong("it does not begin with its boundary"))?,
     };
     let between = [b"\r\n", &line[..]].concat();
     let mut parts = Vec::new();
@@ -45,7 +47,9 @@ pub fn parts(body: &Bytes, boundary: &str) -> Result<Vec<Part>> {
         let head = find(body, b"\r\n", at).map(|end| end + 2).ok_or_else(|| wrong("it ends in the middle"))?;
         let body_at = match body[head..].starts_with(b"\r\n") {
             true => head + 2,
-            false => find(body, b"\r\n\r\n", head).map(|end| end + 4).ok_or_else(|| wrong("a part has no end of its headers"))?,
+            false => find(body, b"\r\n\r\n", head)
+                .map(|end| end + 4)
+                .ok_or_else(|| wrong("a part has no end of its headers"))?,
         };
         let end = find(body, &between, body_at).ok_or_else(|| wrong("its last boundary is missing"))?;
         let head = std::str::from_utf8(&body[head..body_at]).map_err(|_| wrong("headers are UTF-8"))?;

@@ -217,7 +217,9 @@ async fn session(
         has_bot(&session.bot_id)?;
         return match bot_id.filter(|bot| *bot != session.bot_id) {
             None => Ok(session),
-            Some(bot) => Err(Error::conflict(format!("Session {id} is one of bot `{}`, not of `{bot}`", session.bot_id))),
+            Some(bot) => {
+                Err(Error::conflict(format!("Session {id} is one of bot `{}`, not of `{bot}`", session.bot_id)))
+            }
         };
     }
     let client_id = client_id.unwrap_or_else(|| DEFAULT.into());

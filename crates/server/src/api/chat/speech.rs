@@ -44,11 +44,7 @@ pub struct Transcript {
     request_body(content((Audio = "application/json"), (Vec<u8> = "multipart/form-data"))),
     responses((status = 200, body = Transcript), (status = 501, description = "Nothing is set up that turns speech into text")),
 )]
-pub async fn transcribe(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    Raw(body): Raw,
-) -> Result<Json<Transcript>> {
+pub async fn transcribe(State(app): State<Arc<App>>, headers: HeaderMap, Raw(body): Raw) -> Result<Json<Transcript>> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (bytes, format) = match multipart::boundary(kind) {
         Some(boundary) => {
@@ -60,8 +56,8 @@ pub async fn transcribe(
             (file.bytes, format)
         }
         None => {
-            let audio: Audio =
-                serde_json::from_slice(&body).map_err(|e| Error::invalid(format!("The body is not as expected: {e}")))?;
+            let audio: Audio = serde_json::from_slice(&body)
+                .map_err(|e| Error::invalid(format!("The body is not as expected: {e}")))?;
             (base64("audio_data", &audio.audio_data)?, audio.audio_format)
         }
     };
