@@ -177,7 +177,7 @@ fn a_stream_that_a_kill_cut_is_resumed_and_shows_the_new_answer_only() {
 #[test]
 fn a_reader_that_does_not_read_holds_nobody_up_and_gets_all_of_it() {
     let world = World::start();
-    let piece = "0123456789abcdef\n".repeat(4096);
+    let piece = "0123456789abcdef".repeat(8192);
     let pieces = vec![piece.as_str(); 64];
     let (turn, gate) = Turn::pieces(&pieces);
     gate.add_permits(1000);

@@ -40,7 +40,7 @@ impl Client {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
-        let response = RUNTIME.block_on(request.send()).unwrap();
+        let response = RUNTIME.block_on(async { request.send().await }).unwrap();
         let status = response.status();
         if status != 200 {
             panic!("{method} {path} answered {status}: {}", RUNTIME.block_on(response.text()).unwrap());

@@ -149,6 +149,9 @@ async fn submit(app: &Arc<App>, identity: &Identity, key: Option<String>, body: 
     if is_empty && body.audio_data.as_deref().is_none_or(|data| data.trim().is_empty()) {
         return Err(Error::bad_request("message: there is nothing in it"));
     }
+    if body.message.len() > MOST {
+        return Err(Error::too_large("message: it has at most 1 MB; longer texts are documents"));
+    }
     let client_tools = client_tools(app, body.client_tools)?;
     let wait = body.client_tool_seconds;
     if wait.is_some_and(|seconds| !(1..=LONGEST_WAIT).contains(&seconds)) {
@@ -170,9 +173,6 @@ async fn submit(app: &Arc<App>, identity: &Identity, key: Option<String>, body: 
     let content = said.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n");
     if content.is_empty() && body.attachments.is_empty() {
         return Err(Error::bad_request("audio_data: nothing is said in it"));
-    }
-    if content.len() > MOST {
-        return Err(Error::too_large("message: it has at most 1 MB; longer texts are documents"));
     }
     let attachments = attachments::with_message(app, body.attachments).await?;
     let input = inject::Input {
