@@ -73,12 +73,17 @@ impl Feed {
         watch
     }
 
-    /// Begins an answer that comes after so many steps.
-    pub fn begin(&self, base: i64, catalog: Arc<Catalog>) -> Saying<'_> {
+    /// What comes now comes after so many steps.
+    pub fn after(&self, base: i64) {
         self.now.send_modify(|now| {
             now.base = base;
             now.start_over();
         });
+    }
+
+    /// Begins an answer.
+    pub fn begin(&self, base: i64, catalog: Arc<Catalog>) -> Saying<'_> {
+        self.after(base);
         Saying { feed: self, catalog, held: Mutex::default() }
     }
 

@@ -41,9 +41,11 @@ pub struct Follower {
     task: Uuid,
     /// The last step that was seen.
     after: i64,
+    /// How many steps there are for certain. The first one is committed together with the second.
+    caught_up: i64,
     commits: broadcast::Receiver<Uuid>,
-    // Before `feed`: the receiver needs it.
     now: watch::Receiver<Now>,
+    /// Kept, so that who begins to work on the task later finds this one.
     _feed: Arc<Feed>,
     begun: bool,
     over: bool,
@@ -71,6 +73,7 @@ impl Follower {
         Self {
             task,
             after,
+            caught_up: 0,
             commits,
             now: feed.watch(),
             _feed: feed,
@@ -155,8 +158,10 @@ impl Follower {
 
     /// What is said right now.
     async fn look(&mut self) -> tercel_store::Result<()> {
-        if self.after < self.now.borrow().base {
+        let base = self.now.borrow().base;
+        if self.caught_up < base {
             self.read().await?;
+            self.caught_up = base;
         }
         let now = self.now.borrow_and_update();
         if self.over {

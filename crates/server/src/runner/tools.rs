@@ -23,6 +23,8 @@ pub async fn run_all(
     calls: Vec<Planned>,
 ) -> tercel_store::Result<()> {
     let mut done = Vec::with_capacity(calls.len());
+    // Who watches sees the calls begin before the client is asked for any.
+    prepared.feed.after(log.count());
     {
         let prepared = &*prepared;
         let mut running: FuturesUnordered<_> = calls.into_iter().map(|call| step_of(app, prepared, call)).collect();

@@ -8,14 +8,19 @@ use crate::{
     },
     app::App,
     catalog::DEFAULT,
+    live::Now,
 };
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
+use tercel_agent::{Committed, Step};
 use tercel_sdk::Kind;
 use tercel_store::Uuid;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::{
+    broadcast::{Receiver, error::RecvError},
+    watch,
+};
 
 /// How long the commit of a result is waited for.
 const COMMIT: Duration = Duration::from_secs(20);
@@ -102,55 +107,77 @@ pub async fn tool_result(State(app): State<Arc<App>>, Body(body): Body<ToolResul
         }
         (None, None) => return Err(Error::invalid("task_id: name the task of the call, or the session_id")),
     };
+    let feed = app.live.feed(task);
+    let mut requests = feed.watch();
     let mut commits = app.store.wake().steps.subscribe();
     let taken = Taken { task_id: task, call_id: body.call_id.clone() };
-    if is_committed(&app, task, &body.call_id).await? {
-        return Ok(Json(taken));
-    }
-    let result = match body.error {
+    let mut result = Some(match body.error {
         Some(error) => Err(tercel_sdk::Error::new(Kind::Error, error)),
         None => Ok(body.result),
+    });
+    let stored = async {
+        loop {
+            match state(&app, task, &body.call_id).await? {
+                Call::Done => return Ok(true),
+                Call::Unknown => return Ok(false),
+                Call::Open => {}
+            }
+            let is_asked = requests.borrow_and_update().requests.iter().any(|asked| asked.call_id == body.call_id);
+            if is_asked && let Some(result) = result.take() {
+                // Another answer may have come first; that one is stored then.
+                feed.answer(&body.call_id, result);
+            }
+            change(&app, task, &mut commits, &mut requests).await?;
+        }
     };
-    let handed = app.live.find(task).is_some_and(|feed| feed.answer(&body.call_id, result));
-    let stored = tokio::time::timeout(COMMIT, until_committed(&app, &mut commits, task, &body.call_id, handed));
-    match stored.await {
+    match tokio::time::timeout(COMMIT, stored).await {
         Ok(Ok(true)) => Ok(Json(taken)),
         Ok(Ok(false)) => Err(Error::not_found(format!("No call `{}` of task {task} waits for a result", body.call_id))),
-        Ok(Err(error)) => Err(error.into()),
+        Ok(Err(error)) => Err(tercel_store::Error::into(error)),
         Err(_) => Err(Error::unavailable("The result could not be stored yet; send it again")),
     }
 }
 
-async fn until_committed(
-    app: &App,
-    commits: &mut Receiver<Uuid>,
-    task: Uuid,
-    call_id: &str,
-    handed: bool,
-) -> tercel_store::Result<bool> {
-    loop {
-        if is_committed(app, task, call_id).await? {
-            return Ok(true);
-        }
-        let is_running = app.store.task(task).await?.is_some_and(|task| task.status == "running");
-        if !handed || !is_running {
-            return Ok(false);
-        }
-        loop {
-            tokio::select! {
-                commit = commits.recv() => match commit {
-                    Ok(other) if other != task => {}
-                    Ok(_) | Err(RecvError::Lagged(_)) => break,
-                    Err(RecvError::Closed) => return Err(tercel_store::Error::Stopping),
-                },
-                () = app.stopping.cancelled() => return Err(tercel_store::Error::Stopping),
-            }
-        }
-    }
+/// A call as the committed steps have it.
+enum Call {
+    Open,
+    Done,
+    Unknown,
 }
 
-async fn is_committed(app: &App, task: Uuid, call_id: &str) -> tercel_store::Result<bool> {
-    let steps = app.store.steps(task, 0).await?;
-    let body = |body: &str| serde_json::from_str::<Value>(body).unwrap_or_default();
-    Ok(steps.iter().any(|row| row.kind == "tool" && body(&row.body)["call_id"] == call_id))
+async fn state(app: &App, task: Uuid, call_id: &str) -> tercel_store::Result<Call> {
+    // First the status: what ends after this reading is committed.
+    let status = app.store.task(task).await?.map(|task| task.status).unwrap_or_default();
+    let rows = app.store.steps(task, 0).await?;
+    let steps = rows.iter().filter(|row| row.kind != "context");
+    let steps: Vec<Committed> =
+        steps.filter_map(|row| Some(Committed { attempt: 1, step: serde_json::from_str(&row.body).ok()? })).collect();
+    let is_done =
+        |committed: &Committed| matches!(&committed.step, Step::Tool { call_id: done, .. } if done == call_id);
+    if steps.iter().any(is_done) {
+        return Ok(Call::Done);
+    }
+    let is_started = tercel_agent::started(&steps).iter().any(|call| call.id == call_id);
+    // After a crash it is pending for a moment.
+    let goes_on = ["pending", "running"].contains(&status.as_str());
+    Ok(if is_started && goes_on { Call::Open } else { Call::Unknown })
+}
+
+async fn change(
+    app: &App,
+    task: Uuid,
+    commits: &mut Receiver<Uuid>,
+    requests: &mut watch::Receiver<Now>,
+) -> tercel_store::Result<()> {
+    loop {
+        tokio::select! {
+            commit = commits.recv() => match commit {
+                Ok(other) if other != task => {}
+                Ok(_) | Err(RecvError::Lagged(_)) => return Ok(()),
+                Err(RecvError::Closed) => return Err(tercel_store::Error::Stopping),
+            },
+            _ = requests.changed() => return Ok(()),
+            () = app.stopping.cancelled() => return Err(tercel_store::Error::Stopping),
+        }
+    }
 }
