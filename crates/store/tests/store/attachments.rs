@@ -15,7 +15,8 @@ async fn a_file_is_noted_and_found_by_its_id(world: World) {
     };
     let (first, second) = (attachment(1, Some("alice")), attachment(2, None));
     let (a, b) = tokio::join!(world.store.put_attachment(first.clone()), world.store.put_attachment(second.clone()));
-    (a.unwrap(), b.unwrap());
+    a.unwrap();
+    b.unwrap();
     assert_eq!(world.store.attachment(first.id).await.unwrap(), Some(first.clone()));
     assert_eq!(world.store.attachment(second.id).await.unwrap(), Some(second));
     assert_eq!(world.store.attachment(Uuid::nil()).await.unwrap(), None);
