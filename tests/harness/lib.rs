@@ -14,6 +14,7 @@ pub mod options;
 pub mod postgres;
 pub mod receiver;
 pub mod server;
+pub mod stream;
 pub mod tree;
 pub mod wait;
 
@@ -25,6 +26,7 @@ pub use model::{Asked, FakeModel, Turn};
 pub use options::Options;
 pub use receiver::Receiver;
 pub use server::Server;
+pub use stream::{EventStream, Heard, shown};
 pub use wait::until;
 
 use std::sync::LazyLock;

@@ -9,8 +9,8 @@ use crate::{
     tool::Unnamed,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use std::{future::Future, time::Duration};
+use serde_json::{Map, Value};
+use std::{future::Future, sync::Arc, time::Duration};
 
 /// How much a connection test proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +87,20 @@ pub struct Integration {
     pub readme: String,
     pub samples: Vec<Sample>,
     pub exchanges: Vec<Exchange>,
+    pub user_attribution: Option<Attribute>,
 }
+
+/// Somebody who types at the server itself, as far as is known.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct User {
+    pub display_name: Option<String>,
+    pub avatar_url: Option<String>,
+    /// What this integration keeps about the person.
+    pub integration_config: Value,
+}
+
+/// Says how a post shows its sender: fields that the dispatcher finds as `user_attribution` in its target.
+pub type Attribute = Arc<dyn Fn(&User) -> Map<String, Value> + Send + Sync>;
 
 impl Integration {
     pub fn new(name: &str) -> Self {
@@ -110,6 +123,7 @@ impl Integration {
             readme: String::new(),
             samples: Vec::new(),
             exchanges: Vec::new(),
+            user_attribution: None,
         }
     }
 
@@ -205,6 +219,12 @@ impl Integration {
         Fut: Future<Output = Result<E::Answer>> + Send + 'static,
     {
         self.hooks.push(Hook::new(hook));
+        self
+    }
+
+    /// What a dispatcher needs to post a message under the name of who typed it. Without this the name is put into the text.
+    pub fn user_attribution(mut self, attribute: impl Fn(&User) -> Map<String, Value> + Send + Sync + 'static) -> Self {
+        self.user_attribution = Some(Arc::new(attribute));
         self
     }
 

@@ -26,7 +26,7 @@ pub use error::{Error, Kind, Result};
 pub use field::Field;
 pub use host::{FromHost, Host, Mode, Trust};
 pub use inbound::{Brief, Dedupe, Event, Inbound, Outcome, Received, Refusal, Reply, Signed};
-pub use integration::{Checked, Depth, Integration};
+pub use integration::{Checked, Depth, Integration, User};
 pub use poll::{Cursor, Gap, Missed, News, Polled};
 pub use signature::Scheme;
 pub use skill::Skill;

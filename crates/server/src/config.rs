@@ -101,6 +101,31 @@ pub struct Llm {
     pub model: String,
 }
 
+/// What turns speech into text.
+#[derive(Clone)]
+pub struct Stt {
+    pub base_url: String,
+    pub model: String,
+    pub api_key: Option<SecretString>,
+}
+
+impl Stt {
+    fn from(env: &Environment) -> Result<Option<Self>> {
+        match (env.get("STT_BASE_URL"), env.get("STT_MODEL")) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => bail!("STT_MODEL is set but STT_BASE_URL is not: it says where that model listens"),
+            (Some(_), None) => {
+                bail!("STT_BASE_URL is set but STT_MODEL is not: name the model that shall listen there")
+            }
+            (Some(url), Some(model)) => Ok(Some(Self {
+                base_url: url.trim().trim_end_matches('/').to_owned(),
+                model: model.to_owned(),
+                api_key: env.get("STT_API_KEY").map(SecretString::from),
+            })),
+        }
+    }
+}
+
 /// What strangers may spend; 0 lifts a ceiling.
 #[derive(Debug, Clone, Copy)]
 pub struct Ceilings {
@@ -148,6 +173,7 @@ pub struct Config {
     pub api_key: Option<SecretString>,
     pub encryption_key: Option<SecretString>,
     pub llm: Llm,
+    pub stt: Option<Stt>,
     pub allow_private: Vec<IpNet>,
     pub trusted_proxies: Vec<IpNet>,
     pub tier: String,
@@ -201,6 +227,7 @@ impl Config {
             api_key: env.get("API_KEY").map(SecretString::from),
             encryption_key: env.get("ENCRYPTION_KEY").map(SecretString::from),
             llm: Llm { base_url, api_key: env.get("LLM_API_KEY").map(SecretString::from), model },
+            stt: Stt::from(env)?,
             allow_private: env.list("TERCEL_ALLOW_PRIVATE")?,
             trusted_proxies: networks(env.list::<Network>("TRUSTED_PROXIES")?),
             tier: env.get("TERCEL_TIER").unwrap_or("premium").to_owned(),
@@ -267,8 +294,8 @@ impl Config {
 const SECONDS_OF_A_RUN: NonZeroU64 = NonZeroU64::new(1800).unwrap();
 
 /// The server's own secrets.
-pub const OWN_SECRETS: [&str; 5] =
-    ["API_KEY", "TERCEL_BACKUP_PASSPHRASE", "DATABASE_URL", "ENCRYPTION_KEY", "LLM_API_KEY"];
+pub const OWN_SECRETS: [&str; 6] =
+    ["API_KEY", "TERCEL_BACKUP_PASSPHRASE", "DATABASE_URL", "ENCRYPTION_KEY", "LLM_API_KEY", "STT_API_KEY"];
 
 /// Our own names; what an integration's fields are called comes on top.
 const KNOWN: [&str; 26] = [

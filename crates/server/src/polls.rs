@@ -45,6 +45,10 @@ struct State {
 
 /// Polls until the server stops.
 pub async fn run_all(app: Arc<App>) {
+    tokio::select! {
+        () = app.hold.released() => {}
+        () = app.stopping.cancelled() => return,
+    }
     let mut states: BTreeMap<Key, State> = BTreeMap::new();
     let mut at_work = JoinSet::new();
     loop {

@@ -353,7 +353,7 @@ fn items(app: &App, integration: &str, name: &str, event: Event) -> Vec<Item> {
                 },
                 task,
                 busy: Busy::Enqueue,
-                shown: None,
+                shown: Vec::new(),
             }
         })
         .collect()

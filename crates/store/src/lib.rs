@@ -1,6 +1,7 @@
 //! Everything that lasts. Reads are functions of [`Store`], writes are values that one writer commits in groups.
 
 pub mod accept;
+mod attachments;
 mod bots;
 mod channels;
 mod connections;
@@ -40,6 +41,7 @@ mod writer;
 extern crate self as tercel_store;
 
 pub use accept::{Accept, Accepted, Ceiling, Item, NewDelivery, NewMessage, NewTask, Placed, SessionRef};
+pub use attachments::Attachment;
 pub use bots::Bot;
 pub use channels::{Binding, Channel};
 pub use connections::Health;

@@ -228,6 +228,17 @@ async fn use_everything(world: &mut world::World) {
     };
     store.ingest(document, Some(("key".into(), 1))).await.unwrap();
     store.document(task.id).await.unwrap();
+    let attachment = crate::Attachment {
+        id: task.id,
+        hash: "h".into(),
+        filename: "f".into(),
+        mime_type: "text/plain".into(),
+        size_bytes: 1,
+        posted_by: None,
+        created_at: 0,
+    };
+    store.put_attachment(attachment).await.unwrap();
+    store.attachment(task.id).await.unwrap();
     store.delete_document(task.id).await.unwrap();
     use_schedules(world, &store).await;
     store.close_notice("key").await.unwrap();

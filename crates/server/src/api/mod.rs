@@ -1,23 +1,27 @@
 //! The HTTP interface: every route, who may use it, and what stands before all of them.
 
+pub mod attachments;
 mod auth;
 pub mod backup;
 pub mod bindings;
 pub mod bots;
 pub mod channels;
 pub mod completions;
+pub mod chat;
 pub mod connections;
 pub mod deliveries;
 mod document;
 pub mod documents;
 mod error;
 pub mod events;
+mod follow;
 pub mod health;
 pub mod held;
 pub mod integrations;
 pub mod keys;
 pub mod messages;
 pub mod metrics;
+mod multipart;
 pub mod notices;
 pub mod outbox;
 mod outer;
@@ -108,6 +112,16 @@ fn table() -> Vec<Row> {
         row(GET, "/v1/models", "chat:read", handler!(completions::models)),
         row(GET, "/v1/models/{id}", "chat:read", handler!(completions::model)),
         Row { streams: true, ..row(POST, "/v1/chat/completions", "chat:write", handler!(completions::complete)) },
+        Row { streams: true, ..row(POST, "/chat", "chat:write", handler!(chat::say)) },
+        Row { streams: true, ..row(POST, "/chat/stream", "chat:write", handler!(chat::stream::say)) },
+        Row { streams: true, ..row(GET, "/chat/stream", "chat:read", handler!(chat::stream::watch)) },
+        row(POST, "/chat/cancel", "chat:write", handler!(chat::control::cancel)),
+        row(POST, "/chat/tool_result", "chat:write", handler!(chat::control::tool_result)),
+        Row { streams: true, ..row(POST, "/transcribe", "chat:write", handler!(chat::speech::transcribe)) },
+
+        row(POST, "/api/v1/attachments", "attachments:write", handler!(attachments::upload)),
+        row(GET, "/api/v1/attachments/{id}", "attachments:read", handler!(attachments::show)),
+        row(GET, "/api/v1/attachments/{id}/content", "attachments:read", handler!(attachments::content)),
 
         row(GET, "/api/v1/admin/integrations", "integrations:read", handler!(integrations::list)),
         row(GET, "/api/v1/admin/integrations/{id}/webhook", "integrations:read", handler!(integrations::show_webhook)),

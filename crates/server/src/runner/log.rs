@@ -35,6 +35,11 @@ impl Log {
         self.n == 0
     }
 
+    /// How many steps there are, those that wait included.
+    pub fn count(&self) -> i64 {
+        self.n
+    }
+
     /// What the run was given, committed together with its first step.
     pub fn note(&mut self, body: &serde_json::Value) {
         self.n += 1;

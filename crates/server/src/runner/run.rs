@@ -15,7 +15,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tercel_agent::{Committed, Finish, Next, Step, next};
-use tercel_models::NoSink;
 use tercel_sdk::{Error, Kind, Trust, chat, hook, host::Ids};
 use tercel_store::{Commit, End, NewNotice, Task, Uuid};
 use tokio_util::sync::CancellationToken;
@@ -130,9 +129,10 @@ async fn work(app: &Arc<App>, prepared: &mut Prepared, log: &mut Log) -> tercel_
         match next(&prepared.run) {
             Next::CallModel { iteration, model, fallback, request, wait } => {
                 log.flush(app, &prepared.session.client_id).await?;
+                let base = log.count();
                 let asked = async {
                     tokio::time::sleep(wait).await;
-                    ask(app, prepared, Asked { iteration, model, fallback, request }).await
+                    ask(app, prepared, Asked { iteration, model, fallback, request, base }).await
                 };
                 let step = tokio::select! {
                     biased;
@@ -195,10 +195,12 @@ struct Asked {
     model: String,
     fallback: bool,
     request: chat::Request,
+    /// Steps before it.
+    base: i64,
 }
 
 async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked) -> Step {
-    let Asked { iteration, model, fallback, request } = asked;
+    let Asked { iteration, model, fallback, request, base } = asked;
     let task = &prepared.task;
     // A task that was accepted without a model is not handed to one that was configured since.
     let withheld = task.rehearse && !app.config.rehearse;
@@ -215,7 +217,12 @@ async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked) -> Step {
     });
     let http = app.plain_http(provider.base_url(), Some(task.id), &prepared.stop);
     let began = Instant::now();
-    let answered = provider.answer(&http, &request, &NoSink).await;
+    let saying = prepared.feed.begin(base, app.catalog());
+    let answered = provider.answer(&http, &request, &saying).await;
+    match &answered {
+        Ok(_) => saying.finish(),
+        Err(_) => prepared.feed.void(),
+    }
     let catalog = app.catalog();
     let answered =
         answered.map(|answer| catalog.redactor.answer(answer)).map_err(|error| catalog.redactor.error(error));

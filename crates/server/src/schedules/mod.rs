@@ -40,6 +40,10 @@ impl Bell {
 
 /// Starts what is due, until the server stops.
 pub async fn run_all(app: Arc<App>) {
+    tokio::select! {
+        () = app.hold.released() => {}
+        () = app.stopping.cancelled() => return,
+    }
     let mut clock = Clock::now();
     let mut was_set_back = true;
     loop {

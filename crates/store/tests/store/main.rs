@@ -20,6 +20,7 @@ macro_rules! on_both_engines {
 }
 
 mod accepting;
+mod attachments;
 mod documents;
 mod duplicates;
 mod faults;

@@ -264,7 +264,7 @@ pub fn item(session: SessionRef) -> Item {
         hops: 0,
         metadata: None,
     };
-    Item { session, message, task: Some(task), ceilings: Vec::new(), busy: Busy::Enqueue, shown: None }
+    Item { session, message, task: Some(task), ceilings: Vec::new(), busy: Busy::Enqueue, shown: Vec::new() }
 }
 
 pub fn delivered(mut accept: Accept, keys: &[&str]) -> Accept {
