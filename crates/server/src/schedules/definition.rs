@@ -73,7 +73,7 @@ impl Definition {
             }),
             ceilings: ceilings::of_run(app, ORIGIN, &self.client_id),
             busy: Busy::Enqueue,
-            shown: None,
+            shown: Vec::new(),
         };
         let dedupe = due_at.map(|at| (format!("schedule/{}/{at}", schedule.id), now() + 30 * DAY));
         Accept { dedupe: dedupe.into_iter().collect(), items: vec![item], ..Accept::default() }

@@ -1,6 +1,6 @@
 //! What a poll brings and how far it has read are one commit; down times are kept until they are fetched.
 
-use crate::world::{World, ask, delivered, gap, on_both_engines, polled};
+use crate::world::{World, ask, delivered, gap, polled};
 use tercel_store::{Accept, Accepted};
 
 on_both_engines!(

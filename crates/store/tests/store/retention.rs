@@ -1,6 +1,6 @@
 //! What is old goes in pieces; what is not over stays.
 
-use crate::world::{World, ask, complete, delivered, leaving, on_both_engines, placed};
+use crate::world::{World, ask, complete, delivered, leaving, placed};
 use std::collections::BTreeSet;
 use tercel_store::{AttemptEnd, NewNotice, Old};
 

@@ -1,6 +1,6 @@
 //! A time that comes starts one run, whatever happens around it.
 
-use crate::world::{World, complete, fire, on_both_engines, schedule};
+use crate::world::{World, complete, fire, schedule};
 use tercel_store::{Fire, Fired, Schedule, Uuid};
 
 on_both_engines!(
