@@ -285,6 +285,11 @@ impl Config {
         self.trusted_proxies.iter().any(|network| network.contains(&peer))
     }
 
+    /// Where an Ollama on this machine listens, as it says itself.
+    pub fn ollama_host(&self) -> &str {
+        self.environment.get("OLLAMA_HOST").unwrap_or("127.0.0.1:11434").trim()
+    }
+
     /// The failpoint that a crash test arms; there is none in a release build.
     pub fn failpoint(&self) -> Option<&str> {
         self.environment.get("TERCEL_FAILPOINT")

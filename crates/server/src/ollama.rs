@@ -47,7 +47,7 @@ pub fn through(outbound: &Arc<Outbound>, config: &Config) -> Client {
 /// Where `OLLAMA_HOST` says that it listens, as Ollama itself reads it; its usual port otherwise. Elsewhere than on this
 /// machine nobody is asked.
 fn address(config: &Config) -> Option<String> {
-    let said = config.environment.get("OLLAMA_HOST").unwrap_or("127.0.0.1:11434").trim();
+    let said = config.ollama_host();
     let said = if said.contains("://") { said.to_owned() } else { format!("http://{said}") };
     let url = url::Url::parse(&said).ok()?;
     let has_port = said.rsplit(':').next().is_some_and(|tail| tail.trim_end_matches('/').parse::<u16>().is_ok());

@@ -193,7 +193,7 @@ fn what_breaks_off_or_makes_no_sense_is_said_and_no_key_is_in_it() {
     }
     let quoted =
         json!({"type": "error", "error": {"type": "authentication_error", "message": format!("Bad key {KEY}")}});
-    for reply in [plain(401, &quoted), events(&[quoted.clone()]), plain(200, KEY)] {
+    for reply in [plain(401, &quoted), events(std::slice::from_ref(&quoted)), plain(200, KEY)] {
         let failure = fails(reply);
         assert!(!format!("{failure:?}").contains(KEY), "{failure:?}");
     }
