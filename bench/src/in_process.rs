@@ -208,7 +208,7 @@ fn item(session: SessionRef, task: Option<NewTask>, trusted: bool) -> Item {
         hops: 0,
         metadata: None,
     };
-    Item { session, message, task, ceilings: Vec::new(), busy: Busy::Enqueue, shown: None }
+    Item { session, message, task, ceilings: Vec::new(), busy: Busy::Enqueue, shown: Vec::new() }
 }
 
 fn task() -> NewTask {

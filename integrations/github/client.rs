@@ -114,10 +114,15 @@ impl Repository<'_> {
 
 /// The number of the page that the `Link` header names `rel`.
 pub fn page(response: &Response, rel: &str) -> Option<u32> {
+    link(response, rel, "page")?.parse().ok()
+}
+
+/// A part of the query of the address that the `Link` header names `rel`.
+pub fn link(response: &Response, rel: &str, part: &str) -> Option<String> {
     let link = response.header("link")?.split(',').find(|link| link.contains(&format!("rel=\"{rel}\"")))?;
     let target = link.trim().strip_prefix('<')?.split_once('>')?.0;
     let url = Url::parse(target).ok()?;
-    url.query_pairs().find(|(key, _)| key == "page").and_then(|(_, value)| value.parse().ok())
+    url.query_pairs().find(|(key, _)| key == part).map(|(_, value)| value.into_owned())
 }
 
 fn address(api: &Url, path: &[&str]) -> Result<Url> {

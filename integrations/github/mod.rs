@@ -7,7 +7,9 @@ mod describe;
 mod dispatcher;
 mod failure;
 mod mark;
+mod missed;
 mod payload;
+mod polling;
 mod repo;
 mod router;
 mod tools;
@@ -45,7 +47,14 @@ pub fn integration() -> Integration {
                 .default(client::PUBLIC_API)
                 .help("GitHub Enterprise Server: https://<host>/api/v3"),
         )
+        .field(
+            Field::text("poll", "Repositories to ask").placeholder("owner/repo, owner/other").help(
+                "Asked each minute what is new, for where no webhook reaches this server; leave it empty otherwise",
+            ),
+        )
         .webhook(router::receive)
+        .poll("news", polling::EVERY, polling::poll)
+        .missed(missed::missed)
         .dispatcher(dispatches(dispatcher::comment).find(dispatcher::find).limit(dispatcher::LIMIT))
         .connector(connection::check)
         .tool("github_get_pr", reads(tools::pulls::get_pr))

@@ -20,6 +20,14 @@ pub fn receive(host: Host, request: Inbound) -> Result<Received, Refusal> {
     Ok(Received { dedupe, name: full_name(event, &payload), outcome: outcome(&host, event, &payload) })
 }
 
+/// What the webhook would make of a payload that was put together from answers of the API.
+pub fn tell(host: &Host, event: &str, payload: Value) -> Option<Event> {
+    match outcome(host, event, &serde_json::from_str(&payload.to_string()).ok()?) {
+        Outcome::Events(events) => events.into_iter().next(),
+        _ => None,
+    }
+}
+
 /// What becomes of an event.
 enum Fate {
     /// The agent is asked.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::{sync::LazyLock, time::Duration};
 
 /// Without idle connections, because servers come and go under the same address.
-static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
+pub(crate) static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
     LazyLock::force(&RUNTIME);
     reqwest::Client::builder()
         .no_proxy()

@@ -2,7 +2,7 @@
 
 use crate::{
     Turn,
-    events::{REPOSITORY, issue, pull, repository, user},
+    events::{Event, PATH, REPOSITORY, issue, pull, repository, user},
     loopback::{Loopback, Reply, Request},
     until,
 };
@@ -69,6 +69,18 @@ struct State {
     faults: Vec<(On, Fault, usize)>,
     delay: Duration,
     quoted: String,
+    /// Issues and comments that polls find, in order.
+    issues: Vec<Value>,
+    remarks: Vec<Value>,
+    deliveries: Vec<Undelivered>,
+    asked_again: Vec<Event>,
+}
+
+/// What GitHub tried to deliver by the repository's webhook while nobody was there.
+struct Undelivered {
+    id: u64,
+    event: Event,
+    at: DateTime<Utc>,
 }
 
 pub struct FakeGitHub {
@@ -147,6 +159,36 @@ impl FakeGitHub {
     /// From now on, this is in every body: of issues, pull requests and failures.
     pub fn quotes(&self, text: &str) {
         self.state.lock().unwrap().quoted = text.into();
+    }
+
+    /// Somebody opens an issue.
+    pub fn open_issue(&self, number: u64) {
+        let mut issue = issue(number);
+        let now = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
+        (issue["created_at"], issue["updated_at"]) = (now.clone().into(), now.into());
+        self.state.lock().unwrap().issues.push(issue);
+    }
+
+    /// Somebody comments on an issue.
+    pub fn remark(&self, number: u64, text: &str) {
+        let now = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
+        let url = format!("https://api.github.com/repos/{REPOSITORY}/issues/{number}");
+        let mut state = self.state.lock().unwrap();
+        let id = 7_000 + state.remarks.len();
+        let remark = json!({"id": id, "body": text, "user": user("bob"), "issue_url": url, "html_url": "", "created_at": now, "updated_at": now});
+        state.remarks.push(remark);
+    }
+
+    /// An event whose delivery fails because nobody is there.
+    pub fn fail_to_deliver(&self, event: &Event) {
+        let mut state = self.state.lock().unwrap();
+        let id = 500 + state.deliveries.len() as u64;
+        state.deliveries.push(Undelivered { id, event: event.clone(), at: Utc::now() });
+    }
+
+    /// What the server asked to be delivered again.
+    pub fn asked_again(&self) -> Vec<Event> {
+        self.state.lock().unwrap().asked_again.clone()
     }
 
     /// Nobody listens at the address.
@@ -233,6 +275,9 @@ fn serve(state: &mut State, request: &Request) -> Reply {
     match (request.method.as_str(), path.as_slice()) {
         ("GET", ["user"]) => Reply::json(200, &user(LOGIN)),
         ("GET", ["repos", owner, name]) => Reply::json(200, &repository(&format!("{owner}/{name}"))),
+        ("GET", ["repos", _, _, "issues"]) => since(request, &state.issues),
+        ("GET", ["repos", _, _, "issues", "comments"]) => since(request, &state.remarks),
+        ("GET", ["repos", _, _, "pulls", "comments"]) => since(request, &[]),
         ("GET", ["repos", _, _, "pulls", number]) if request.header("accept").contains("diff") => {
             let _: u64 = number.parse().unwrap();
             Reply::text(200, &[("content-type", "application/vnd.github.diff; charset=utf-8")], DIFF)
@@ -267,6 +312,31 @@ fn serve(state: &mut State, request: &Request) -> Reply {
                 "sha": "b".repeat(40), "size": 6,
             }),
         ),
+        ("GET", ["repos", _, _, "hooks"]) => {
+            let url = format!("https://tercel.example{PATH}");
+            paged(
+                request,
+                vec![json!({"id": 31, "name": "web", "active": true, "events": ["*"], "config": {"url": url}})],
+            )
+        }
+        ("GET", ["repos", _, _, "hooks", "31", "deliveries"]) => {
+            let shown = |failed: &Undelivered| {
+                json!({
+                    "id": failed.id, "guid": failed.event.delivery, "delivered_at": failed.at.to_rfc3339(), "redelivery": false,
+                    "status": "failed to connect to host", "status_code": 502, "event": failed.event.name,
+                })
+            };
+            paged(request, state.deliveries.iter().rev().map(shown).collect())
+        }
+        ("POST", ["repos", _, _, "hooks", "31", "deliveries", id, "attempts"]) => {
+            match state.deliveries.iter().find(|failed| failed.id.to_string() == **id) {
+                Some(failed) => {
+                    state.asked_again.push(failed.event.clone());
+                    Reply::json(202, &json!({}))
+                }
+                None => Reply::json(404, &json!({"message": "Not Found"})),
+            }
+        }
         ("GET", ["search", _]) => {
             Reply::json(200, &json!({"total_count": 1, "incomplete_results": false, "items": [issue(7)]}))
         }
@@ -314,6 +384,13 @@ impl Comment {
             "html_url": format!("https://github.com/{}/issues/{}#issuecomment-{}", self.repository, self.number, self.id),
         })
     }
+}
+
+/// What was changed since, as far as that is asked for.
+fn since(request: &Request, list: &[Value]) -> Reply {
+    let since = request.query.get("since").map_or("", |text| text.as_str());
+    let changed = list.iter().filter(|item| item["updated_at"].as_str().unwrap() >= since);
+    paged(request, changed.cloned().collect())
 }
 
 /// A page of a list, with the `Link` header GitHub sends while there is more.

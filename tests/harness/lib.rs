@@ -2,6 +2,7 @@
 //!
 //! Tests are plain functions without `async`: what has to run meanwhile runs on a runtime of the harness.
 
+pub mod anthropic;
 pub mod cli;
 pub mod client;
 pub mod disk;
@@ -10,11 +11,14 @@ pub mod github;
 pub mod loopback;
 pub mod model;
 pub mod options;
+pub mod postgres;
 pub mod receiver;
 pub mod server;
+pub mod stream;
 pub mod tree;
 pub mod wait;
 
+pub use anthropic::FakeAnthropic;
 pub use client::{Answer, Client};
 pub use events::Event;
 pub use github::FakeGitHub;
@@ -22,6 +26,7 @@ pub use model::{Asked, FakeModel, Turn};
 pub use options::Options;
 pub use receiver::Receiver;
 pub use server::Server;
+pub use stream::{EventStream, Heard, shown};
 pub use wait::until;
 
 use std::sync::LazyLock;

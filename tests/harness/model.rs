@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use tokio::sync::Semaphore;
 
 /// What the server is told to ask for.
 pub const NAME: &str = "scripted-1";
@@ -31,11 +32,19 @@ pub enum Turn {
     /// The connection is closed: when streaming, in the middle of the answer.
     Close,
     Slow(Duration, Box<Turn>),
+    /// Pieces of a text, each when the gate lets one through.
+    Pieces(Vec<String>, Arc<Semaphore>),
 }
 
 impl Turn {
     pub fn text(text: &str) -> Self {
         Self::Text(text.into())
+    }
+
+    /// Pieces of a text, and the gate that is to be opened for each.
+    pub fn pieces(pieces: &[&str]) -> (Self, Arc<Semaphore>) {
+        let gate = Arc::new(Semaphore::new(0));
+        (Self::Pieces(pieces.iter().map(|piece| (*piece).to_owned()).collect(), gate.clone()), gate)
     }
 
     pub fn call(tool: &str, arguments: Value) -> Self {
@@ -190,7 +199,10 @@ impl FakeModel {
 
 async fn answer(state: Arc<Mutex<State>>, request: Request) -> Reply {
     if request.method == "GET" && request.path.ends_with("/models") {
-        return Reply::json(200, &json!({"object": "list", "data": [{"id": NAME, "object": "model"}]}));
+        return Reply::json(
+            200,
+            &json!({"object": "list", "data": [{"id": NAME, "object": "model", "created": 1_767_600_000, "owned_by": "tests"}]}),
+        );
     }
     if request.method != "POST" || !request.path.ends_with("/v1/chat/completions") {
         return Reply::json(404, &json!({"error": {"message": "Unknown request URL"}}));
@@ -235,6 +247,9 @@ fn whole(asked: &Asked, turn: Turn) -> Reply {
 /// Text in three pieces, arguments in two, then the usage, as providers do.
 fn in_pieces(asked: &Asked, turn: Turn) -> Reply {
     let cut = matches!(turn, Turn::Close);
+    if let Turn::Pieces(pieces, gate) = turn {
+        return when_let(asked, pieces, gate);
+    }
     let turn = if cut { Turn::text("This sentence will not be") } else { turn };
     let (text, calls) = match refused(turn) {
         Ok(said) => said,
@@ -268,12 +283,32 @@ fn in_pieces(asked: &Asked, turn: Turn) -> Reply {
     Reply::stream("text/event-stream", futures::stream::iter(pieces.into_iter().map(Ok)))
 }
 
+/// Each piece waits at the gate, and so does the end.
+fn when_let(asked: &Asked, pieces: Vec<String>, gate: Arc<Semaphore>) -> Reply {
+    let chunk = |delta: Value, finish: Value| {
+        let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
+        let body =
+            json!({"object": "chat.completion.chunk", "model": asked.model(), "choices": [choice], "usage": usage()});
+        Bytes::from(format!("data: {body}\n\n"))
+    };
+    let mut chunks: VecDeque<Bytes> =
+        pieces.iter().map(|piece| chunk(json!({"content": piece}), Value::Null)).collect();
+    chunks.push_back([chunk(json!({}), json!("stop")), Bytes::from_static(b"data: [DONE]\n\n")].concat().into());
+    let stream = futures::stream::unfold((chunks, gate), |(mut chunks, gate)| async move {
+        let chunk = chunks.pop_front()?;
+        gate.acquire().await.ok()?.forget();
+        Some((Ok(chunk), (chunks, gate)))
+    });
+    Reply::stream("text/event-stream", stream)
+}
+
 /// Text and tool calls of a good answer; the reply of any other.
 fn refused(turn: Turn) -> Result<(String, Vec<Value>), Reply> {
     match turn {
         Turn::Text(text) => Ok((text, Vec::new())),
         Turn::Calls(calls) => Ok((String::new(), wire(calls))),
         Turn::TextAndCalls(text, calls) => Ok((text, wire(calls))),
+        Turn::Pieces(pieces, _) => Ok((pieces.concat(), Vec::new())),
         Turn::Empty => Ok((String::new(), Vec::new())),
         Turn::Status(status, headers, body) => {
             let mut all = vec![("content-type", "application/json")];

@@ -1,6 +1,11 @@
 //! How a server is started: the program, a directory of its own, nothing else in its environment.
 
-use crate::{FakeGitHub, FakeModel, Server, events::SECRET, server::KEY};
+use crate::{
+    FakeGitHub, FakeModel, Server,
+    events::SECRET,
+    postgres::{Database, Postgres},
+    server::KEY,
+};
 use std::{
     collections::BTreeMap,
     fs,
@@ -14,6 +19,8 @@ use tempfile::TempDir;
 pub struct Options {
     environment: BTreeMap<String, String>,
     place: Arc<TempDir>,
+    /// Where `TEST_ENGINE=postgres` keeps what is stored.
+    database: Option<Arc<Database>>,
     pub(crate) data: PathBuf,
     pub(crate) program: PathBuf,
 }
@@ -30,7 +37,13 @@ impl Options {
         let home = place.path().join("home");
         fs::create_dir(&home).unwrap();
         let data = place.path().join("data");
-        let options = Self { environment: BTreeMap::new(), place, data: data.clone(), program: program("tercel") };
+        let on_postgres = std::env::var_os("TEST_ENGINE").is_some_and(|engine| engine == "postgres");
+        let database = on_postgres.then(|| Arc::new(Postgres::shared().database()));
+        let mut options =
+            Self { environment: BTreeMap::new(), place, database, data: data.clone(), program: program("tercel") };
+        if let Some(database) = &options.database {
+            options.environment.insert("DATABASE_URL".into(), database.url.clone());
+        }
         options
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", home.to_str().unwrap())

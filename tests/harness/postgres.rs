@@ -64,7 +64,24 @@ impl Postgres {
 
     /// A server of one's own, to be stopped and started. It ends with the process.
     pub fn start(settings: &[&str]) -> Self {
-        let bin = binaries();
+        let bin = installations().into_iter().next();
+        let bin = bin.expect("no PostgreSQL was found: `make test` installs one, or TEST_DATABASE_URL names one");
+        Self::start_from(bin, settings)
+    }
+
+    /// The same with `ssl=on`; none where no PostgreSQL was built with it.
+    pub fn start_with_tls(settings: &[&str]) -> Option<Self> {
+        let has_tls = |bin: &PathBuf| {
+            let built = Command::new(bin.join("pg_config")).arg("--configure").output();
+            built.is_ok_and(|output| {
+                ["with-ssl", "with-openssl"].iter().any(|with| String::from_utf8_lossy(&output.stdout).contains(with))
+            })
+        };
+        let bin = installations().into_iter().find(has_tls)?;
+        Some(Self::start_from(bin, &[&["ssl=on"], settings].concat()))
+    }
+
+    fn start_from(bin: PathBuf, settings: &[&str]) -> Self {
         let directory = directory();
         let bin = reachable(bin, &directory);
         let data = directory.join("data");
@@ -148,7 +165,7 @@ impl Postgres {
         let status = own.directory.join("data/postmaster.pid");
         while !fs::read_to_string(&status).is_ok_and(|text| text.lines().any(|line| line.trim() == "ready")) {
             let log = || fs::read_to_string(own.directory.join("log")).unwrap_or_default();
-            assert!(begun.elapsed() < Duration::from_secs(60), "PostgreSQL did not start:\n{}", log());
+            assert!(begun.elapsed() < Duration::from_secs(30), "PostgreSQL did not start:\n{}", log());
             std::thread::park_timeout(Duration::from_millis(5));
         }
     }
@@ -208,11 +225,10 @@ fn below(environment: &Path, place: &str) -> Option<PathBuf> {
     packages.map(|package| package.join(place)).find(|bin| bin.is_dir())
 }
 
-fn binaries() -> PathBuf {
-    candidates()
-        .into_iter()
-        .find(|bin| ["initdb", "postgres", "psql"].iter().all(|name| bin.join(name).is_file()))
-        .expect("no PostgreSQL was found: `make test` installs one, or TEST_DATABASE_URL names one")
+/// Places that have all that is needed.
+fn installations() -> Vec<PathBuf> {
+    let complete = |bin: &PathBuf| ["initdb", "postgres", "psql"].iter().all(|name| bin.join(name).is_file());
+    candidates().into_iter().filter(complete).collect()
 }
 
 /// The programs where an unprivileged user can run them: below a home of root's it can not.
@@ -221,11 +237,25 @@ fn reachable(bin: PathBuf, directory: &Path) -> PathBuf {
     if runs.is_ok_and(|output| output.status.success()) {
         return bin;
     }
-    let copy = directory.join("install");
+    // A wheel has further libraries beside its package.
     let installation = bin.parent().unwrap();
-    let copied = Command::new("cp").arg("-a").arg(installation).arg(&copy).status();
-    assert!(copied.is_ok_and(|status| status.success()), "{} cannot be copied", installation.display());
-    copy.join("bin")
+    let package = installation.parent().unwrap();
+    let place = directory.join("install").join(package.file_name().unwrap());
+    fs::create_dir_all(&place).unwrap();
+    let copy = |from: &Path, to: &Path| {
+        let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+        assert!(copied.is_ok_and(|status| status.success()), "{} cannot be copied", from.display());
+    };
+    copy(installation, &place);
+    let libraries = package.with_extension("libs");
+    if libraries.is_dir() {
+        copy(&libraries, place.parent().unwrap());
+    }
+    // Who runs it takes it away in the end.
+    let owner = format!("{NOBODY}:{NOBODY}");
+    let given = Command::new("chown").arg("-R").arg(owner).arg(directory.join("install")).status();
+    assert!(given.is_ok_and(|status| status.success()), "{} cannot be given away", directory.display());
+    place.join(installation.file_name().unwrap()).join("bin")
 }
 
 fn directory() -> PathBuf {

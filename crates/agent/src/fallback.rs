@@ -57,7 +57,9 @@ fn state<'r>(run: &Run, history: &History<'r>, model: &str) -> State<'r> {
         let is_current = *turns == history.turns.len();
         let out = |needs_person| State::Out { error, needs_person, times: failures.len() };
         match reaction(error) {
-            Reaction::AskPerson => return out(true),
+            // It may be asked again by now.
+            Reaction::PassOver if !is_current => {}
+            Reaction::AskPerson | Reaction::PassOver => return out(true),
             Reaction::NextModel => return out(false),
             // What passed before the last answer says nothing about now.
             Reaction::Retry if !is_current => {}
@@ -81,10 +83,13 @@ enum Reaction {
     NextModel,
     /// The next model, and a person when there is none.
     AskPerson,
+    /// The next model for now; with none left the run waits.
+    PassOver,
 }
 
 fn reaction(error: &Error) -> Reaction {
     match error.kind {
+        _ if error.not_asked => Reaction::PassOver,
         _ if error.status == Some(402) => Reaction::AskPerson,
         Kind::Auth | Kind::NotConfigured => Reaction::AskPerson,
         Kind::Forbidden | Kind::NotFound | Kind::Schema | Kind::Unsupported | Kind::MissingDependency => {
@@ -127,6 +132,7 @@ fn none_left<'r>(tried: &[Out<'_>]) -> Choice<'r> {
 
 fn what_to_do(error: &Error) -> &'static str {
     match error.kind {
+        _ if error.not_asked => "The run goes on by itself; give the bot a fallback model to go on at once",
         _ if error.status == Some(402) => "Add credit at the provider, then resume the run",
         Kind::RateLimited => "Wait until the provider's limit is reset or raise it, then resume the run",
         Kind::Auth => "Set a valid key for the model provider, then resume the run",

@@ -16,6 +16,7 @@ mod next;
 pub mod policy;
 mod repeats;
 pub mod run;
+mod started;
 mod transcript;
 
 pub use context::{Parts, Past, assemble, skill_tags};
@@ -23,3 +24,4 @@ pub use limits::Limits;
 pub use nearest::nearest;
 pub use next::next;
 pub use run::{Action, Committed, Finish, Next, Offered, Planned, Run, Step, ToolOutput};
+pub use started::started;

@@ -1,13 +1,19 @@
 //! Model providers behind one trait: what is asked and answered is the `chat` of the SDK, whoever answers.
 
+mod anthropic;
+mod breaker;
 mod calls;
 mod content;
 mod json;
+mod listing;
 mod meter;
 mod openai;
 mod rehearsal;
 mod usage;
 
+pub use anthropic::Anthropic;
+pub use breaker::Breaker;
+pub use listing::models;
 pub use meter::Meter;
 pub use openai::{OpenAi, Options};
 pub use rehearsal::Rehearsal;
@@ -18,7 +24,7 @@ use std::sync::Arc;
 use tercel_sdk::{Result, chat, http};
 
 pub trait Model: Send + Sync {
-    /// The provider: `openai`, `rehearsal`.
+    /// The provider: `openai`, `anthropic`, `rehearsal`.
     fn id(&self) -> &str;
 
     /// Answers one request; what can be shown before the answer is complete goes to the sink.
@@ -57,6 +63,10 @@ impl Sink for NoSink {
 pub enum Provider {
     /// Any server that speaks OpenAI's chat completions.
     OpenAi { base_url: String, api_key: Option<SecretString> },
+    /// Anthropic's Messages API.
+    Anthropic { base_url: String, api_key: Option<SecretString> },
+    /// Ollama, through its address that is compatible with OpenAI.
+    Ollama { base_url: String, api_key: Option<SecretString> },
     /// No model at all: an answer that is computed and says so.
     Rehearsal,
     /// The same, and lines `rehearse: …` in a user's message say what to answer. Only for tests: whoever can write to
@@ -67,6 +77,10 @@ pub enum Provider {
 pub fn from_config(provider: Provider, options: Options) -> Arc<dyn Model> {
     match provider {
         Provider::OpenAi { base_url, api_key } => Arc::new(OpenAi::new(&base_url, api_key, options)),
+        Provider::Anthropic { base_url, api_key } => Arc::new(Anthropic::new(&base_url, api_key, options)),
+        Provider::Ollama { base_url, api_key } => {
+            Arc::new(OpenAi::new(&format!("{}/v1", listing::root(&base_url)), api_key, options))
+        }
         Provider::Rehearsal => Arc::new(Rehearsal::new()),
         Provider::ScriptedRehearsal => Arc::new(Rehearsal::scripted()),
     }

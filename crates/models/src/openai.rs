@@ -2,8 +2,8 @@
 
 mod assembly;
 mod body;
-mod failure;
-mod reply;
+pub(crate) mod failure;
+pub(crate) mod reply;
 mod wire;
 
 use crate::{Model, Sink};
@@ -93,12 +93,8 @@ impl OpenAi {
         self.dialects.lock().unwrap_or_else(PoisonError::into_inner).insert(model.into(), dialect);
     }
 
-    /// Servers quote what they were sent; a key among it must not get into an error. Placeholders are too short to hide.
     fn redact(&self, text: &str) -> String {
-        match &self.api_key {
-            Some(key) if key.expose_secret().len() >= 8 => text.replace(key.expose_secret(), "[LLM_API_KEY]"),
-            _ => text.to_owned(),
-        }
+        without_key(text, self.api_key.as_ref())
     }
 }
 
@@ -122,8 +118,16 @@ impl Model for OpenAi {
     }
 }
 
+/// Servers quote what they were sent; a key among it must not get into an error. Placeholders are too short to hide.
+pub(crate) fn without_key(text: &str, key: Option<&SecretString>) -> String {
+    match key {
+        Some(key) if key.expose_secret().len() >= 8 => text.replace(key.expose_secret(), "[LLM_API_KEY]"),
+        _ => text.to_owned(),
+    }
+}
+
 /// What was not understood, with its beginning.
-fn not_understood(what: &str, said: &str) -> Error {
+pub(crate) fn not_understood(what: &str, said: &str) -> Error {
     let said = tercel_sdk::text::cut(said.trim(), 200);
     Error::new(Kind::Error, format!("{what}: {said}"))
 }

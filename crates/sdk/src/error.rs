@@ -67,11 +67,14 @@ pub struct Error {
     /// The HTTP status that the other side answered with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// Nobody was asked: whoever knows somebody else asks there at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_asked: bool,
 }
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, retry_after: None, status: None }
+        Self { kind, message: message.into(), hint: None, retry_after: None, status: None, not_asked: false }
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -86,6 +89,11 @@ impl Error {
 
     pub fn status(mut self, status: u16) -> Self {
         self.status = Some(status);
+        self
+    }
+
+    pub fn not_asked(mut self) -> Self {
+        self.not_asked = true;
         self
     }
 

@@ -5,11 +5,12 @@ use crate::{
     erased::erase,
     hook::{Hook, HookEvent},
     inbound::Webhook,
+    poll::{Cursor, Gap, Missed, Poll, Polled},
     tool::Unnamed,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use std::future::Future;
+use serde_json::{Map, Value};
+use std::{future::Future, sync::Arc, time::Duration};
 
 /// How much a connection test proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,13 +79,28 @@ pub struct Integration {
     pub webhook: Option<Webhook>,
     pub dispatcher: Option<Dispatcher>,
     pub connector: Option<Handler>,
+    pub polls: Vec<Poll>,
+    pub missed: Option<Handler>,
     pub tools: Vec<Tool>,
     pub hooks: Vec<Hook>,
     pub skills: Vec<Skill>,
     pub readme: String,
     pub samples: Vec<Sample>,
     pub exchanges: Vec<Exchange>,
+    pub user_attribution: Option<Attribute>,
 }
+
+/// Somebody who types at the server itself, as far as is known.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct User {
+    pub display_name: Option<String>,
+    pub avatar_url: Option<String>,
+    /// What this integration keeps about the person.
+    pub integration_config: Value,
+}
+
+/// Says how a post shows its sender: fields that the dispatcher finds as `user_attribution` in its target.
+pub type Attribute = Arc<dyn Fn(&User) -> Map<String, Value> + Send + Sync>;
 
 impl Integration {
     pub fn new(name: &str) -> Self {
@@ -99,12 +115,15 @@ impl Integration {
             webhook: None,
             dispatcher: None,
             connector: None,
+            polls: Vec::new(),
+            missed: None,
             tools: Vec::new(),
             hooks: Vec::new(),
             skills: Vec::new(),
             readme: String::new(),
             samples: Vec::new(),
             exchanges: Vec::new(),
+            user_attribution: None,
         }
     }
 
@@ -162,6 +181,29 @@ impl Integration {
         self
     }
 
+    /// Asks the service what is new, again and again, for where no webhook reaches. `not_configured` means off: it is
+    /// asked again once a setting was changed.
+    pub fn poll<H, F, Fut>(mut self, name: &str, every: Duration, poll: F) -> Self
+    where
+        H: FromHost,
+        F: Fn(H, Cursor) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Result<Polled>> + Send + 'static,
+    {
+        self.polls.push(Poll::new(name, every, poll));
+        self
+    }
+
+    /// Fetches what the service sent, or has it sent again, while the server was down.
+    pub fn missed<H, F, Fut>(mut self, fetch: F) -> Self
+    where
+        H: FromHost,
+        F: Fn(H, Gap) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Result<Missed>> + Send + 'static,
+    {
+        self.missed = Some(erase(fetch));
+        self
+    }
+
     /// A tool: `.tool("forge_get_pr", reads(tools::get_pr))`.
     pub fn tool(mut self, name: &str, tool: Unnamed) -> Self {
         self.tools.push(tool.named(name));
@@ -177,6 +219,12 @@ impl Integration {
         Fut: Future<Output = Result<E::Answer>> + Send + 'static,
     {
         self.hooks.push(Hook::new(hook));
+        self
+    }
+
+    /// What a dispatcher needs to post a message under the name of who typed it. Without this the name is put into the text.
+    pub fn user_attribution(mut self, attribute: impl Fn(&User) -> Map<String, Value> + Send + Sync + 'static) -> Self {
+        self.user_attribution = Some(Arc::new(attribute));
         self
     }
 

@@ -1,8 +1,8 @@
 //! One-line tests for integrations: a host without a server, requests that are signed, answers that are scripted.
 
 use crate::{
-    Dispatcher, Effect, Error, Host, Inbound, Integration, Kind, Mode, Outbound, Receipt, Received, Refusal, Result,
-    Target, Trust,
+    Cursor, Dispatcher, Effect, Error, Gap, Host, Inbound, Integration, Kind, Missed, Mode, Outbound, Polled, Receipt,
+    Received, Refusal, Result, Target, Trust,
     host::{Context, Ids},
     http::{Request, Response, Transport},
     integration::{Checked, Sample},
@@ -163,6 +163,17 @@ impl Bench {
     pub async fn test(&self) -> Result<Checked> {
         let connector = self.integration.connector.as_ref().expect("the integration has a connector");
         Ok(serde_json::from_value(connector(self.host(), Value::Null.into()).await?)?)
+    }
+
+    pub async fn poll(&self, name: &str, cursor: &Cursor) -> Result<Polled> {
+        let poll = self.integration.polls.iter().find(|p| p.name == name).expect("the poll exists");
+        let cursor = serde_json::to_value(cursor)?;
+        Ok(serde_json::from_value((poll.handler)(self.host(), cursor.into()).await?)?)
+    }
+
+    pub async fn missed(&self, gap: &Gap) -> Result<Missed> {
+        let missed = self.integration.missed.as_ref().expect("the integration fetches what was missed");
+        Ok(serde_json::from_value(missed(self.host(), serde_json::to_value(gap)?.into()).await?)?)
     }
 
     pub async fn deliver(&self, target: &Target, text: &str) -> Result<Receipt> {

@@ -3,13 +3,17 @@
 use crate::{
     announce::{self, Announcer},
     api::Access,
+    backup::Backups,
     bot,
     catalog::{Catalog, DEFAULT, Values},
     ceilings::Ceilings,
     config::Config,
+    hold::Hold,
     hooks::Hooks,
+    live::Live,
     outbound::{self, HostPort, Outbound, Scope},
     outbox::Senders,
+    providers::Providers,
     runner::Runs,
     watchman::Refused,
     webhook::Refusals,
@@ -37,10 +41,11 @@ pub struct App {
     pub store: Arc<Store>,
     pub sealer: Sealer,
     pub outbound: Arc<Outbound>,
-    /// Answers for bots whose model is not the rehearsal.
-    pub model: Arc<dyn Model>,
+    /// Answer for bots whose model is not the rehearsal.
+    pub providers: Providers,
     pub rehearsal: Arc<dyn Model>,
     pub runs: Runs,
+    pub live: Live,
     pub hooks: Hooks,
     pub refusals: Refusals,
     pub access: Access,
@@ -48,6 +53,10 @@ pub struct App {
     pub ceilings: Ceilings,
     pub announcer: Announcer,
     pub refused: Refused,
+    pub schedules: crate::schedules::Bell,
+    pub polls: crate::polls::Bell,
+    pub hold: Hold,
+    pub backups: Backups,
     /// Everything that must end before the process does.
     pub work: TaskTracker,
     pub stopping: CancellationToken,
@@ -95,21 +104,15 @@ impl App {
         let catalog = Catalog::load(&integrations, &store, &sealer, &config.environment).await?;
         let access = Access::default();
         access.read(&store).await?;
-        let provider = match &config.llm.base_url {
-            Some(url) => tercel_models::Provider::OpenAi { base_url: url.clone(), api_key: config.llm.api_key.clone() },
-            None => tercel_models::Provider::Rehearsal,
-        };
         Ok(Arc::new(Self {
             outbound: open_outbound(&config, &store)?,
-            model: tercel_models::from_config(
-                provider,
-                tercel_models::Options { timeout: config.model_timeout, ..Default::default() },
-            ),
+            providers: Providers::open(&config, &store, &sealer).await?,
             rehearsal: tercel_models::from_config(
                 tercel_models::Provider::Rehearsal,
                 tercel_models::Options::default(),
             ),
             runs: Runs::new(config.capacity.steps),
+            live: Live::default(),
             hooks: Hooks::default(),
             refusals: Refusals::default(),
             access,
@@ -117,6 +120,10 @@ impl App {
             ceilings: Ceilings::load(&store, config.ceilings).await?,
             announcer: Announcer::load(&store).await?,
             refused: Refused::default(),
+            schedules: Default::default(),
+            polls: Default::default(),
+            hold: Hold::read(&config.data_dir),
+            backups: Backups::default(),
             work: TaskTracker::new(),
             stopping: CancellationToken::new(),
             started: Instant::now(),
@@ -140,6 +147,7 @@ impl App {
         let _one = self.reloading.lock().await;
         let catalog = Catalog::load(&self.integrations, &self.store, &self.sealer, &self.config.environment).await?;
         *self.catalog.write().expect("no holder of this lock panics") = Arc::new(catalog);
+        self.polls.ring();
         Ok(())
     }
 
@@ -204,7 +212,7 @@ impl App {
     /// Which model a bot uses, and whether its run is a rehearsal.
     pub fn model_of(&self, name: Option<&str>) -> (String, bool) {
         let name = name.unwrap_or(&self.config.llm.model);
-        (name.to_owned(), name == "rehearsal" || self.config.llm.base_url.is_none() || self.config.rehearse)
+        (name.to_owned(), self.config.rehearse || self.chosen(name, false).is_rehearsal())
     }
 
     pub fn seal_target(&self, target: &Target) -> String {

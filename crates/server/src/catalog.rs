@@ -148,6 +148,7 @@ impl Catalog {
             catalog.bindings.entry(binding.client_id.clone()).or_default().push(Arc::new(binding));
         }
         let own = OWN_SECRETS.iter().filter_map(|name| env.get(name)).map(str::to_owned);
+        let own = own.chain(crate::providers::keys(store, sealer).await?);
         catalog.redactor = Redactor::of(own, catalog.integrations.values());
         Ok(catalog)
     }

@@ -11,8 +11,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, RwLock},
     time::Duration,
 };
-use tercel_sdk::{Brief, Error, Kind};
-use tercel_store::{Action, Ceiling, Held, NewNotice, Release, Result, Store, Task, Uuid, now};
+use tercel_sdk::{Brief, Error, Kind, chat::Usage};
+use tercel_store::{Action, Ceiling, Counts, Held, NewNotice, Release, Result, Spent, Store, Task, Uuid, now};
 use tokio::sync::Notify;
 
 const NOTICE: &str = "ceiling:";
@@ -72,7 +72,12 @@ pub fn whose<'a>(app: &App, bot_id: &'a str, origin: &'a str, client_id: &'a str
 /// The ceiling that a run which has begun has to wait for: what was accepted before it was reached must not go far
 /// beyond it.
 pub async fn in_the_way(app: &App, task: &Task, client_id: &str) -> Result<Option<Ceiling>> {
-    for ceiling in of_run(app, &task.bot_id, &task.origin, client_id, task.rehearse) {
+    first_spent(app, of_run(app, &task.bot_id, &task.origin, client_id, task.rehearse)).await
+}
+
+/// The first of the ceilings that leaves no tokens and no money, however many runs it leaves.
+pub async fn first_spent(app: &App, ceilings: Vec<Ceiling>) -> Result<Option<Ceiling>> {
+    for ceiling in ceilings {
         if ceiling.tokens.is_none() && ceiling.cost.is_none() {
             continue;
         }
@@ -111,8 +116,7 @@ pub async fn report(app: &App, ceiling: &Ceiling) {
         Action::Store => "messages are kept and not answered",
     };
     let rules = app.ceilings.rules();
-    let limit = rules.of(&ceiling.scope, true).find(|limit| limit.ceiling(&ceiling.scope, ceiling.hour) == *ceiling);
-    let repair = match limit {
+    let repair = match limit_of(&rules, ceiling) {
         Some(Limit { setting: Some(setting), .. }) => {
             format!("Raise {setting} (0 lifts it) and restart, make a budget by POST /api/v1/budgets, or wait")
         }
@@ -129,6 +133,35 @@ pub async fn report(app: &App, ceiling: &Ceiling) {
     app.raise(notice).await;
 }
 
+fn limit_of<'a>(rules: &'a Rules, ceiling: &Ceiling) -> Option<&'a Limit> {
+    rules.of(&ceiling.scope, true).find(|limit| limit.ceiling(&ceiling.scope, ceiling.hour) == *ceiling)
+}
+
+/// How long the window of a ceiling goes on.
+pub fn left(app: &App, ceiling: &Ceiling) -> Duration {
+    let hours = limit_of(&app.ceilings.rules(), ceiling).map_or(1, |limit| limit.period.hours());
+    Duration::from_micros(((ceiling.since + hours) * HOUR - now()).max(0).unsigned_abs())
+}
+
+/// What models took, at today's prices, for each scope that it counts for.
+pub fn account(app: &App, whose: &Whose, spent: &[(String, Usage)]) -> Vec<Spent> {
+    let hour = this_hour();
+    let rules = app.ceilings.rules();
+    let mut all = Vec::with_capacity(spent.len() * 5);
+    for (model, usage) in spent {
+        let counts = Counts {
+            runs: 0,
+            calls: 1,
+            prompt_tokens: usage.prompt_tokens as i64,
+            completion_tokens: usage.completion_tokens as i64,
+            cost: rules.cost(model, *usage),
+        };
+        let scopes = whose.counters().into_iter().chain([format!("model:{model}")]);
+        all.extend(scopes.map(|scope| Spent { scope, hour, counts }));
+    }
+    all
+}
+
 fn limits(ceiling: &Ceiling) -> String {
     let dollars = |cost: i64| format!("${}", cost as f64 / 1e6);
     let all = [
@@ -142,6 +175,11 @@ fn limits(ceiling: &Ceiling) -> String {
 
 /// At the turn of each hour, at the start, and when a ceiling was changed.
 pub async fn watch(app: Arc<App>) {
+    // What is held does not go on, and is not counted.
+    tokio::select! {
+        () = app.hold.released() => {}
+        () = app.stopping.cancelled() => return,
+    }
     let mut hour = 0;
     loop {
         let changed = tokio::select! {

@@ -75,6 +75,14 @@ impl Environment {
         }
     }
 
+    fn days(&self, name: &str, default: f64) -> Result<Duration> {
+        let days: f64 = self.parse(name, default)?;
+        match Duration::try_from_secs_f64(days * 86_400.0) {
+            Ok(time) if days <= 36_500.0 => Ok(time),
+            _ => bail!("{name} is `{days}`: it is a number of days from 0 (for ever) to 36500"),
+        }
+    }
+
     fn list<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Vec<T>> {
         let text = self.get(name).unwrap_or_default();
         text.split([',', ' '])
@@ -91,6 +99,31 @@ pub struct Llm {
     pub base_url: Option<String>,
     pub api_key: Option<SecretString>,
     pub model: String,
+}
+
+/// What turns speech into text.
+#[derive(Clone)]
+pub struct Stt {
+    pub base_url: String,
+    pub model: String,
+    pub api_key: Option<SecretString>,
+}
+
+impl Stt {
+    fn from(env: &Environment) -> Result<Option<Self>> {
+        match (env.get("STT_BASE_URL"), env.get("STT_MODEL")) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => bail!("STT_MODEL is set but STT_BASE_URL is not: it says where that model listens"),
+            (Some(_), None) => {
+                bail!("STT_BASE_URL is set but STT_MODEL is not: name the model that shall listen there")
+            }
+            (Some(url), Some(model)) => Ok(Some(Self {
+                base_url: url.trim().trim_end_matches('/').to_owned(),
+                model: model.to_owned(),
+                api_key: env.get("STT_API_KEY").map(SecretString::from),
+            })),
+        }
+    }
 }
 
 /// What strangers may spend; 0 lifts a ceiling.
@@ -117,6 +150,16 @@ pub struct Capacity {
     pub rate: u32,
 }
 
+/// How long what is old is kept; zero: for ever.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    pub bodies: Duration,
+    pub steps: Duration,
+    pub answers: Duration,
+    pub egress: Duration,
+    pub notices: Duration,
+}
+
 #[derive(Clone)]
 pub struct Config {
     pub listen: SocketAddr,
@@ -130,6 +173,7 @@ pub struct Config {
     pub api_key: Option<SecretString>,
     pub encryption_key: Option<SecretString>,
     pub llm: Llm,
+    pub stt: Option<Stt>,
     pub allow_private: Vec<IpNet>,
     pub trusted_proxies: Vec<IpNet>,
     pub tier: String,
@@ -142,6 +186,11 @@ pub struct Config {
     /// Seconds that one run may take.
     pub run_seconds: u64,
     pub limits: part::Limits,
+    pub keep: Keep,
+    /// What the commands seal secrets to.
+    pub backup_passphrase: Option<SecretString>,
+    /// Folders of integrations, as they will be loaded.
+    pub integration_dirs: Option<String>,
     /// Nothing that changes something leaves, whichever model answers.
     pub rehearse: bool,
     pub log: String,
@@ -178,6 +227,7 @@ impl Config {
             api_key: env.get("API_KEY").map(SecretString::from),
             encryption_key: env.get("ENCRYPTION_KEY").map(SecretString::from),
             llm: Llm { base_url, api_key: env.get("LLM_API_KEY").map(SecretString::from), model },
+            stt: Stt::from(env)?,
             allow_private: env.list("TERCEL_ALLOW_PRIVATE")?,
             trusted_proxies: networks(env.list::<Network>("TRUSTED_PROXIES")?),
             tier: env.get("TERCEL_TIER").unwrap_or("premium").to_owned(),
@@ -198,11 +248,21 @@ impl Config {
             http_timeout: Duration::from_secs(env.parse("TERCEL_HTTP_TIMEOUT", 30)?),
             run_seconds: env.parse("TERCEL_RUN_SECONDS", SECONDS_OF_A_RUN)?.get(),
             limits: part::Limits::default(),
+            keep: Keep {
+                bodies: env.days("TERCEL_KEEP_BODIES", 14.0)?,
+                steps: env.days("TERCEL_KEEP_STEPS", 90.0)?,
+                answers: env.days("TERCEL_KEEP_OUTBOX", 90.0)?,
+                egress: env.days("TERCEL_KEEP_EGRESS", 30.0)?,
+                notices: env.days("TERCEL_KEEP_NOTICES", 90.0)?,
+            },
+            backup_passphrase: env.get("TERCEL_BACKUP_PASSPHRASE").map(SecretString::from),
+            integration_dirs: env.get("INTEGRATION_DIRS").map(str::to_owned),
             rehearse: false,
             log: env.get("TERCEL_LOG").unwrap_or("info").to_owned(),
             log_json: env.get("TERCEL_LOG_FORMAT") == Some("json"),
             environment,
         };
+        crate::telemetry::filter(&config.log).with_context(|| format!("TERCEL_LOG is `{}`", config.log))?;
         if !["free", "paid", "premium", "ultra"].contains(&config.tier.as_str()) {
             bail!("TERCEL_TIER is `{}`; it is one of free, paid, premium, ultra", config.tier);
         }
@@ -225,6 +285,11 @@ impl Config {
         self.trusted_proxies.iter().any(|network| network.contains(&peer))
     }
 
+    /// Where an Ollama on this machine listens, as it says itself.
+    pub fn ollama_host(&self) -> &str {
+        self.environment.get("OLLAMA_HOST").unwrap_or("127.0.0.1:11434").trim()
+    }
+
     /// The failpoint that a crash test arms; there is none in a release build.
     pub fn failpoint(&self) -> Option<&str> {
         self.environment.get("TERCEL_FAILPOINT")
@@ -234,14 +299,21 @@ impl Config {
 const SECONDS_OF_A_RUN: NonZeroU64 = NonZeroU64::new(1800).unwrap();
 
 /// The server's own secrets.
-pub const OWN_SECRETS: [&str; 4] = ["API_KEY", "DATABASE_URL", "ENCRYPTION_KEY", "LLM_API_KEY"];
+pub const OWN_SECRETS: [&str; 6] =
+    ["API_KEY", "TERCEL_BACKUP_PASSPHRASE", "DATABASE_URL", "ENCRYPTION_KEY", "LLM_API_KEY", "STT_API_KEY"];
 
 /// Our own names; what an integration's fields are called comes on top.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 26] = [
     "TERCEL_ALLOW_PRIVATE",
+    "TERCEL_BACKUP_PASSPHRASE",
     "TERCEL_DATA_DIR",
     "TERCEL_FAILPOINT",
     "TERCEL_HTTP_TIMEOUT",
+    "TERCEL_KEEP_BODIES",
+    "TERCEL_KEEP_EGRESS",
+    "TERCEL_KEEP_NOTICES",
+    "TERCEL_KEEP_OUTBOX",
+    "TERCEL_KEEP_STEPS",
     "TERCEL_LISTEN",
     "TERCEL_LOG",
     "TERCEL_LOG_FORMAT",
@@ -326,6 +398,8 @@ mod tests {
         assert!(refusal(&[("TERCEL_TIER", "gold")]).contains("premium"));
         assert!(refusal(&[("LLM_MODEL", "gpt-5")]).contains("LLM_BASE_URL"));
         assert!(refusal(&[("LLM_BASE_URL", "http://localhost:1/v1")]).contains("LLM_MODEL"));
+        assert!(refusal(&[("TERCEL_LOG", "inof")]).contains("TERCEL_LOG is `inof`"));
+        assert!(refusal(&[("TERCEL_KEEP_STEPS", "-1")]).contains("TERCEL_KEEP_STEPS"));
         assert!(refusal(&[("TERCEL_LISTN", "127.0.0.1:1")]).contains("TERCEL_LISTEN"));
         let refused = refusal(&[("DATABASE_URL", "mysql://s3cret")]);
         assert!(refused.contains("DATABASE_URL") && !refused.contains("s3cret"));

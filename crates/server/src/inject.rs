@@ -1,8 +1,15 @@
 //! Putting a message into a session, and starting the run that answers it.
 
-use crate::{app::App, ceilings};
-use std::sync::Arc;
-use tercel_sdk::{Brief, Target};
+use crate::{
+    app::App,
+    attachments::Attached,
+    ceilings,
+    mirror::{self, Author},
+    runner::RunConfig,
+};
+use serde_json::json;
+use std::{collections::HashSet, sync::Arc};
+use tercel_sdk::{Brief, Target, chat::ToolSpec};
 use tercel_store::{
     Accept, Accepted, Error, Item, Message, NewMessage, NewOutbox, NewTask, Result, SessionRef, Uuid, accept::Busy, now,
 };
@@ -22,6 +29,12 @@ pub struct Input {
     /// Where the answer goes; the session's target when absent.
     pub target: Option<Target>,
     pub brief: Option<Brief>,
+    /// Tools that the client has, and how many seconds it is waited for.
+    pub client_tools: Vec<ToolSpec>,
+    pub client_tool_seconds: Option<u64>,
+    pub attachments: Vec<Attached>,
+    /// Who typed it, for the places it is mirrored to.
+    pub author: Author,
     pub busy: Busy,
     pub trusted: bool,
     pub hops: u32,
@@ -39,6 +52,10 @@ impl Input {
             notify: false,
             target: None,
             brief: None,
+            client_tools: Vec::new(),
+            client_tool_seconds: None,
+            attachments: Vec::new(),
+            author: Author::default(),
             busy: Busy::Enqueue,
             trusted: true,
             hops: 0,
@@ -74,16 +91,14 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
     let bot = catalog.bots.get(&session.bot_id);
     let model = input.brief.as_ref().and_then(|brief| brief.model.as_deref());
     let (_, rehearse) = app.model_of(model.or(bot.and_then(|bot| bot.model.as_deref())));
-    let shown = match effective {
-        Some(sealed) if input.notify => shown(app, sealed, &origin, &input, &session.bot_id, rehearse)?,
-        _ => None,
-    };
+    let bound = mirror::targets(app, &origin, session.channel_id);
+    let shown = shown(app, effective.filter(|_| input.notify), bound, &origin, &input, &session.bot_id, rehearse)?;
     let task = input.run_agent.then(|| NewTask {
         id: Uuid::now_v7(),
         bot_id: session.bot_id.clone(),
         channel_id: session.channel_id,
         origin: origin.clone(),
-        execution_config: input.brief.as_ref().and_then(|brief| serde_json::to_string(brief).ok()),
+        execution_config: config_of(&input),
         sealed_target,
         rehearse,
     });
@@ -95,7 +110,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         source: input.source,
         trusted: input.trusted,
         hops: input.hops,
-        metadata: None,
+        metadata: metadata_of(&input.attachments, &input.author),
     };
     let item = Item {
         session: SessionRef::Id(session.id),
@@ -138,33 +153,69 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
     }
 }
 
-/// The injected message as it is shown at the target.
+fn config_of(input: &Input) -> Option<String> {
+    let config = RunConfig {
+        brief: input.brief.clone().unwrap_or_default(),
+        client_tools: input.client_tools.clone(),
+        client_tool_seconds: input.client_tool_seconds,
+    };
+    (config != RunConfig::default()).then(|| serde_json::to_string(&config).expect("a configuration is JSON"))
+}
+
+fn metadata_of(attachments: &[Attached], author: &Author) -> Option<String> {
+    let mut metadata = serde_json::Map::new();
+    if !attachments.is_empty() {
+        metadata.insert("attachments".into(), json!(attachments));
+    }
+    if let Some(name) = &author.display_name {
+        metadata.insert("author".into(), json!(name));
+    }
+    (!metadata.is_empty()).then(|| serde_json::Value::Object(metadata).to_string())
+}
+
+/// The injected message as it is shown at its target, unless it came from there, and where its channel is bound to.
 fn shown(
     app: &App,
-    sealed: String,
+    effective: Option<String>,
+    bound: Vec<String>,
     origin: &str,
     input: &Input,
     bot: &str,
     rehearse: bool,
-) -> Result<Option<NewOutbox>> {
-    let target =
-        app.open_target(&sealed).map_err(|e| Error::Conflict(format!("The stored target cannot be used: {e}")))?;
-    if target.kind == "none" || target.kind == "internal" || target.kind == origin {
-        return Ok(None);
-    }
-    Ok(Some(NewOutbox {
+) -> Result<Vec<NewOutbox>> {
+    let row = |target: &Target, sealed: String, text: String| NewOutbox {
         id: Uuid::now_v7(),
-        target: crate::outbox::key(&target),
+        target: crate::outbox::key(target),
         task_id: None,
         session_id: None,
         bot_id: bot.into(),
-        dispatch_type: target.kind,
+        dispatch_type: target.kind.clone(),
         sealed_target: sealed,
-        text: format!("[{origin}] {}", input.content),
+        text,
         part: 1,
         parts: 1,
         hops: input.hops + 1,
         rehearse,
         expires_at: None,
-    }))
+    };
+    let mut rows = Vec::new();
+    let mut told = HashSet::new();
+    for sealed in bound {
+        // One that cannot be opened is not what this message is about: its answer says so.
+        let Ok(target) = app.open_target(&sealed) else { continue };
+        if ["none", "internal"].contains(&target.kind.as_str()) || !told.insert(crate::outbox::key(&target)) {
+            continue;
+        }
+        let blank = row(&target, sealed, String::new());
+        rows.extend(mirror::message(app, blank, target, &input.author, &input.content));
+    }
+    if let Some(sealed) = effective {
+        let target =
+            app.open_target(&sealed).map_err(|e| Error::Conflict(format!("The stored target cannot be used: {e}")))?;
+        let is_elsewhere = !["none", "internal", origin].contains(&target.kind.as_str());
+        if is_elsewhere && told.insert(crate::outbox::key(&target)) {
+            rows.push(row(&target, sealed, format!("[{origin}] {}", input.content)));
+        }
+    }
+    Ok(rows)
 }

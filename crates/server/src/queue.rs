@@ -34,6 +34,10 @@ pub async fn work_on<Q: Queue>(app: Arc<App>) {
     if most == 0 {
         return;
     }
+    tokio::select! {
+        () = app.hold.released() => {}
+        () = app.stopping.cancelled() => return,
+    }
     let room = Arc::new(Semaphore::new(most));
     loop {
         let mut permits = tokio::select! {

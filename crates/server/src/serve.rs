@@ -1,6 +1,9 @@
 //! Starting and ending the server.
 
-use crate::{api, app::App, catalog::DEFAULT, ceilings, config::Config, disk, outbox, runner, telemetry, watchman};
+use crate::{
+    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, gaps, hold, outbox, polls, retention,
+    runner, schedules, telemetry, watchman,
+};
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
@@ -23,6 +26,7 @@ pub async fn serve(config: Config) -> Result<()> {
     // Watched from the first moment: a stop during the start is an orderly one too.
     let stop = StopSignals::watch()?;
     let app = App::open(config, tercel_integrations::all(), false).await?;
+    backup::clear(&app.config.data_dir);
     let listener = TcpListener::bind(app.config.listen)
         .await
         .with_context(|| format!("Nothing can listen on {}: TERCEL_LISTEN names another address", app.config.listen))?;
@@ -42,6 +46,7 @@ pub async fn serve(config: Config) -> Result<()> {
         tracing::warn!("{} cannot be written: {error}", note.display());
     }
     greet(&app, address);
+    tokio::spawn(offer_ollama(app.clone()));
     start_work(&app).await;
 
     stop.received().await;
@@ -67,8 +72,13 @@ async fn start_work(app: &Arc<App>) {
     if let Err(error) = go_on(app).await {
         tracing::error!("What waits cannot go on: {error}");
     }
+    hold::tell(app).await;
     app.work.spawn(runner::run_all(app.clone()));
     app.work.spawn(outbox::send_all(app.clone()));
+    app.work.spawn(schedules::run_all(app.clone()));
+    app.work.spawn(polls::run_all(app.clone()));
+    tokio::spawn(gaps::watch(app.clone()));
+    app.work.spawn(retention::prune_all(app.clone()));
     tokio::spawn(disk::watch(app.clone()));
     tokio::spawn(ceilings::watch(app.clone()));
     tokio::spawn(watchman::watch(app.clone()));
@@ -139,6 +149,9 @@ fn greet(app: &App, address: SocketAddr) {
             "Model: none, so a rehearsal answers and nothing is sent. Set LLM_BASE_URL, LLM_MODEL and LLM_API_KEY"
         ),
     }
+    if let Some(folders) = &config.integration_dirs {
+        tracing::info!("INTEGRATION_DIRS is {folders}: this version does not load folders yet, a later one will");
+    }
     if config.api_key.is_none() {
         tracing::info!("API: no API_KEY is set. `tercel keys create me --scope admin` makes a key");
     }
@@ -168,6 +181,14 @@ fn greet(app: &App, address: SocketAddr) {
     });
     if let Some(command) = sample.filter(|_| config.llm.base_url.is_none()) {
         tracing::info!("Next, in another terminal: {command}");
+    }
+}
+
+/// After the greeting, so that nobody waits for it.
+async fn offer_ollama(app: Arc<App>) {
+    let http = crate::ollama::through(&app.outbound, &app.config);
+    if let Some(offer) = crate::ollama::offer(&app.config, &http).await {
+        tracing::info!("{offer}");
     }
 }
 

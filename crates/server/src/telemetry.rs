@@ -1,7 +1,7 @@
 //! Logs and figures of the process.
 
 use crate::config::Config;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{io::IsTerminal, sync::OnceLock, time::Duration};
 use tracing_subscriber::EnvFilter;
@@ -11,9 +11,7 @@ use tracing_subscriber::EnvFilter;
 /// # Errors
 /// When TERCEL_LOG is not a filter.
 pub fn install(config: &Config) -> Result<()> {
-    let filter = EnvFilter::try_new(&config.log).with_context(|| {
-        format!("TERCEL_LOG is `{}`; it is a level such as info, or a list such as info,tercel=debug", config.log)
-    })?;
+    let filter = filter(&config.log)?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Fails when somebody logs already, which is what was wanted.
     let _ = match config.log_json {
@@ -22,6 +20,30 @@ pub fn install(config: &Config) -> Result<()> {
     };
     recorder();
     Ok(())
+}
+
+/// Levels by module. A word that is no level would be taken for a module of which everything is wanted.
+///
+/// # Errors
+/// Says which piece is wrong, and how it is written.
+pub fn filter(text: &str) -> Result<EnvFilter> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
+    let pieces: Vec<&str> = text.split(',').map(str::trim).collect();
+    for piece in pieces.iter().filter(|piece| !piece.is_empty() && !piece.contains(['[', '{'])) {
+        let level = piece.split_once('=').map_or(*piece, |(_, level)| level.trim());
+        if !is_level(level) {
+            let likeness = |known: &&str| strsim::jaro_winkler(known, &level.to_ascii_lowercase());
+            let nearest = LEVELS.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or("info");
+            bail!(
+                "`{piece}` has no level; is `{nearest}` meant? It is a level such as info, or a list such as \
+                 info,tercel::outbox=debug; the levels are {}",
+                LEVELS.join(", ")
+            );
+        }
+    }
+    EnvFilter::try_new(pieces.join(","))
+        .context("It is a level such as info, or a list such as info,tercel::outbox=debug")
 }
 
 /// What was counted in this process.
@@ -58,5 +80,24 @@ fn tend(handle: PrometheusHandle) {
     };
     if let Err(error) = std::thread::Builder::new().name("metrics".into()).stack_size(64 * 1024).spawn(run) {
         tracing::warn!("Figures are added up only when they are read: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_that_does_not_exist_is_refused() {
+        for good in ["info", "WARN", "info,tercel=debug", "warn, tercel::outbox=trace", "off", "", "tercel[run]=debug"]
+        {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for (bad, meant) in
+            [("inof", "info"), ("info,tercel=debg", "debug"), ("tercel", "off, error"), ("tercel=", "off, error")]
+        {
+            let said = format!("{:#}", filter(bad).unwrap_err());
+            assert!(said.contains(meant) && said.contains(bad.split(',').next_back().unwrap()), "{said}");
+        }
     }
 }

@@ -20,13 +20,15 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
-use tercel_sdk::{Dedupe, Event, Host, Inbound, Outcome, Received, Refusal, Trust, inbound::Webhook};
+use tercel_sdk::{Dedupe, Event, Host, Inbound, News, Outcome, Received, Refusal, Trust, inbound::Webhook};
 use tercel_store::{
     Accept, Accepted, Delivery, Item, NewDelivery, NewMessage, NewTask, SessionRef, Uuid, accept::Busy, now,
 };
 
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
+/// What vouches for news that we asked for.
+const POLLED: &str = "poll";
 
 /// What the sender is answered.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -142,6 +144,13 @@ pub async fn replay(app: &Arc<App>, id: Uuid) -> Result<(i64, Answer), Error> {
             "The body of this delivery is not kept: it was a duplicate, or is older than the retention".into(),
         ));
     };
+    if delivery.verified_by == POLLED {
+        let event: Event = serde_json::from_slice(&body).map_err(tercel_store::Error::from)?;
+        let (dedupe, name) = (Dedupe::Never, delivery.event.clone());
+        let received = Received { dedupe, name, outcome: Outcome::Events(vec![event]) };
+        let generation = app.store.replay(id).await?;
+        return Ok((generation, process(app, received, Origin::Stored(Box::new(delivery))).await?));
+    }
     let stored: BTreeMap<String, String> =
         serde_json::from_str(&delivery.headers).map_err(tercel_store::Error::from)?;
     let headers = stored
@@ -156,6 +165,27 @@ pub async fn replay(app: &Arc<App>, id: Uuid) -> Result<(i64, Answer), Error> {
     let received = read(app, webhook, host, Inbound::stored(headers, body.into(), at), size).await?;
     let generation = app.store.replay(id).await?;
     Ok((generation, process(app, received, Origin::Stored(Box::new(delivery))).await?))
+}
+
+/// News that we asked for, as what comes by webhook is stored.
+pub fn polled(app: &App, integration: &str, connection: &str, news: News) -> Accept {
+    let body = serde_json::to_vec(&news.event).unwrap_or_default();
+    let items = items(app, integration, &news.name, news.event);
+    let outcome = if items.iter().any(|item| item.task.is_some()) { "run" } else { "stored" };
+    let delivery = NewDelivery {
+        id: Uuid::now_v7(),
+        integration: integration.into(),
+        connection: connection.into(),
+        event: news.name,
+        outcome,
+        reason: None,
+        verified_by: POLLED.into(),
+        headers: "{}".into(),
+        body,
+        answer: None,
+    };
+    let dedupe = vec![(format!("news/{integration}/{connection}/{}", news.id), now() + 30 * DAY)];
+    Accept { delivery: Some(delivery), dedupe, items, ..Accept::default() }
 }
 
 fn part(app: &Arc<App>, integration: &str, connection: &str) -> Result<(Webhook, Host), Error> {
@@ -322,7 +352,7 @@ fn items(app: &App, integration: &str, name: &str, event: Event) -> Vec<Item> {
                 },
                 task,
                 busy: Busy::Enqueue,
-                shown: None,
+                shown: Vec::new(),
             }
         })
         .collect()

@@ -51,8 +51,8 @@ pub struct Item {
     /// Counted when there is a task; a full one says what becomes of it. The message is kept.
     pub ceilings: Vec<Ceiling>,
     pub busy: Busy,
-    /// Shows the message where its session's answers go. The session is filled in here.
-    pub shown: Option<NewOutbox>,
+    /// Show the message where its session's answers go and its channel is bound to. The session is filled in here.
+    pub shown: Vec<NewOutbox>,
 }
 
 /// What a message does to a session that is busy.
@@ -188,7 +188,8 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
         let mut rows = Vec::with_capacity(accept.items.len());
         for (((place, full), interrupted), item) in placed.by_ref().take(accept.items.len()) {
             let task = item.task.as_ref().filter(|_| full.is_none_or(|ceiling| ceiling.action == Action::Park));
-            outbox.extend(item.shown.clone().map(|shown| NewOutbox { session_id: Some(place.session), ..shown }));
+            let shown = item.shown.iter().cloned();
+            outbox.extend(shown.map(|shown| NewOutbox { session_id: Some(place.session), ..shown }));
             messages.push(message_row(item, &place, task.map(|task| task.id), delivery_id, time));
             tasks.extend(task.map(|task| task_row(task, item, &place, delivery_id, time)));
             match (full, &item.task) {

@@ -142,13 +142,12 @@ impl Store {
         let dialect = self.engine.dialect();
         let (score, fits) = match dialect {
             Dialect::Sqlite => ("-bm25(documents_text, 4.0, 1.0)", "documents_text MATCH $1"),
-            Dialect::Postgres => (
-                "ts_rank('{0.25, 0.25, 0.25, 1}', t.words, $1::TEXT::TSQUERY, 1)::FLOAT8",
-                "t.words @@ $1::TEXT::TSQUERY",
-            ),
+            Dialect::Postgres => {
+                ("ts_rank('{0.25, 0.25, 0.25, 1}', words, $1::TEXT::TSQUERY, 1)::FLOAT8", "words @@ $1::TEXT::TSQUERY")
+            }
         };
         let sql = format!(
-            "SELECT {COLUMNS}, {score} AS score FROM documents_text t JOIN documents d ON d.rank = t.rowid WHERE {fits} \
+            "SELECT {COLUMNS}, {score} AS score FROM documents_text JOIN documents d ON d.rank = documents_text.rowid WHERE {fits} \
              AND ($2 IS NULL OR d.integration_id = $2) AND ($3 IS NULL OR d.session_id = $3) ORDER BY score DESC, d.rank LIMIT $4"
         );
         let quoted = |quote: char| wanted.iter().map(|word| format!("{quote}{word}{quote}")).collect::<Vec<_>>();

@@ -18,6 +18,10 @@ pub struct Inspection {
     pub notices: Vec<Notice>,
     /// When the latest process began, and when it ended in order.
     pub latest: Option<(i64, Option<i64>)>,
+    /// Bytes of each table with its indexes, the largest first.
+    pub tables: Vec<(String, i64)>,
+    /// Bytes inside the file of an embedded database that new rows will use.
+    pub free: i64,
 }
 
 /// Reads the database of a data directory, all of it once; `None` when there is none yet.
@@ -53,8 +57,16 @@ async fn look_around(mut connection: Connection) -> Result<Option<Inspection>> {
     }
     let schema = "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations";
     let (schema,): (i64,) = connection.first(schema, list![]).await?.unwrap_or_default();
+    let (sqlite, postgres) = crate::retention::SIZES;
+    let tables = connection.dialect().either(sqlite, postgres);
+    let free = match &connection {
+        Connection::Sqlite(_) => "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size",
+        Connection::Postgres(_) => "SELECT 0::BIGINT",
+    };
     let inspection = Inspection {
         schema,
+        tables: connection.all(tables, list![]).await?,
+        free: connection.first::<(i64,)>(free, list![]).await?.unwrap_or_default().0,
         settings: connection.all("SELECT integration, connection, key, value FROM settings", list![]).await?,
         healths: connection
             .all(

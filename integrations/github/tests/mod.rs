@@ -1,5 +1,6 @@
 //! GitHub as a whole: a request in, an event out; an answer in, a comment out.
 
+mod asking;
 mod delivery;
 mod reading;
 mod webhook;

@@ -27,6 +27,7 @@ fn each_kind_of_failure_has_its_way() {
     let table: &[(Error, &str, &str)] = &[
         (error(Kind::Auth), "small after 0", "park auth"),
         (error(Kind::NotConfigured), "small after 0", "park not_configured"),
+        (error(Kind::Network).not_asked().retry_after(Some(Duration::from_secs(9))), "small after 0", "park network"),
         (error(Kind::Forbidden).status(402), "small after 0", "park forbidden"),
         (error(Kind::Error).status(402), "small after 0", "park error"),
         (error(Kind::Forbidden).status(403), "small after 0", "fail forbidden"),

@@ -109,7 +109,7 @@ fn chunk(text: &str) -> Result<Chunk> {
         .map_err(|error| not_understood(&format!("The model provider's answer has an unknown shape ({error})"), text))
 }
 
-fn limited(body: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> {
+pub fn limited(body: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> {
     let mut seen = 0;
     body.map(move |piece| {
         let piece = piece.map_err(failure::in_stream)?;

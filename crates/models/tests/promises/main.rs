@@ -1,3 +1,4 @@
+mod anthropic;
 mod failures;
 mod rehearsal;
 mod repairs;

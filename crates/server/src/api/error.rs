@@ -73,6 +73,21 @@ impl Error {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail)
     }
 
+    /// A file that is not what it says, or that is not taken.
+    pub fn unsupported(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_type", detail)
+    }
+
+    /// What this server was not told how to do.
+    pub fn not_configured(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "not_configured", detail)
+    }
+
+    /// A model did not answer.
+    pub fn model(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "model", detail)
+    }
+
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
     }
@@ -84,6 +99,23 @@ impl Error {
 
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self { retry_after: Some(5), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail) }
+    }
+
+    /// A model or a service behind this server failed.
+    pub fn bad_gateway(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "upstream", detail)
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 
     pub fn timeout(seconds: u64) -> Self {

@@ -1,7 +1,8 @@
-//! The steps of a task as they are committed, by server-sent events. Only what is committed has an id.
+//! A task as it goes on, by server-sent events. Only what is committed has an id.
 
 use super::{
     error::Result,
+    follow::{Follower, Seen},
     request::{Id, Ids, Query},
     tasks,
     time::Time,
@@ -15,14 +16,11 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use futures::{Stream, stream};
+use futures::stream;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
-use tercel_store::{StepRow, Uuid};
-use tokio::sync::broadcast::{self, error::RecvError};
-
-const OVER: [&str; 4] = ["complete", "failed", "cancelled", "waiting"];
+use serde_json::{Map, Value, json};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tercel_store::StepRow;
 
 /// A committed step; what else it has depends on its kind.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -55,15 +53,17 @@ pub struct From {
     after: Option<i64>,
 }
 
-/// Follow the steps of a task
+/// Follow a task
 ///
-/// Each event `step` has the number of the step as its id; `Last-Event-ID` resumes after it. The event `end` with the
-/// status comes last, when the task is complete, failed, cancelled or waiting.
+/// Each event `step` has the number of the step as its id; `Last-Event-ID` resumes after it. Between them, without ids, come
+/// `text_delta` and `thinking` of the answer that the model is giving: `text`, and `reset` when it stands in the place of
+/// what was shown of this answer before. `tool_request` (`call_id`, `name`, `arguments`) waits for `POST /chat/tool_result`.
+/// The event `end` with the status comes last, when the task is complete, failed, cancelled or waiting.
 #[utoipa::path(
     get,
     path = "/api/v1/tasks/{id}/events",
     tag = "tasks",
-    params(("id" = Uuid, Path), From, ("Last-Event-ID" = Option<i64>, Header)),
+    params(("id" = tercel_store::Uuid, Path), From, ("Last-Event-ID" = Option<i64>, Header)),
     responses((status = 200, content_type = "text/event-stream", body = Step)),
 )]
 pub async fn follow(
@@ -73,80 +73,43 @@ pub async fn follow(
     headers: HeaderMap,
 ) -> Result<impl IntoResponse> {
     tasks::find(&app, id).await?;
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let after = last.or(from.after).unwrap_or_default();
-    Ok(Sse::new(steps(app, id, after))
-        .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)).text("keep-alive")))
-}
-
-struct Following {
-    app: Arc<App>,
-    task: Uuid,
-    after: i64,
-    commits: broadcast::Receiver<Uuid>,
-    begun: bool,
-    ready: VecDeque<Event>,
-    over: bool,
-}
-
-fn steps(app: Arc<App>, task: Uuid, after: i64) -> impl Stream<Item = Result<Event, Infallible>> {
-    // Before the first reading, so that no commit comes between that and the waiting.
-    let commits = app.store.wake().steps.subscribe();
-    let start = Following { app, task, after, commits, begun: false, ready: VecDeque::new(), over: false };
-    stream::unfold(start, |mut following| async move {
+    let after = last_seen(&headers).or(from.after);
+    let follower = Follower::new(app.clone(), id, after.unwrap_or_default(), after.is_some());
+    let events = stream::unfold((app, follower), |(app, mut follower)| async move {
         loop {
-            if let Some(event) = following.ready.pop_front() {
-                return Some((Ok(event), following));
-            }
-            if following.over || !following.advance().await {
-                return None;
+            let event = event(&app, follower.next().await?);
+            if let Some(event) = event {
+                return Some((Ok::<_, Infallible>(event), (app, follower)));
             }
         }
-    })
+    });
+    Ok(Sse::new(events).keep_alive(keep_alive()))
 }
 
-impl Following {
-    /// Waits until something was committed, and reads it. Answers false when the stream must end.
-    async fn advance(&mut self) -> bool {
-        if std::mem::replace(&mut self.begun, true) && !self.committed().await {
-            return false;
-        }
-        if let Err(error) = self.read().await {
-            tracing::warn!(task.id = %self.task, "A stream of steps ends early: {error}");
-            return false;
-        }
-        true
-    }
+/// The last event that the client has seen, as it says itself.
+pub fn last_seen(headers: &HeaderMap) -> Option<i64> {
+    headers.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok())
+}
 
-    /// Answers false when the server stops.
-    async fn committed(&mut self) -> bool {
-        loop {
-            tokio::select! {
-                commit = self.commits.recv() => match commit {
-                    Ok(task) if task != self.task => {}
-                    // Commits that were missed may have been of this task.
-                    Ok(_) | Err(RecvError::Lagged(_)) => return true,
-                    Err(RecvError::Closed) => return false,
-                },
-                () = self.app.stopping.cancelled() => return false,
-            }
-        }
-    }
+/// So that nobody on the way takes a long silence for an end.
+pub fn keep_alive() -> KeepAlive {
+    KeepAlive::new().interval(Duration::from_secs(15)).text("keep-alive")
+}
 
-    async fn read(&mut self) -> tercel_store::Result<()> {
-        // First the status: a task that is over then has no steps later.
-        let status = self.app.store.task(self.task).await?.map_or_else(|| "failed".into(), |task| task.status);
-        let catalog = self.app.catalog();
-        for row in self.app.store.steps(self.task, self.after).await? {
-            self.after = row.n;
-            let step = catalog.redactor.json(serde_json::to_value(Step::of(row))?);
-            self.ready.push_back(Event::default().event("step").id(self.after.to_string()).data(step.to_string()));
+fn event(app: &App, seen: Seen) -> Option<Event> {
+    let event = |kind: &str, data: Value| Some(Event::default().event(kind).data(data.to_string()));
+    match seen {
+        Seen::Step(row) => {
+            let n = row.n;
+            let step = app.catalog().redactor.json(serde_json::to_value(Step::of(row)).unwrap_or_default());
+            Some(Event::default().event("step").id(n.to_string()).data(step.to_string()))
         }
-        if OVER.contains(&status.as_str()) {
-            self.over = true;
-            let end = serde_json::json!({"status": status}).to_string();
-            self.ready.push_back(Event::default().event("end").data(end));
-        }
-        Ok(())
+        // The step itself says it.
+        Seen::Text { is_committed: true, .. } => None,
+        Seen::Text { text, reset: false, .. } => event("text_delta", json!({"text": text})),
+        Seen::Text { text, reset: true, .. } => event("text_delta", json!({"text": text, "reset": true})),
+        Seen::Thinking(text) => event("thinking", json!({"text": text})),
+        Seen::Request(request) => event("tool_request", json!(request)),
+        Seen::Over(task) => event("end", json!({"status": task.status})),
     }
 }

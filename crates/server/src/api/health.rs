@@ -20,6 +20,8 @@ pub struct Ready {
     ready: bool,
     /// What stands in the way, in words.
     problems: Vec<String>,
+    /// Why runs and answers wait, if they do. It does not keep the server from taking work.
+    held: Option<String>,
 }
 
 /// Whether the server lives
@@ -38,5 +40,5 @@ pub async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Ready>) {
     let stopping = app.stopping.is_cancelled().then(|| "The server is stopping".to_owned());
     let problems: Vec<String> = [stuck, refused, disk::floor(&app), stopping].into_iter().flatten().collect();
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Ready { ready: problems.is_empty(), problems }))
+    (status, Json(Ready { ready: problems.is_empty(), problems, held: app.hold.held().map(|held| held.reason) }))
 }

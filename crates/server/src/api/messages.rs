@@ -1,6 +1,7 @@
 //! What is said in a session.
 
 use super::{
+    attachments::NewAttachment,
     auth::Identity,
     error::{Error, Result},
     page::{List, Page, Piece},
@@ -10,7 +11,9 @@ use super::{
 };
 use crate::{
     app::App,
+    attachments::{self, Attached},
     inject::{self, inject},
+    mirror::Author,
 };
 use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
@@ -20,7 +23,7 @@ use tercel_sdk::Brief;
 use tercel_store::{Uuid, accept::Busy};
 
 /// Bytes of one message.
-const MOST: usize = 1 << 20;
+pub const MOST: usize = 1 << 20;
 
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +45,12 @@ pub struct NewMessage {
     execution_config: Option<ExecutionConfig>,
     /// What to do when the session is busy: `enqueue` when absent.
     on_busy: Option<OnBusy>,
+    /// Files that were sent to `/api/v1/attachments` before, or come with it.
+    #[serde(default)]
+    attachments: Vec<NewAttachment>,
+    /// Who types it, when `source` is `ui`: for the places that the channel is bound to.
+    #[serde(default)]
+    user: Author,
 }
 
 /// What this run gets beyond what its bot has.
@@ -99,12 +108,12 @@ pub struct Message {
     /// `source`, `trusted`, `task_id`, `delivery_id` and what the integration says about it.
     #[schema(value_type = Object)]
     metadata: Value,
-    #[schema(value_type = Vec<Object>)]
-    attachments: Vec<Value>,
+    attachments: Vec<Attached>,
 }
 
 impl From<tercel_store::Message> for Message {
     fn from(row: tercel_store::Message) -> Self {
+        let attachments = attachments::of(row.metadata.as_deref());
         let mut metadata = match super::json(row.metadata.as_deref()) {
             Value::Object(metadata) => metadata,
             _ => Map::new(),
@@ -114,6 +123,7 @@ impl From<tercel_store::Message> for Message {
         metadata
             .extend(own.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), value)));
         metadata.insert("trusted".into(), row.trusted.into());
+        metadata.shift_remove("attachments");
         Self {
             id: row.id,
             session_id: row.session_id,
@@ -121,7 +131,7 @@ impl From<tercel_store::Message> for Message {
             content: row.content,
             created_at: Time(row.created_at),
             metadata: metadata.into(),
-            attachments: Vec::new(),
+            attachments,
         }
     }
 }
@@ -161,11 +171,9 @@ pub async fn post(
         notify: body.notify,
         target: target_of(&app, id, body.dispatch_type, body.dispatch_config).await?,
         brief: body.execution_config.map(Into::into),
-        busy: match body.on_busy {
-            None | Some(OnBusy::Enqueue) => Busy::Enqueue,
-            Some(OnBusy::Reject) => Busy::Reject,
-            Some(OnBusy::Interrupt) => Busy::Interrupt,
-        },
+        busy: body.on_busy.map(Into::into).unwrap_or_default(),
+        attachments: super::attachments::with_message(&app, body.attachments).await?,
+        author: body.user,
         idempotency: key.map(|key| identity.idempotency(&format!("messages/{id}"), &key)),
         ..inject::Input::new(id, body.content)
     };
@@ -191,6 +199,16 @@ async fn target_of(
     let session = sessions::find(app, session).await?;
     let standing = session.sealed_target.map(|sealed| app.open_target(&sealed)).transpose()?;
     target::over(standing, kind, config)
+}
+
+impl From<OnBusy> for Busy {
+    fn from(on_busy: OnBusy) -> Self {
+        match on_busy {
+            OnBusy::Enqueue => Self::Enqueue,
+            OnBusy::Reject => Self::Reject,
+            OnBusy::Interrupt => Self::Interrupt,
+        }
+    }
 }
 
 impl From<ExecutionConfig> for Brief {

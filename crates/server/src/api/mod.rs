@@ -1,28 +1,37 @@
 //! The HTTP interface: every route, who may use it, and what stands before all of them.
 
+pub mod attachments;
 mod auth;
+pub mod backup;
 pub mod bindings;
 pub mod bots;
 pub mod budgets;
 pub mod channels;
+pub mod chat;
+pub mod completions;
 pub mod connections;
 pub mod deliveries;
 mod document;
 pub mod documents;
 mod error;
 pub mod events;
+mod follow;
 pub mod health;
+pub mod held;
 pub mod integrations;
 pub mod keys;
 pub mod messages;
 pub mod metrics;
+mod multipart;
 pub mod notice_target;
 pub mod notices;
 pub mod outbox;
 mod outer;
 mod page;
+pub mod providers;
 mod rate;
 mod request;
+pub mod schedules;
 pub mod sessions;
 pub mod settings;
 mod target;
@@ -103,6 +112,19 @@ fn table() -> Vec<Row> {
         open(POST, "/integrations/{id}/c/{connection}/webhook", handler!(webhooks::take_for)),
         row(GET, "/metrics", "metrics:read", handler!(metrics::scrape)),
         row(GET, "/bots", "chat:read", handler!(bots::cards)),
+        row(GET, "/v1/models", "chat:read", handler!(completions::models)),
+        row(GET, "/v1/models/{id}", "chat:read", handler!(completions::model)),
+        Row { streams: true, ..row(POST, "/v1/chat/completions", "chat:write", handler!(completions::complete)) },
+        Row { streams: true, ..row(POST, "/chat", "chat:write", handler!(chat::say)) },
+        Row { streams: true, ..row(POST, "/chat/stream", "chat:write", handler!(chat::stream::say)) },
+        Row { streams: true, ..row(GET, "/chat/stream", "chat:read", handler!(chat::stream::watch)) },
+        row(POST, "/chat/cancel", "chat:write", handler!(chat::control::cancel)),
+        row(POST, "/chat/tool_result", "chat:write", handler!(chat::control::tool_result)),
+        Row { streams: true, ..row(POST, "/transcribe", "chat:write", handler!(chat::speech::transcribe)) },
+
+        row(POST, "/api/v1/attachments", "attachments:write", handler!(attachments::upload)),
+        row(GET, "/api/v1/attachments/{id}", "attachments:read", handler!(attachments::show)),
+        row(GET, "/api/v1/attachments/{id}/content", "attachments:read", handler!(attachments::content)),
 
         row(GET, "/api/v1/admin/integrations", "integrations:read", handler!(integrations::list)),
         row(GET, "/api/v1/admin/integrations/{id}/webhook", "integrations:read", handler!(integrations::show_webhook)),
@@ -165,6 +187,11 @@ fn table() -> Vec<Row> {
         // Whoever has it can sign as this server.
         row(POST, "/api/v1/keys/webhook-secret", "keys:write", handler!(keys::webhook_secret)),
 
+        // Whoever has it has everything: all that is said, and with the passphrase all secrets.
+        Row { streams: true, ..row(POST, "/api/v1/backup", "backup:write", handler!(backup::make)) },
+        row(GET, "/api/v1/held", "held:read", handler!(held::show)),
+        row(POST, "/api/v1/held/resume", "held:write", handler!(held::resume)),
+
         row(GET, "/api/v1/tools", "tools:read", handler!(tools::list)),
         Row { streams: true, ..row(POST, "/api/v1/tools/{name}/call", "tools:write", handler!(tools::call)) },
 
@@ -176,6 +203,22 @@ fn table() -> Vec<Row> {
         row(GET, "/api/v1/channels/{id}/bindings", "channels:read", handler!(bindings::list)),
         row(POST, "/api/v1/channels/{id}/bindings", "channels:write", handler!(bindings::create)),
         row(DELETE, "/api/v1/channels/{id}/bindings/{binding}", "channels:write", handler!(bindings::delete)),
+
+        row(GET, "/api/v1/schedules", "schedules:read", handler!(schedules::list)),
+        row(POST, "/api/v1/schedules", "schedules:write", handler!(schedules::create)),
+        row(GET, "/api/v1/schedules/{id}", "schedules:read", handler!(schedules::show)),
+        row(PUT, "/api/v1/schedules/{id}", "schedules:write", handler!(schedules::put)),
+        row(DELETE, "/api/v1/schedules/{id}", "schedules:write", handler!(schedules::delete)),
+        row(POST, "/api/v1/schedules/{id}/pause", "schedules:write", handler!(schedules::pause)),
+        row(POST, "/api/v1/schedules/{id}/resume", "schedules:write", handler!(schedules::resume)),
+        row(POST, "/api/v1/schedules/{id}/run", "schedules:write", handler!(schedules::run)),
+        row(GET, "/api/v1/schedules/{id}/history", "schedules:read", handler!(schedules::history)),
+        row(GET, "/api/v1/providers", "providers:read", handler!(providers::list)),
+        row(POST, "/api/v1/providers", "providers:write", handler!(providers::create)),
+        row(GET, "/api/v1/providers/{id}", "providers:read", handler!(providers::show)),
+        row(PUT, "/api/v1/providers/{id}", "providers:write", handler!(providers::put)),
+        row(DELETE, "/api/v1/providers/{id}", "providers:write", handler!(providers::delete)),
+        row(POST, "/api/v1/providers/{id}/test", "providers:write", handler!(providers::test)),
 
         row(GET, "/api/v1/bots", "bots:read", handler!(bots::list)),
         row(POST, "/api/v1/bots", "bots:write", handler!(bots::create)),
@@ -198,7 +241,11 @@ fn build(app: &Arc<App>, rows: Vec<Row>, entrance: Entrance) -> Router {
     let mut router = Router::new();
     for Row { route, streams, handler: (_, _, handler) } in rows {
         let gate = Gate { app: app.clone(), entrance, scope: route.scope, streams };
-        router = router.route(route.path, handler.route_layer(from_fn_with_state(gate, guard)));
+        let mut handler = handler.route_layer(from_fn_with_state(gate, guard));
+        if route.path.starts_with("/v1/") {
+            handler = handler.route_layer(from_fn(completions::in_their_shape));
+        }
+        router = router.route(route.path, handler);
     }
     router
         .fallback(async |uri: Uri| Error::not_found(format!("There is nothing at {}", uri.path())))

@@ -54,6 +54,38 @@ impl Client {
         self.ask(Method::DELETE, path, None).await
     }
 
+    /// Posts, and gives the answer on piece by piece.
+    ///
+    /// # Errors
+    /// What the API said, when the answer ends before its end, or what `take` says.
+    pub async fn download(&self, path: &str, body: &Value, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let request = Request::post(path)
+            .header(header::HOST, "tercel")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::<Bytes>::from(body.to_string()))?;
+        let response = match self {
+            Self::Running(socket) => {
+                let stream = UnixStream::connect(socket).await.context("The server has ended")?;
+                let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+                tokio::spawn(connection);
+                sender.send_request(request).await.context("The server does not answer")?.map(Body::new)
+            }
+            Self::Here { router, .. } => router.clone().oneshot(request.map(Body::new)).await?,
+        };
+        let status = response.status();
+        let mut body = response.into_body();
+        if !status.is_success() {
+            bail!("{}", complaint(status, &read(&body.collect().await?.to_bytes())));
+        }
+        while let Some(frame) = body.frame().await {
+            let frame = frame.context("The server did not finish; its log says why")?;
+            if let Some(piece) = frame.data_ref() {
+                take(piece)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Closes what this process opened.
     pub async fn close(self) {
         if let Self::Here { app, .. } = self {

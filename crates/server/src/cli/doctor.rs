@@ -1,6 +1,7 @@
-//! `tercel doctor`: what is well, what is not, and what to do. It changes nothing and calls nobody.
+//! `tercel doctor`: what is well, what is not, and what to do. It changes nothing and calls nobody outside this machine.
 
 mod configured;
+mod kept;
 mod machine;
 
 use super::{
@@ -43,8 +44,16 @@ async fn examine(config: &Config) -> Vec<Finding> {
     };
     findings.extend(configured::database(config, &inspected, server.is_some()));
     let inspection = inspected.ok().flatten();
+    findings.extend(kept::held(config));
+    findings.extend(kept::backup(config, inspection.is_some()));
+    findings.extend(kept::sizes(config, inspection.as_ref()));
+    findings.extend(machine::changed_files(config, server.is_some()));
+    findings.extend(configured::folders(config));
     findings.extend(configured::secrets(config, inspection.as_ref()));
     findings.push(configured::model(config));
+    if let Some(http) = crate::ollama::client(config) {
+        findings.extend(crate::ollama::offer(config, &http).await.map(|offer| Finding::ok("ollama", offer)));
+    }
     findings.push(configured::api_key(config));
     findings.extend(configured::integrations(config, inspection.as_ref()));
     findings

@@ -1,11 +1,13 @@
 //! The commands. Those that change something go through the running server's socket, if there is one.
 
+mod backup;
 mod call;
 mod client;
 mod doctor;
 mod keys;
 mod logs;
 mod rehearse;
+mod resume;
 mod terminal;
 
 use crate::config::{Config, Environment};
@@ -39,6 +41,12 @@ enum Command {
     /// API keys
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Write everything into one file, while the server runs or not
+    Backup(backup::Make),
+    /// Make a data directory out of a backup; the server then starts held
+    Restore(backup::Restore),
+    /// Show what a server that is held would send, and let it go on
+    Resume(resume::Arguments),
     /// Look for what is wrong with this installation
     Doctor,
     /// What an integration did lately
@@ -83,6 +91,9 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Rehearse(arguments) => rehearse::run(environment, arguments).await,
         Command::Call(arguments) => call::run(Config::from(environment)?, arguments).await,
         Command::Keys(command) => keys::run(Config::from(environment)?, command).await,
+        Command::Backup(arguments) => backup::make(Config::from(environment)?, arguments).await,
+        Command::Restore(arguments) => backup::restore(Config::from(environment)?, arguments).await,
+        Command::Resume(arguments) => resume::run(Config::from(environment)?, arguments).await,
         Command::Doctor => doctor::run(environment).await,
         Command::Logs(arguments) => logs::run(Config::from(environment)?, arguments).await,
     }

@@ -4,7 +4,7 @@ use crate::{app::App, ceilings, queue::patiently};
 use std::sync::Arc;
 use tercel_agent::{Committed, Step};
 use tercel_sdk::chat::Usage;
-use tercel_store::{Commit, Counts, End, NewStep, Result, Spent, Task};
+use tercel_store::{Commit, End, NewStep, Result, Task};
 
 pub struct Log {
     task: Arc<Task>,
@@ -37,6 +37,11 @@ impl Log {
 
     pub fn is_empty(&self) -> bool {
         self.n == 0
+    }
+
+    /// How many steps there are, those that wait included.
+    pub fn count(&self) -> i64 {
+        self.n
     }
 
     /// What the run was given, committed together with its first step.
@@ -92,36 +97,17 @@ impl Log {
     ) -> Result<()> {
         let spent = std::mem::take(&mut self.spent);
         let task = &self.task;
+        let whose = ceilings::whose(app, &task.bot_id, &task.origin, client_id);
         let commit = Commit {
             task: task.id,
             attempt: task.attempt,
             steps: std::mem::take(&mut self.waiting),
             tokens: std::mem::take(&mut self.tokens),
-            spent: if task.rehearse { Vec::new() } else { account(app, task, client_id, &spent) },
+            spent: if task.rehearse { Vec::new() } else { ceilings::account(app, &whose, &spent) },
             parked,
             end,
         };
         self.urgent = false;
         patiently("The commit of a step", || app.store.commit(commit.clone())).await
     }
-}
-
-/// What was spent, at today's prices, for each scope that it counts for.
-fn account(app: &App, task: &Task, client_id: &str, spent: &[(String, Usage)]) -> Vec<Spent> {
-    let hour = ceilings::this_hour();
-    let rules = app.ceilings.rules();
-    let mut all = Vec::with_capacity(spent.len() * 5);
-    for (model, usage) in spent {
-        let counts = Counts {
-            runs: 0,
-            calls: 1,
-            prompt_tokens: usage.prompt_tokens as i64,
-            completion_tokens: usage.completion_tokens as i64,
-            cost: rules.cost(model, *usage),
-        };
-        let scopes = ceilings::whose(app, &task.bot_id, &task.origin, client_id).counters();
-        let scopes = scopes.into_iter().chain([format!("model:{model}")]);
-        all.extend(scopes.map(|scope| Spent { scope, hour, counts }));
-    }
-    all
 }

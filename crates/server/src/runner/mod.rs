@@ -1,11 +1,15 @@
 //! Executes runs: claims what is due, asks `agent::next`, does it, commits, asks again.
 
 mod answer;
+mod client;
 mod log;
 mod prepare;
 mod run;
+pub mod stateless;
 mod tools;
 
+pub use client::USUAL_WAIT;
+pub use prepare::RunConfig;
 pub use tools::execute;
 
 use crate::{

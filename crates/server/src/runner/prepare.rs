@@ -1,13 +1,14 @@
 //! What a run is given: its part of the conversation, skills, tools, models.
 
 use super::log::Log;
-use crate::{app::App, bot::Bot, queue::patiently};
+use crate::{app::App, attachments, bot::Bot, live::Feed, queue::patiently};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{collections::BTreeSet, sync::Arc};
-use tercel_agent::{Committed, Limits, Offered, Parts, Past, Run, assemble, skill_tags};
+use tercel_agent::{Committed, Limits, Offered, Parts, Past, Run, assemble, fence, skill_tags};
 use tercel_sdk::{
-    Brief, Error, Kind, Result, Skill, Trust,
-    chat::{Message, Role},
+    Brief, Effect, Error, Kind, Result, Skill, Trust,
+    chat::{Message, Role, ToolSpec},
     hook,
     host::Ids,
 };
@@ -22,8 +23,24 @@ pub struct Prepared {
     pub run: Run,
     pub session: Session,
     pub ids: Ids,
+    pub config: RunConfig,
+    /// Where those who watch see what it says.
+    pub feed: Arc<Feed>,
     /// The run was cancelled or took too long.
     pub stop: CancellationToken,
+}
+
+/// `execution_config` as it is stored.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunConfig {
+    #[serde(flatten)]
+    pub brief: Brief,
+    /// Tools that the client has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_tools: Vec<ToolSpec>,
+    /// How long the client is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_tool_seconds: Option<u64>,
 }
 
 /// # Errors
@@ -43,10 +60,11 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
     let Some(bot) = catalog.bots.get(&task.bot_id).cloned() else {
         return Err(no_bot(app, &task.bot_id).await);
     };
-    let brief: Brief = match &task.execution_config {
+    let config: RunConfig = match &task.execution_config {
         Some(text) => serde_json::from_str(text).map_err(|_| lost("execution_config"))?,
-        None => Brief::default(),
+        None => RunConfig::default(),
     };
+    let brief = &config.brief;
     let ids = Ids { client_id: Some(session.client_id.clone()), ..ids_of(task) };
     crate::hooks::fire(app, &ids, || hook::BeforeContextAssembly {
         context: context_of(&ids),
@@ -56,9 +74,17 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
     let mut unknown = Vec::new();
     let tags = if own.trusted { skill_tags(&own.content) } else { Vec::new() };
     let skills = skills(app, bot.skills.iter().chain(&brief.skills).chain(&tags), &mut unknown);
-    let tools = tools(app, &bot, &brief, &mut unknown);
+    let mut tools = tools(app, &bot, brief, &mut unknown);
+    for tool in &config.client_tools {
+        match tools.iter().any(|offered| offered.spec.name == tool.name) {
+            true => unknown.push(format!("The client's tool `{}` has the name of another one", tool.name)),
+            // Who offers a tool has it under its own eyes, and can be asked again.
+            false => tools.push(Offered { spec: tool.clone(), effect: Effect::Write, may_repeat: true, allowed: true }),
+        }
+    }
     let trust = |trusted: bool| if trusted { Trust::Trusted } else { Trust::Untrusted };
-    let tainted = !own.trusted || history.iter().any(|message| !message.trusted);
+    let (attached, has_text) = attachments::told(app, own.metadata.as_deref()).await;
+    let tainted = !own.trusted || has_text || history.iter().any(|message| !message.trusted);
     let limits = Limits::default();
     let parts = Parts {
         system_prompt: bot.system_prompt.clone(),
@@ -68,13 +94,16 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
             .map(|message| Past {
                 message: Message {
                     role: if message.role == "assistant" { Role::Assistant } else { Role::User },
-                    ..Message::user(message.content)
+                    ..Message::user(message.content + &attachments::listed(message.metadata.as_deref()))
                 },
                 trust: trust(message.trusted),
             })
             .collect(),
-        preamble: brief.preamble.clone(),
-        message: own.content,
+        preamble: match has_text {
+            true => Some([fence::RULE, brief.preamble.as_deref().unwrap_or_default()].join("\n\n")),
+            false => brief.preamble.clone(),
+        },
+        message: [own.content, attached].concat(),
         trust: trust(own.trusted),
         budget_tokens: limits.context_tokens,
     };
@@ -103,7 +132,8 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
         temperature: bot.temperature,
         max_tokens: bot.max_tokens,
     };
-    Ok(Prepared { task: task.clone(), run, session, ids, stop: CancellationToken::new() })
+    let feed = app.live.feed(task.id);
+    Ok(Prepared { task: task.clone(), run, session, ids, config, feed, stop: CancellationToken::new() })
 }
 
 /// What is known before anything else was read.
@@ -133,7 +163,7 @@ async fn no_bot(app: &App, id: &str) -> Error {
 }
 
 /// Skills by id, or by the last part of the id as `@skill:name` has it.
-fn skills<'a>(app: &App, wanted: impl Iterator<Item = &'a String>, unknown: &mut Vec<String>) -> Vec<Skill> {
+pub fn skills<'a>(app: &App, wanted: impl Iterator<Item = &'a String>, unknown: &mut Vec<String>) -> Vec<Skill> {
     let catalog = app.catalog();
     let mut found = Vec::new();
     for id in wanted {
@@ -147,7 +177,7 @@ fn skills<'a>(app: &App, wanted: impl Iterator<Item = &'a String>, unknown: &mut
 }
 
 /// Tools that the bot lists, then those of this run only.
-fn tools(app: &App, bot: &Bot, brief: &Brief, unknown: &mut Vec<String>) -> Vec<Offered> {
+pub fn tools(app: &App, bot: &Bot, brief: &Brief, unknown: &mut Vec<String>) -> Vec<Offered> {
     let catalog = app.catalog();
     let mut names: BTreeSet<&String> = BTreeSet::new();
     for name in bot.tools.iter().chain(&brief.tools) {

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tercel_agent::{Committed, Finish, Next, Step, next};
-use tercel_models::{Meter, NoSink};
+use tercel_models::Meter;
 use tercel_sdk::{Error, Kind, Trust, chat, hook, host::Ids};
 use tercel_store::{Ceiling, Commit, End, NewNotice, Task, Uuid};
 use tokio_util::sync::CancellationToken;
@@ -130,9 +130,10 @@ async fn work(app: &Arc<App>, prepared: &mut Prepared, log: &mut Log) -> tercel_
                 if let Some(ceiling) = ceilings::in_the_way(app, &prepared.task, &prepared.session.client_id).await? {
                     return wait_for(app, prepared, log, &ceiling).await.map(Some);
                 }
+                let base = log.count();
                 let asked = async {
                     tokio::time::sleep(wait).await;
-                    ask(app, prepared, Asked { iteration, model, fallback, request }).await
+                    ask(app, prepared, Asked { iteration, model, fallback, request, base }).await
                 };
                 let (step, wasted) = tokio::select! {
                     biased;
@@ -200,16 +201,18 @@ struct Asked {
     model: String,
     fallback: bool,
     request: chat::Request,
+    /// Steps before it.
+    base: i64,
 }
 
 /// Answers the step, and what a call took that failed all the same.
 async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked) -> (Step, chat::Usage) {
-    let Asked { iteration, model, fallback, request } = asked;
+    let Asked { iteration, model, fallback, request, base } = asked;
     let task = &prepared.task;
     // A task that was accepted without a model is not handed to one that was configured since.
     let withheld = task.rehearse && !app.config.rehearse;
-    let is_rehearsed = withheld || model == "rehearsal";
-    let provider = if is_rehearsed { &app.rehearsal } else { &app.model };
+    let provider = app.chosen(&model, withheld);
+    let is_rehearsed = provider.is_rehearsal();
     let ids = &prepared.ids;
     crate::hooks::fire(app, ids, || hook::BeforeLlmCall {
         context: context_of(ids),
@@ -219,10 +222,16 @@ async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked) -> (Step, chat::
         provider_id: provider.id().into(),
         iteration,
     });
-    let http = app.plain_http(app.config.llm.base_url.as_deref(), Some(task.id), &prepared.stop);
+    let http = app.plain_http(provider.base_url(), Some(task.id), &prepared.stop);
     let began = Instant::now();
-    let meter = Meter::over(&NoSink);
+    let saying = prepared.feed.begin(base, app.catalog());
+    let meter = Meter::over(&saying);
     let answered = provider.answer(&http, &request, &meter).await;
+    let reading = meter.reading();
+    match &answered {
+        Ok(_) => saying.finish(),
+        Err(_) => prepared.feed.void(),
+    }
     let catalog = app.catalog();
     let answered =
         answered.map(|answer| catalog.redactor.answer(answer)).map_err(|error| catalog.redactor.error(error));
@@ -254,7 +263,7 @@ async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked) -> (Step, chat::
             Step::ModelFailed { iteration, model, error, duration_ms }
         }
     };
-    (step, meter.reading())
+    (step, reading)
 }
 
 async fn end(app: &Arc<App>, ids: &Ids, log: &mut Log, end: End) -> tercel_store::Result<&'static str> {

@@ -1,6 +1,7 @@
 //! Runs the tool calls of one turn, side by side; each result is committed when it is there.
 
 use super::{
+    client,
     log::Log,
     prepare::{Prepared, context_of},
 };
@@ -22,6 +23,8 @@ pub async fn run_all(
     calls: Vec<Planned>,
 ) -> tercel_store::Result<()> {
     let mut done = Vec::with_capacity(calls.len());
+    // Who watches sees the calls begin before the client is asked for any.
+    prepared.feed.after(log.count());
     {
         let prepared = &*prepared;
         let mut running: FuturesUnordered<_> = calls.into_iter().map(|call| step_of(app, prepared, call)).collect();
@@ -48,16 +51,21 @@ async fn step_of(app: &Arc<App>, prepared: &Prepared, call: Planned) -> Step {
         Action::Say(output) => output.clone(),
         Action::Run => {
             let ids = &prepared.ids;
+            let is_the_clients = prepared.config.client_tools.iter().any(|tool| tool.name == call.name);
             let iteration = prepared.run.steps.iter().filter(|c| matches!(c.step, Step::Model { .. })).count() as u32;
             crate::hooks::fire(app, ids, || hook::BeforeToolExecution {
                 context: context_of(ids),
                 tool_name: call.name.clone(),
-                tool_type: "local".into(),
+                tool_type: if is_the_clients { "client" } else { "local" }.into(),
                 args: call.arguments.clone(),
                 iteration,
             });
             // What a service answers was written by whoever can write there.
-            let output = ToolOutput::of(run(app, prepared, &call).await).untrusted();
+            let result = match is_the_clients {
+                true => client::run(app, prepared, &call).await,
+                false => run(app, prepared, &call).await,
+            };
+            let output = ToolOutput::of(result).untrusted();
             crate::hooks::fire(app, ids, || hook::AfterToolCall {
                 context: context_of(ids),
                 tool_name: call.name.clone(),

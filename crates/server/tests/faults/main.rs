@@ -1,6 +1,7 @@
 //! What happens when a part of an integration, a stored row or the moment is bad: nothing is lost, nothing happens twice,
 //! and it is said why.
 
+mod chat;
 mod dispatchers;
 mod order;
 mod restarts;

@@ -133,9 +133,9 @@ impl Connection {
         matches!(self, Self::Postgres(_)).then_some(postgres::TRANSACTION)
     }
 
-    /// How often an idle writer shows that it is there, and looks whether the database still is.
+    /// How often the writer shows that it is there, and looks whether the database still is.
     pub fn beat(&self) -> Option<Duration> {
-        matches!(self, Self::Postgres(_)).then_some(postgres::BEAT)
+        matches!(self, Self::Postgres(session) if session.is_alive()).then_some(postgres::BEAT)
     }
 
     /// False once the database was lost: nothing can be written until `revive`.

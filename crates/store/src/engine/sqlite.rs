@@ -35,6 +35,9 @@ pub(crate) async fn open(file: &Path) -> Result<(Engine, Connection)> {
     }
     let writing = options.pragma("journal_mode", "WAL").pragma("synchronous", "FULL");
     let mut connection = SqliteConnection::connect_with(&writing).await.map_err(|e| unusable(file, e))?;
+    if let Some(copy) = crate::snapshot::before_migrating(&mut connection, file).await? {
+        tracing::info!("The database is brought up to date; as it was before, it is kept as {}", copy.display());
+    }
     migrate(&mut connection, file).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(4)

@@ -83,7 +83,10 @@ pub(super) fn sqlite(args: Vec<Arg>) -> Result<SqliteArguments> {
     Ok(bound)
 }
 
-pub(super) fn postgres(args: &[Arg]) -> Result<PgArguments> {
+#[cfg_attr(not(test), expect(unused_variables, reason = "tests note which values a statement has"))]
+pub(super) fn postgres(sql: &Sql, args: &[Arg]) -> Result<PgArguments> {
+    #[cfg(test)]
+    crate::plans::note_typed(&sql.0, args);
     let mut bound = PgArguments::default();
     for arg in args {
         match arg {

@@ -3,7 +3,7 @@
 use super::{group::Group, waiting::Desk};
 use crate::{Error, Result, engine::Connection, failpoint};
 
-/// How often a group is tried again for what was not its fault.
+/// How often a group is tried for what was not its fault.
 const TRIES: u32 = 5;
 
 /// All of it in one transaction. When that fails, again with each write apart, so that one failure costs one more
@@ -104,7 +104,8 @@ async fn transact(desk: &mut Desk, groups: &mut [Box<dyn Group>], way: Way) -> R
         }
         forget(groups, way);
         revived?;
-        if tries >= TRIES {
+        // It may be the group that makes the connection end.
+        if tries >= TRIES && desk.has_waited() {
             return Err(error);
         }
     }

@@ -94,8 +94,10 @@ impl Writer {
         self.stop.send_replace(true);
         let task = self.task.lock().expect("no holder of this lock panics").take();
         let mut connection = task?.await.ok()?;
-        if let Err(error) = crate::workers::leave(&mut connection, worker).await {
-            tracing::warn!("The orderly end could not be noted: {error}");
+        match tokio::time::timeout(Duration::from_secs(5), crate::workers::leave(&mut connection, worker)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("The orderly end could not be noted: {error}"),
+            Err(_) => connection.lose(),
         }
         Some(connection)
     }

@@ -9,7 +9,7 @@ use std::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{sleep, timeout},
+    time::{sleep, sleep_until, timeout},
 };
 
 /// How long writes wait for a database that is away.
@@ -25,6 +25,7 @@ pub(super) struct Desk {
     jobs: VecDeque<Waiting>,
     /// Since when the oldest write of the present group waits.
     oldest: Instant,
+    next_beat: Instant,
     state: Arc<State>,
 }
 
@@ -36,7 +37,16 @@ impl Desk {
         stopped: watch::Receiver<bool>,
         state: Arc<State>,
     ) -> Self {
-        Self { connection, worker, queue, stopped, jobs: VecDeque::new(), oldest: state.started, state }
+        Self {
+            connection,
+            worker,
+            queue,
+            stopped,
+            jobs: VecDeque::new(),
+            oldest: state.started,
+            next_beat: state.started,
+            state,
+        }
     }
 
     /// Waits for writes, while the database is there. `None`: nothing more comes.
@@ -46,6 +56,13 @@ impl Desk {
                 && let Err(error) = self.revive(None).await
             {
                 self.give_up(Duration::ZERO, &error);
+                self.next_beat = Instant::now() + Duration::from_secs(1);
+            }
+            if let Some(beat) = self.connection.beat()
+                && self.next_beat <= Instant::now()
+            {
+                self.beat().await;
+                self.next_beat = Instant::now() + beat;
             }
             while self.jobs.len() < GROUP
                 && let Ok(job) = self.queue.try_recv()
@@ -59,13 +76,12 @@ impl Desk {
                 return Some(self.jobs.drain(..size).map(|(_, job)| job).collect());
             }
             self.note_waiting(None);
-            let beat = self.connection.beat();
             tokio::select! {
                 biased;
                 // What was sent before the end is committed; what comes later is told.
                 _ = self.stopped.changed(), if !self.queue.is_closed() => self.queue.close(),
                 received = self.queue.recv() => self.jobs.push_back(received?),
-                () = sleep(beat.unwrap_or_default()), if beat.is_some() => self.beat().await,
+                () = sleep_until(self.next_beat.into()), if self.connection.limit().is_some() => {}
             }
         }
     }
@@ -76,9 +92,13 @@ impl Desk {
         self.note_waiting(None);
     }
 
-    /// When the present group has waited for long enough.
+    /// When the present group has waited for long enough, should the database be lost now.
     pub fn limit(&self) -> Instant {
         (self.oldest + PATIENCE).max(Instant::now() + LAST_PATIENCE)
+    }
+
+    pub fn has_waited(&self) -> bool {
+        self.oldest.elapsed() > PATIENCE
     }
 
     /// Connects again, until it works or somebody gives up: at `until`, or soon after the server was told to stop.
@@ -89,11 +109,15 @@ impl Desk {
         let mut committed = false;
         let mut pause = Duration::from_millis(10);
         loop {
-            let again = async {
+            let again = timeout(PATIENCE, async {
                 committed |= self.connection.revive().await?;
                 workers::take_over(&mut self.connection, self.worker).await
-            };
-            let Err(error) = again.await else {
+            });
+            let again = again.await.unwrap_or_else(|_| {
+                self.connection.lose();
+                Err(Error::Away("The database does not answer".into()))
+            });
+            let Err(error) = again else {
                 if self.state.refused.swap(false, Ordering::Relaxed) {
                     tracing::info!("The database is back after {:.1} s", lost.elapsed().as_secs_f64());
                 }

@@ -1,6 +1,6 @@
 //! Accepted means stored, numbered and counted.
 
-use crate::world::{World, ask, ceiling, delivered, item, on_both_engines, placed, spent};
+use crate::world::{World, ask, ceiling, delivered, item, placed, spent};
 use futures::future::join_all;
 use tercel_store::{Accept, Accepted, Ceiling, Error, NewOutbox, SessionRef, Uuid, accept::Busy};
 
@@ -159,7 +159,7 @@ async fn a_message_that_is_shown_leaves_for_its_target_in_the_same_commit(world:
         rehearse: false,
         expires_at: None,
     };
-    shown.items[0].shown = Some(row.clone());
+    shown.items[0].shown = vec![row.clone()];
     let placed = world.accept(shown).await;
     assert_eq!(world.store.outbox_row(row.id).await.unwrap().unwrap().session_id, Some(placed.session_id));
     assert_eq!(world.outbox().await, ["1/1:pending", "[test] hello:pending"]);

@@ -1,6 +1,6 @@
 //! Of a notice people are told once, and of many at once in one message.
 
-use crate::world::{World, announcement, on_both_engines};
+use crate::world::{World, announcement};
 use tercel_store::{NewNotice, Uuid};
 
 async fn raise(world: &World, key: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Texts are found by any of their words.
 
-use crate::world::{World, on_both_engines};
+use crate::world::World;
 use tercel_store::{Document, Uuid};
 
 async fn ingest(world: &World, title: &str, content: &str, integration: Option<&str>, session: Option<Uuid>) -> Uuid {

@@ -1,6 +1,6 @@
 //! What is the same is taken once.
 
-use crate::world::{World, ask, delivered, on_both_engines, placed};
+use crate::world::{World, ask, delivered, placed};
 use futures::future::join_all;
 use tercel_store::{Accept, Accepted, Uuid};
 

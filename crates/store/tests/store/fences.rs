@@ -1,6 +1,6 @@
 //! What no longer holds a thing changes nothing about it.
 
-use crate::world::{World, ask, commit, complete, is_out, leaving, on_both_engines, spent, step};
+use crate::world::{World, ask, commit, complete, is_out, leaving, spent, step};
 use tercel_store::{AttemptEnd, Commit, Error};
 
 async fn a_commit_of_an_attempt_that_is_over_changes_nothing(mut world: World) {

@@ -1,6 +1,6 @@
 //! Answers leave in order per target, each part after the one before it.
 
-use crate::world::{World, on_both_engines};
+use crate::world::World;
 use tercel_store::{AttemptEnd, Error, OutboxRow, Uuid};
 
 /// Claims what may leave and ends it all in one way; answers the texts.

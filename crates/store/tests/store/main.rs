@@ -1,17 +1,43 @@
 //! What the store promises, through its public API.
 
+/// Runs each of these tests on both engines.
+macro_rules! on_both_engines {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::world::store().await).await;
+            })+
+        }
+
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::world::postgres_store().await).await;
+            })+
+        }
+    };
+}
+
 mod accepting;
 mod announcing;
+mod attachments;
 mod documents;
 mod duplicates;
 mod faults;
 mod fences;
 mod interleaving;
 mod leaving;
+mod polls;
 mod postgres_away;
 mod postgres_opening;
+mod postgres_others;
+mod providers;
+mod retention;
 mod runs;
+mod schedules;
 mod schemas;
 mod small_tables;
+mod snapshots;
 mod spending;
 mod world;

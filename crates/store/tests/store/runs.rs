@@ -1,6 +1,6 @@
 //! One run per session, in order, whatever happens to the runs.
 
-use crate::world::{World, ask, commit, complete, leaving, on_both_engines, spent, step};
+use crate::world::{World, ask, commit, complete, leaving, spent, step};
 use futures::{FutureExt, future::join_all};
 use tercel_store::{Commit, End, Uuid};
 

@@ -1,6 +1,6 @@
 //! Sessions, settings, keys, notices and what else is only kept and given back.
 
-use crate::world::{World, ask, on_both_engines};
+use crate::world::{World, ask};
 use futures::future::join_all;
 use tercel_store::{ApiKey, Binding, Channel, Egress, Error, Health, NewNotice, Uuid};
 

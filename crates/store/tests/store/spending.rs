@@ -1,6 +1,6 @@
 //! What is spent is counted once, and what a ceiling stops waits as it shall.
 
-use crate::world::{World, ask, ceiling, commit, complete, on_both_engines, spent, step};
+use crate::world::{World, ask, ceiling, commit, complete, spent, step};
 use futures::future::join_all;
 use tercel_store::{Action, Budget, Ceiling, Commit, Counts, End, Error, Held, Release, Spent, Uuid};
 

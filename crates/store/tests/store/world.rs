@@ -5,36 +5,20 @@ pub mod postgres;
 
 use postgres::{Database, Postgres};
 use sqlx::{
-    Column, Connection, PgConnection, Row, SqliteConnection, TypeInfo, postgres::PgRow, sqlite::SqliteConnectOptions,
+    AssertSqlSafe, Column, Connection, PgConnection, Row, SqliteConnection, TypeInfo, postgres::PgRow,
+    sqlite::SqliteConnectOptions,
 };
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tempfile::TempDir;
 use tercel_store::{
-    Accept, Accepted, Action, Announcement, Ceiling, Commit, Counts, DirectoryLock, End, Error, Item, NewDelivery,
-    NewMessage, NewOutbox, NewStep, NewTask, Placed, PostgresOptions, Result, SessionRef, Spent, Store, Task, Uuid,
-    accept::Busy,
+    Accept, Accepted, Action, Announcement, Ceiling, Commit, Counts, DirectoryLock, End, Error, Fire, Gap, Item,
+    NewDelivery, NewMessage, NewOutbox, NewStep, NewTask, Placed, Polled, PostgresOptions, Result, Schedule,
+    SessionRef, Spent, Store, Task, Uuid, accept::Busy,
 };
 use tokio::sync::Mutex;
-
-/// Runs each of these tests on both engines.
-macro_rules! on_both_engines {
-    ($($name:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name($crate::world::store().await).await;
-            })+
-        }
-
-        mod postgres {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name($crate::world::postgres_store().await).await;
-            })+
-        }
-    };
-}
-pub(crate) use on_both_engines;
 
 pub struct World {
     pub store: Arc<Store>,
@@ -128,8 +112,7 @@ impl World {
             Some(database) => {
                 let mut eye = self.eye.lock().await;
                 if eye.is_none() {
-                    let url = format!("{}&application_name=eye", database.url);
-                    *eye = Some(PgConnection::connect(&url).await.unwrap());
+                    *eye = Some(self::eye(&database.url).await);
                 }
                 let rows = sqlx::query(sql).fetch_all(eye.as_mut().unwrap()).await.unwrap();
                 rows.iter().map(postgres_line).collect()
@@ -236,6 +219,26 @@ pub async fn cut(database: &Database) {
     connection.close().await.unwrap();
 }
 
+/// Waits for something that another session is seen to do.
+pub async fn until_seen(database: &str, condition: &str) {
+    let mut eye = eye(database).await;
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE {condition})");
+    let begun = Instant::now();
+    loop {
+        let (seen,): (bool,) = sqlx::query_as(AssertSqlSafe(sql.clone())).fetch_one(&mut eye).await.unwrap();
+        if seen {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "never seen: {condition}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A session that is not taken for one of a server.
+pub async fn eye(database: &str) -> PgConnection {
+    PgConnection::connect(&format!("{database}&application_name=eye")).await.unwrap()
+}
+
 /// A message that starts a run in the session of a client, which is made if need be.
 pub fn ask(client: &str) -> Accept {
     let session =
@@ -262,7 +265,7 @@ pub fn item(session: SessionRef) -> Item {
         hops: 0,
         metadata: None,
     };
-    Item { session, message, task: Some(task), ceilings: Vec::new(), busy: Busy::Enqueue, shown: None }
+    Item { session, message, task: Some(task), ceilings: Vec::new(), busy: Busy::Enqueue, shown: Vec::new() }
 }
 
 pub fn delivered(mut accept: Accept, keys: &[&str]) -> Accept {
@@ -346,4 +349,44 @@ pub fn leaving(task: &Task, target: &str, part: u32, parts: u32) -> NewOutbox {
         rehearse: false,
         expires_at: None,
     }
+}
+
+pub fn schedule(next_at: Option<i64>) -> Schedule {
+    Schedule {
+        id: Uuid::now_v7(),
+        name: "morning".into(),
+        definition: "{}".into(),
+        sealed_target: None,
+        active: true,
+        next_at,
+        last_at: None,
+        last_task: None,
+        fires: 0,
+        runs: 0,
+        missed: 0,
+        skipped: 0,
+        created_at: 1,
+        updated_at: 1,
+    }
+}
+
+/// A time of a schedule that has come, and the run it starts.
+pub fn fire(schedule: &Schedule, due_at: Option<i64>, next_at: Option<i64>) -> Fire {
+    let key = format!("schedule/{}/{}", schedule.id, due_at.unwrap_or_default());
+    let accept = Accept { dedupe: vec![(key, i64::MAX)], ..ask(&format!("schedule:{}", schedule.id)) };
+    Fire { schedule: schedule.id, updated_at: schedule.updated_at, due_at, next_at, missed: 0, accept: Some(accept) }
+}
+
+pub fn polled(bookmark: &str, accepts: Vec<Accept>) -> Polled {
+    Polled {
+        integration: "example".into(),
+        connection: "default".into(),
+        name: "posts".into(),
+        bookmark: bookmark.into(),
+        accepts,
+    }
+}
+
+pub fn gap(since: i64, up_to: i64) -> Gap {
+    Gap { integration: "example".into(), connection: "default".into(), since, up_to }
 }

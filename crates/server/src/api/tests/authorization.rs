@@ -52,7 +52,8 @@ fn every_scope_follows_from_method_and_path() {
         let Some(scope) = route.scope else { continue };
         let path = route.path.trim_start_matches("/api/v1/").trim_start_matches("admin/").trim_start_matches('/');
         let resource = path.split('/').next().unwrap();
-        let resource = if route.path == "/bots" { "chat" } else { resource };
+        let is_chat = ["/bots", "/transcribe"].contains(&route.path) || route.path.starts_with("/v1/");
+        let resource = if is_chat { "chat" } else { resource };
         let verb = if route.method == "GET" { "read" } else { "write" };
         assert_eq!(scope, format!("{resource}:{verb}"), "{} {}", route.method, route.path);
     }

@@ -55,7 +55,7 @@ fn last_end(began: i64, ended: Option<i64>, now: i64) -> Finding {
 }
 
 /// About how long, in words.
-fn span(micros: i64) -> String {
+pub fn span(micros: i64) -> String {
     let time = TimeDelta::microseconds(micros.max(0));
     match (time.num_days(), time.num_hours(), time.num_minutes()) {
         (0, 0, 0) => format!("{} seconds", time.num_seconds()),
@@ -110,6 +110,12 @@ pub fn secrets(config: &Config, inspection: Option<&Inspection>) -> Vec<Finding>
         findings.push(Finding::ok("secrets", format!("The key in {source} opens all of them")));
     }
     findings
+}
+
+pub fn folders(config: &Config) -> Option<Finding> {
+    let folders = config.integration_dirs.as_ref()?;
+    let detail = format!("INTEGRATION_DIRS is {folders}, and this version does not load folders");
+    Some(Finding::warn("folders", detail, "Nothing to do: a later version will"))
 }
 
 pub fn model(config: &Config) -> Finding {
@@ -206,7 +212,15 @@ mod tests {
     }
 
     fn inspection(settings: Vec<Setting>) -> Inspection {
-        Inspection { schema: 1, settings, healths: Vec::new(), notices: Vec::new(), latest: None }
+        Inspection {
+            schema: 1,
+            settings,
+            healths: Vec::new(),
+            notices: Vec::new(),
+            latest: None,
+            tables: Vec::new(),
+            free: 0,
+        }
     }
 
     fn levels(findings: &[Finding]) -> Vec<Level> {

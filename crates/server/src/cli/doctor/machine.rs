@@ -153,6 +153,19 @@ pub async fn server(config: &Config, client: Option<&Client>) -> Finding {
     }
 }
 
+/// What the operator wrote after the server had read it.
+pub fn changed_files(config: &Config, running: bool) -> Option<Finding> {
+    if !running {
+        return None;
+    }
+    let written = |file: &Path| fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
+    let started = written(&config.data_dir.join("address"))?;
+    let changed =
+        ["tercel.toml", ".env"].into_iter().find(|name| written(Path::new(name)).is_some_and(|at| at > started))?;
+    let detail = format!("{changed} was changed after the server had started");
+    Some(Finding::warn("configuration", detail, "Changes count after a restart"))
+}
+
 fn is_locked(file: &Path) -> bool {
     File::open(file).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
 }

@@ -35,7 +35,7 @@ pub(crate) async fn read<T: Record>(pool: &PgPool, sql: Sql, args: Vec<Arg>) -> 
     let mut pause = Duration::from_millis(10);
     loop {
         let asked = async {
-            let bound = values::postgres(&args)?;
+            let bound = values::postgres(&sql, &args)?;
             Ok(sqlx::query_as_with(sql.clone().text(), bound).fetch_all(pool).await?)
         };
         match tokio::time::timeout(TRANSACTION, asked).await {

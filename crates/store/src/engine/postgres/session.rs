@@ -48,7 +48,7 @@ impl Session {
     }
 
     pub async fn all<T: Record>(&mut self, sql: Sql, args: Vec<Arg>) -> Result<Vec<T>> {
-        let bound = values::postgres(&args)?;
+        let bound = values::postgres(&sql, &args)?;
         let only_reads = sql.only_reads();
         let answer = sqlx::query_as_with(sql.text(), bound).fetch_all(self.live()?).await;
         let rows: Vec<T> = self.note(answer)?;
@@ -57,7 +57,7 @@ impl Session {
     }
 
     pub async fn run(&mut self, sql: Sql, args: Vec<Arg>) -> Result<u64> {
-        let bound = values::postgres(&args)?;
+        let bound = values::postgres(&sql, &args)?;
         let connection = self.live()?;
         let answer = if args.is_empty() {
             sqlx::raw_sql(sql.text()).execute(connection).await
@@ -94,8 +94,12 @@ impl Session {
 
     /// Shows that this worker is there, and finds out whether the database is.
     pub async fn beat(&mut self) -> Result<u64> {
-        let sql = format!("UPDATE workers SET seen_at = {CLOCK} WHERE id = $1");
-        self.run(sql.into(), vec![self.worker.into()]).await?;
+        // It may be lost: nothing waits for a disk or a replica because of it.
+        let worker = self.worker;
+        let sql = format!(
+            "BEGIN; SET LOCAL synchronous_commit = off; UPDATE workers SET seen_at = {CLOCK} WHERE id = {worker}; COMMIT"
+        );
+        self.run(sql.into(), vec![]).await?;
         let size: Vec<(i64,)> = self.all("SELECT pg_database_size(current_database())".into(), vec![]).await?;
         Ok(size.first().map_or(0, |(bytes,)| bytes.cast_unsigned()))
     }

@@ -63,10 +63,10 @@ pub(crate) fn unusable(address: &Address, error: sqlx::Error) -> Error {
         }
         ("53100" | "53200", _) => format!("PostgreSQL at {server} is short of disk or memory ({said}): free some"),
         ("55P03", _) => format!("The database {place} is locked by another program ({said}): end that program"),
-        (_, sqlx::Error::Io(_)) => format!(
+        (_, sqlx::Error::Io(failure)) if failure.kind() != std::io::ErrorKind::InvalidData => format!(
             "PostgreSQL at {server} does not answer ({said}): start it, or correct host and port in DATABASE_URL"
         ),
-        (_, sqlx::Error::Tls(_)) => format!(
+        (_, sqlx::Error::Io(_) | sqlx::Error::Tls(_)) => format!(
             "PostgreSQL at {server} cannot be reached by TLS ({said}): sslmode and sslrootcert in DATABASE_URL say what is expected of its certificate"
         ),
         _ => format!("The database {place} cannot be used ({said})"),

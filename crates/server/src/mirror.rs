@@ -1,0 +1,71 @@
+//! What is typed at the server itself on a place that is bound to others is posted there too, and so is the answer.
+
+use crate::{app::App, catalog::Catalog};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tercel_sdk::{Target, User, text};
+use tercel_store::{NewOutbox, Uuid};
+
+/// The source of messages that people type at the server itself.
+pub const SOURCE: &str = "ui";
+
+/// Who typed it, as the client says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
+pub struct Author {
+    pub display_name: Option<String>,
+    pub avatar_url: Option<String>,
+    /// What integrations keep about this person, by integration.
+    #[schema(value_type = Object)]
+    pub integration_config: serde_json::Map<String, Value>,
+}
+
+/// Where a channel is bound to: the sealed targets.
+pub fn targets(app: &App, origin: &str, channel: Option<Uuid>) -> Vec<String> {
+    let Some(channel) = channel.filter(|_| origin == SOURCE) else { return Vec::new() };
+    let catalog = app.catalog();
+    let mut bindings: Vec<_> =
+        catalog.bindings.values().flatten().filter(|binding| binding.channel_id == channel).collect();
+    bindings.sort_by_key(|binding| binding.id);
+    bindings.into_iter().filter_map(|binding| binding.sealed_target.clone()).collect()
+}
+
+/// The rows that show a message at one target, with the name of who typed it: as the service shows senders, else in the
+/// text.
+pub fn message(app: &App, mut row: NewOutbox, mut target: Target, author: &Author, said: &str) -> Vec<NewOutbox> {
+    let catalog = app.catalog();
+    let name = author.display_name.as_deref().map(str::trim).filter(|name| !name.is_empty());
+    row.target = crate::outbox::key(&target);
+    row.dispatch_type = target.kind.clone();
+    let attribution = attribution(&catalog, &target.kind, author);
+    let said = match &attribution {
+        Some(_) => said.to_owned(),
+        None => format!("[{}] {said}", name.unwrap_or(SOURCE)),
+    };
+    if let Some(attribution) = attribution {
+        target.config.insert("user_attribution".into(), attribution);
+    }
+    row.sealed_target = app.seal_target(&target);
+    cut(&catalog, row, &said)
+}
+
+/// One row for each part that a post of this dispatch type can take.
+pub fn cut(catalog: &Catalog, row: NewOutbox, said: &str) -> Vec<NewOutbox> {
+    let dispatcher = |name: &str| catalog.integrations.get(name)?.integration.dispatcher.as_ref();
+    let limit = dispatcher(&row.dispatch_type).map_or(usize::MAX, |dispatcher| dispatcher.limit);
+    let pieces = text::split(said, limit);
+    let parts = pieces.len() as u32;
+    let part = |(text, part)| NewOutbox { id: Uuid::now_v7(), text, part, parts, ..row.clone() };
+    pieces.into_iter().zip(1..).map(part).collect()
+}
+
+fn attribution(catalog: &Catalog, integration: &str, author: &Author) -> Option<Value> {
+    let attribute = catalog.integrations.get(integration)?.integration.user_attribution.clone()?;
+    let user = User {
+        display_name: author.display_name.clone(),
+        avatar_url: author.avatar_url.clone(),
+        integration_config: author.integration_config.get(integration).cloned().unwrap_or_default(),
+    };
+    let fields = attribute(&user);
+    (!fields.is_empty()).then_some(Value::Object(fields))
+}

@@ -1,0 +1,140 @@
+//! Whole copies of the embedded database, made while it is used.
+
+use crate::{
+    Error, Result, Store,
+    engine::{self, Connection},
+};
+use sqlx::{ConnectOptions, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use std::{
+    fs,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// What the copy before a migration is named after the database, before the number of its schema.
+const BEFORE: &str = "schema-";
+
+/// Number of the newest schema that this program knows.
+pub fn newest_schema() -> i64 {
+    engine::sqlite::MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+impl Store {
+    /// Copies the database as it is at one moment into a new file, which is as small as can be. Writers go on meanwhile;
+    /// the write-ahead log is carried over when the copy is done. Answers the schema.
+    ///
+    /// # Errors
+    /// `Unusable` for a database that is elsewhere.
+    pub async fn snapshot(&self, file: &Path) -> Result<i64> {
+        let Some(directory) = &self.directory else {
+            return Err(Error::Unusable(
+                "The database is PostgreSQL, which brings its own tools: `pg_dump --format=custom` copies it while it is \
+                 used, `pg_restore` brings it back. Keep the data directory besides: it has the key"
+                    .into(),
+            ));
+        };
+        let mut connection = looking(&directory.join("tercel.db")).await?;
+        copy(&mut connection, file).await?;
+        let (schema,): (Option<i64>,) =
+            sqlx::query_as("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&mut connection).await?;
+        connection.close().await?;
+        Ok(schema.unwrap_or_default())
+    }
+}
+
+/// Checks all of a database file and answers its schema. Nothing is written.
+///
+/// # Errors
+/// `Unusable` for a file that is damaged, foreign, or newer than this program.
+pub async fn check(file: &Path) -> Result<i64> {
+    let Connection::Sqlite(mut connection) = engine::sqlite::look(file).await? else { return Ok(0) };
+    let schema: std::result::Result<(Option<i64>,), _> =
+        sqlx::query_as("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&mut connection).await;
+    connection.close().await?;
+    let (schema,) = schema.map_err(|_| Error::Unusable(format!("{} is empty", file.display())))?;
+    Ok(schema.unwrap_or_default())
+}
+
+/// Removes the sealed settings from a copy and leaves no trace of them. Answers how many there were.
+pub async fn remove_secrets(file: &Path) -> Result<u64> {
+    let options = SqliteConnectOptions::new().filename(file).disable_statement_logging().pragma("secure_delete", "ON");
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let removed = sqlx::query("DELETE FROM settings WHERE value LIKE 'sealed:%'").execute(&mut connection).await?;
+    connection.close().await?;
+    Ok(removed.rows_affected())
+}
+
+/// Copies a database that is about to be migrated to a file beside it, and removes the copy before the last migration.
+/// Answers the copy; `None` for a database that is new or up to date.
+pub(crate) async fn before_migrating(connection: &mut SqliteConnection, file: &Path) -> Result<Option<PathBuf>> {
+    let tables: Vec<(String,)> = sqlx::query_as("SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'")
+        .fetch_all(&mut *connection)
+        .await?;
+    if tables.is_empty() {
+        return Ok(None);
+    }
+    let (schema,): (Option<i64>,) =
+        sqlx::query_as("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&mut *connection).await?;
+    let schema = schema.unwrap_or_default();
+    if schema == 0 || schema >= newest_schema() {
+        return Ok(None);
+    }
+    let named = |ending: String| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(format!(".{BEFORE}{ending}"));
+        PathBuf::from(name)
+    };
+    let (kept, draft) = (named(schema.to_string()), named("draft".into()));
+    copy(connection, &draft).await.map_err(|error| {
+        Error::Unusable(format!(
+            "The database {} is to be migrated, and the copy before that cannot be made: {error}. Free as much space as it \
+             takes. Nothing was changed",
+            file.display()
+        ))
+    })?;
+    let failed = |error: std::io::Error| Error::Unusable(format!("{} cannot be written: {error}", kept.display()));
+    fs::File::open(&draft).and_then(|file| file.sync_all()).map_err(failed)?;
+    fs::rename(&draft, &kept).map_err(failed)?;
+    remove_earlier(file, &kept);
+    Ok(Some(kept))
+}
+
+/// One is kept: the last.
+fn remove_earlier(file: &Path, kept: &Path) {
+    let (Some(directory), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
+        return;
+    };
+    let start = format!("{name}.{BEFORE}");
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&start)) && entry.path() != kept {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// A connection of its own: the copy takes as long as it takes.
+async fn looking(file: &Path) -> Result<SqliteConnection> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .read_only(true)
+        .busy_timeout(Duration::from_secs(5))
+        .disable_statement_logging();
+    Ok(SqliteConnection::connect_with(&options).await?)
+}
+
+async fn copy(connection: &mut SqliteConnection, file: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| Error::Unusable(format!("{} cannot be written: {error}", file.display()));
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    // Nobody else may read it; SQLite takes an empty file for one that is not there.
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(failed)?;
+    let copied = sqlx::query("VACUUM INTO ?1").bind(file.to_string_lossy().into_owned()).execute(connection).await;
+    if let Err(error) = copied {
+        let _ = fs::remove_file(file);
+        return Err(error.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,344 @@
+//! Several providers with their own keys: which one answers, what happens when one does not, and who gets to know the key.
+
+use serde_json::{Value, json};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tercel_tests::{
+    FakeAnthropic, FakeModel, Options, Server, Turn, World,
+    anthropic::{KEY, NAME, fails},
+    loopback::{Loopback, Reply},
+    until,
+    wait::until_within,
+};
+
+fn provide(world: &World, id: &str, kind: &str, url: &str, more: Value) -> Value {
+    let mut body = json!({"id": id, "kind": kind, "base_url": url, "api_key": KEY});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    world.server.post("/api/v1/providers", body).expect(201)
+}
+
+/// Asks a bot with these models; the task when it is over or waits.
+fn asks(world: &World, models: &[&str]) -> Value {
+    let bot = format!("b{}", world.server.list("/api/v1/bots").len());
+    let body = json!({"id": bot, "model": models[0], "fallback_models": &models[1..]});
+    world.server.post("/api/v1/bots", body).expect(201);
+    let made = world.server.post("/api/v1/sessions", json!({"client_id": format!("web:{bot}"), "bot_id": bot}));
+    let task = world.server.ask(made.expect(201)["session_id"].as_str().unwrap(), "Hello");
+    world.server.wait_for(&task, &["complete", "failed", "waiting"])
+}
+
+/// Provider and model of every step that asked one.
+fn answered(world: &World, task: &Value) -> Vec<Value> {
+    let trace = world.server.trace(task["id"].as_str().unwrap());
+    let steps = trace["steps"].as_array().unwrap_or_else(|| panic!("{trace:#}")).iter();
+    let of = |step: &Value| json!([step["kind"], step["model"], step["provider"]]);
+    steps.filter(|step| step["kind"].as_str().unwrap().starts_with("model")).map(of).collect()
+}
+
+#[test]
+fn a_model_is_found_by_its_provider_or_by_its_name() {
+    let world = World::start();
+    let (claude, other) = (FakeAnthropic::start(), FakeModel::start());
+    claude.script(|_| Turn::text("Claude here."));
+    other.script(|asked| Turn::text(&format!("{} here.", asked.model())));
+    provide(&world, "claude", "anthropic", &claude.url(), json!({"models": [NAME]}));
+    provide(&world, "local", "openai", &other.url(), json!({"models": ["small", "org/large"]}));
+    let cases = [
+        (format!("claude/{NAME}"), "Claude here."),
+        (NAME.into(), "Claude here."),
+        ("local/anything".into(), "anything here."),
+        ("small".into(), "small here."),
+        ("org/large".into(), "org/large here."),
+        ("default/scripted-2".into(), "Understood."),
+        ("of-nobody".into(), "Understood."),
+    ];
+    for (model, said) in cases {
+        assert_eq!(asks(&world, &[&model])["result"], said, "{model}");
+    }
+    let asked: Vec<String> = world.model.asked().iter().map(|asked| asked.model().to_owned()).collect();
+    assert_eq!(asked, ["scripted-2", "of-nobody"]);
+    assert!(other.keys().iter().all(|key| *key == format!("Bearer {KEY}")), "{:?}", other.keys());
+}
+
+#[test]
+fn without_the_environment_a_bot_names_its_provider_or_waits() {
+    let world = World::start_with(|options| options.without("LLM_BASE_URL").without("LLM_MODEL"));
+    let claude = FakeAnthropic::start();
+    provide(&world, "claude", "anthropic", &claude.url(), json!({}));
+    assert_eq!(asks(&world, &[&format!("claude/{NAME}")])["result"], "Understood.");
+    let lost = asks(&world, &["cloud/typo"]);
+    assert_eq!((&lost["status"], &lost["error"]["code"]), (&json!("waiting"), &json!("not_configured")), "{lost:#}");
+    // What waits goes on when its provider is there.
+    provide(&world, "cloud", "anthropic", &claude.url(), json!({}));
+    assert_eq!(world.server.complete(lost["id"].as_str().unwrap())["result"], "Understood.");
+}
+
+#[test]
+fn anthropic_is_told_everything_in_its_own_words() {
+    let world = World::start();
+    let claude = FakeAnthropic::start();
+    provide(&world, "claude", "anthropic", &claude.url(), json!({"defaults": {"max_tokens": 77, "temperature": 0.5}}));
+    claude.script(|asked| match asked["messages"].as_array().unwrap().len() {
+        1 => Turn::TextAndCalls(
+            "Looking.".into(),
+            vec![("github_get_pr".into(), json!({"repo": "octo/hello", "number": 1}))],
+        ),
+        _ => Turn::text("Looked."),
+    });
+    let bot = json!({"id": "r", "model": format!("claude/{NAME}"), "tools": ["github_get_pr"], "system_prompt": "You review."});
+    world.server.post("/api/v1/bots", bot).expect(201);
+    let made = world.server.post("/api/v1/sessions", json!({"client_id": "web:r", "bot_id": "r"})).expect(201);
+    let body = json!({"content": "Look", "execution_config": {"system_preamble": "It is urgent."}});
+    let task = world.server.ask_with(made["session_id"].as_str().unwrap(), body);
+    assert_eq!(world.server.complete(&task)["result"], "Looked.");
+    let asked = claude.asked();
+    let system: Vec<&str> =
+        asked[1]["system"].as_array().unwrap().iter().map(|block| block["text"].as_str().unwrap()).collect();
+    assert_eq!((system[0], *system.last().unwrap()), ("You review.", "It is urgent."));
+    assert_eq!((&asked[1]["max_tokens"], &asked[1]["temperature"]), (&json!(77), &json!(0.5)));
+    let kinds: Vec<Value> = asked[1]["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|m| m["content"].as_array().unwrap())
+        .map(|b| b["type"].clone())
+        .collect();
+    assert_eq!(kinds, ["text", "text", "tool_use", "tool_result"]);
+    assert_eq!(asked[1]["tools"][0]["input_schema"]["type"], "object");
+    // What was read from the cache and written to it was paid for as well: 3 + 2 + 6 in, 7 out, twice.
+    assert_eq!(
+        world.server.trace(&task)["steps"][1]["answer"]["usage"],
+        json!({"prompt_tokens": 11, "completion_tokens": 7})
+    );
+}
+
+#[test]
+fn each_failure_of_anthropic_has_its_way() {
+    let world = World::start();
+    let claude = FakeAnthropic::start();
+    let model = format!("claude/{NAME}");
+    provide(&world, "claude", "anthropic", &claude.url(), json!({}));
+    let overloaded = || fails(529, "overloaded_error", "Overloaded", Vec::new());
+    claude.queue([overloaded(), fails(429, "rate_limit_error", "Slow down", vec![("retry-after", "1".into())])]);
+    assert_eq!(asks(&world, &[&model])["result"], "Understood.", "both pass");
+    for (status, kind, state) in [
+        (401, "authentication_error", "waiting"),
+        (402, "billing_error", "waiting"),
+        (403, "permission_error", "failed"),
+        (404, "not_found_error", "failed"),
+        (400, "invalid_request_error", "failed"),
+        (413, "request_too_large", "failed"),
+    ] {
+        claude.queue([fails(status, kind, "No", Vec::new())]);
+        let task = asks(&world, &[&model]);
+        assert_eq!((&task["status"], &task["error"]["status"]), (&json!(state), &json!(status)), "{task:#}");
+    }
+    claude.queue([fails(400, "invalid_request_error", "Your credit balance is too low to access the API", Vec::new())]);
+    assert_eq!(asks(&world, &[&model])["status"], "waiting");
+}
+
+#[test]
+fn a_wrong_key_is_named_and_the_fallback_answers() {
+    let world = World::start();
+    let claude = FakeAnthropic::start();
+    provide(&world, "claude", "anthropic", &claude.url(), json!({"api_key": "sk-ant-wrong-0123456789"}));
+    let model = format!("claude/{NAME}");
+    let task = asks(&world, &[&model, "scripted-1"]);
+    assert_eq!(task["result"], "Understood.");
+    let expected = [json!(["model_failed", model, null]), json!(["model", "scripted-1", "openai"])];
+    assert_eq!(answered(&world, &task), expected);
+    let alone = asks(&world, &[&model]);
+    assert_eq!(alone["status"], "waiting");
+    assert!(alone["error"]["hint"].as_str().unwrap().contains("the api_key of provider `claude`"), "{alone:#}");
+    let tested = world.server.post("/api/v1/providers/claude/test", json!({})).expect(200);
+    assert_eq!((&tested["ok"], &tested["code"]), (&json!(false), &json!("auth")), "{tested:#}");
+    // With the right one the run that waited goes on.
+    let body = json!({"kind": "anthropic", "base_url": claude.url(), "api_key": KEY});
+    world.server.put("/api/v1/providers/claude", body).expect(200);
+    assert_eq!(world.server.complete(alone["id"].as_str().unwrap())["result"], "Understood.");
+    let tested = world.server.post("/api/v1/providers/claude/test", json!({})).expect(200);
+    assert_eq!((&tested["ok"], &tested["models"]), (&json!(true), &json!([NAME])), "{tested:#}");
+}
+
+#[test]
+fn a_key_goes_in_and_never_out_nor_to_another_address() {
+    let world = World::start();
+    let (claude, thief) = (FakeAnthropic::start(), FakeModel::start());
+    let made = provide(&world, "claude", "anthropic", &claude.url(), json!({}));
+    assert_eq!(made["api_key"], "••••••••");
+    let moved = json!({"kind": "openai", "base_url": thief.url(), "api_key": made["api_key"]});
+    let refused = world.server.put("/api/v1/providers/claude", moved).refused(422, "invalid");
+    assert!(refused.contains("enter the key again"), "{refused}");
+    // The mask and no key at all keep the stored one, null removes it.
+    for (key, kept) in
+        [(json!({"api_key": made["api_key"]}), true), (json!({}), true), (json!({"api_key": null}), false)]
+    {
+        let mut body = json!({"kind": "anthropic", "base_url": claude.url(), "models": ["m"]});
+        body.as_object_mut().unwrap().extend(key.as_object().unwrap().clone());
+        let shown = world.server.put("/api/v1/providers/claude", body).expect(200);
+        assert_eq!(shown["api_key"].is_string(), kept, "{key}");
+    }
+    provide(&world, "again", "anthropic", &claude.url(), json!({}));
+    claude.script(|_| Turn::text(&format!("My key is {KEY}.")));
+    assert_eq!(asks(&world, &[&format!("again/{NAME}")])["result"], "My key is ••••••••.");
+    let said = world.server.get("/api/v1/providers").text();
+    assert!(!said.contains(KEY) && !world.server.log().contains(KEY));
+    let file = std::fs::read(world.server.options.data_directory().join("tercel.db")).unwrap();
+    let log = std::fs::read(world.server.options.data_directory().join("tercel.db-wal")).unwrap_or_default();
+    assert!(![file, log].iter().any(|bytes| bytes.windows(KEY.len()).any(|part| part == KEY.as_bytes())));
+}
+
+#[test]
+fn what_is_wrong_with_a_provider_is_said() {
+    let world = World::start();
+    let post = |body: Value| world.server.post("/api/v1/providers", body);
+    let base = json!({"id": "x", "kind": "openai"});
+    let with = |key: &str, value: Value| {
+        let mut body = base.clone();
+        body[key] = value;
+        body
+    };
+    for (body, about) in [
+        (with("id", json!("a/b")), "id:"),
+        (with("kind", json!("gemini")), "unknown variant"),
+        (with("base_url", json!("ftp://x")), "base_url:"),
+        (with("base_url", json!("https://me:secret@x/v1")), "api_key"),
+        (with("models", json!([""])), "models:"),
+        (with("defaults", json!({"temperature": 3})), "defaults.temperature"),
+    ] {
+        let detail = post(body.clone()).refused(422, "invalid");
+        assert!(detail.contains(about), "{body}: {detail}");
+    }
+    post(with("id", json!("default"))).refused(409, "conflict");
+    let made = post(base.clone()).expect(201);
+    assert_eq!((&made["base_url"], &made["state"]), (&json!("https://api.openai.com/v1"), &json!("closed")));
+    post(base.clone()).refused(409, "conflict");
+    world.server.delete("/api/v1/providers/default").refused(409, "conflict");
+    assert_eq!(world.server.delete("/api/v1/providers/x").status, 204);
+    world.server.get("/api/v1/providers/x").refused(404, "not_found");
+    let of_environment = &world.server.list("/api/v1/providers")[0];
+    assert_eq!((&of_environment["id"], &of_environment["source"]), (&json!("default"), &json!("env")));
+}
+
+#[test]
+fn a_provider_that_fails_again_and_again_is_passed_over_at_once() {
+    let world = World::start();
+    let broken = FakeModel::start();
+    provide(&world, "broken", "openai", &broken.url(), json!({}));
+    broken.script(|_| Turn::fails(500));
+    let state = || world.server.get("/api/v1/providers/broken").expect(200)["state"].clone();
+    // The first run tries it four times, the second once: then it is open.
+    assert_eq!(asks(&world, &["broken/m", "scripted-1"])["result"], "Understood.");
+    assert_eq!(state(), "closed");
+    assert_eq!(asks(&world, &["broken/m", "scripted-1"])["result"], "Understood.");
+    assert_eq!((state(), broken.calls()), (json!("open"), 5));
+    let begun = Instant::now();
+    let task = asks(&world, &["broken/m", "scripted-1"]);
+    assert!(begun.elapsed() < Duration::from_secs(1), "the fallback waited: {:?}", begun.elapsed());
+    assert_eq!((&task["result"], broken.calls()), (&json!("Understood."), 5));
+    let expected = [json!(["model_failed", "broken/m", null]), json!(["model", "scripted-1", "openai"])];
+    assert_eq!(answered(&world, &task), expected);
+    let metrics = world.server.get("/metrics").text();
+    assert!(metrics.contains("tercel_provider_open{provider=\"broken\"} 1"), "{metrics}");
+    assert!(metrics.contains("tercel_provider_open{provider=\"default\"} 0"), "{metrics}");
+
+    // With nobody else the run waits, and goes on by itself when the provider is asked again and answers.
+    broken.script(|_| Turn::text("Back."));
+    let waits = asks(&world, &["broken/m"]);
+    assert_eq!(waits["status"], "waiting", "{waits:#}");
+    let id = waits["id"].as_str().unwrap();
+    let done = until_within(Duration::from_secs(60), "the run goes on", || {
+        Some(world.server.task(id)).filter(|task| task["status"] == "complete")
+    });
+    assert_eq!((&done["result"], state()), (&json!("Back."), json!("closed")));
+}
+
+#[test]
+fn ollama_is_found_and_offered() {
+    let fake = Loopback::start(|request| async move {
+        let body = match request.path.as_str() {
+            "/api/tags" => json!({"models": [{"name": "qwen3:8b", "model": "qwen3:8b", "size": 5_200_000_000_u64}]}),
+            _ => json!({
+                "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "qwen3:8b",
+                "choices": [{"index": 0, "message": {"role": "assistant", "content": "Local."}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+            }),
+        };
+        Reply::json(200, &body)
+    });
+    let options = Options::new().env("OLLAMA_HOST", &fake.url());
+    let said = options.run(&["doctor"]).out;
+    assert!(said.contains("Ollama runs here") && said.contains("qwen3:8b") && said.contains("LLM_BASE_URL"), "{said}");
+    let server = Server::start(options);
+    until("the greeting offers it", || {
+        server
+            .log()
+            .contains(&format!("Ollama runs here with models qwen3:8b: set LLM_BASE_URL={}/v1", fake.url()))
+            .then_some(())
+    });
+    let body = json!({"id": "local", "kind": "ollama", "base_url": fake.url()});
+    server.post("/api/v1/providers", body).expect(201);
+    let tested = server.post("/api/v1/providers/local/test", json!({})).expect(200);
+    assert_eq!(tested["models"], json!(["qwen3:8b"]));
+    server.post("/api/v1/bots", json!({"id": "l", "model": "local/qwen3:8b"})).expect(201);
+    let asked = json!({"model": "l", "messages": [{"role": "user", "content": "Hello"}]});
+    let answer = server.post("/v1/chat/completions", asked).expect(200);
+    assert_eq!(answer["choices"][0]["message"]["content"], "Local.");
+}
+
+#[test]
+fn a_ceiling_of_tokens_holds_for_models_too() {
+    let world = World::start_with(|options| options.env("TERCEL_TOKENS_PER_DAY", "30"));
+    let ask = || {
+        let body = json!({"model": "default", "messages": [{"role": "user", "content": "Hello"}]});
+        world.server.post("/v1/chat/completions", body)
+    };
+    assert_eq!((ask().status, ask().status), (200, 200));
+    let refused = ask().expect(429);
+    assert_eq!((&refused["error"]["code"], &refused["code"]), (&json!("rate_limit_exceeded"), &json!("rate_limited")));
+    assert!(refused["error"]["message"].as_str().unwrap().contains("TERCEL_TOKENS_PER_DAY"), "{refused}");
+    assert_eq!(world.model.calls(), 2);
+}
+
+#[test]
+fn a_secret_that_a_model_repeats_is_not_streamed() {
+    let world = World::start();
+    world.model.script(|_| Turn::text(&format!("Your key is {} so there", tercel_tests::server::KEY)));
+    let body = json!({"model": "default", "stream": true, "messages": [{"role": "user", "content": "Hello"}]});
+    let said = world.server.post("/v1/chat/completions", body).text();
+    let text: String = said
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok())
+        .filter_map(|piece| piece["choices"][0]["delta"]["content"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(text, "Your key is •••••••• so there");
+    assert!(said.trim_end().ends_with("data: [DONE]"), "{said}");
+}
+
+#[test]
+fn a_stream_that_breaks_off_says_so() {
+    let (asked, count) = (Arc::new(AtomicUsize::new(0)), Ordering::Relaxed);
+    let counted = asked.clone();
+    let half = Loopback::start(move |_| {
+        counted.fetch_add(1, count);
+        let pieces = [
+            json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Half an ans"}}]}),
+            json!({"error": {"message": "The server had an error", "type": "server_error"}}),
+        ];
+        let pieces = pieces.map(|piece| Ok(bytes::Bytes::from(format!("data: {piece}\n\n"))));
+        async move { Reply::stream("text/event-stream", futures::stream::iter(pieces)) }
+    });
+    let world = World::start_with(|options| options.env("LLM_BASE_URL", &format!("{}/v1", half.url())));
+    let body = json!({"model": "default", "stream": true, "messages": [{"role": "user", "content": "Hello"}]});
+    let said = world.server.post("/v1/chat/completions", body).text();
+    let last = said.trim_end().lines().last().unwrap();
+    let error: Value = serde_json::from_str(last.strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!(error["error"]["type"], "server_error", "{said}");
+    assert!(said.contains("Half an an"), "{said}");
+    assert_eq!(asked.load(count), 1, "what was shown cannot be taken back, so it is not tried again");
+}
