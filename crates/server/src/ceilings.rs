@@ -115,22 +115,25 @@ pub async fn report(app: &App, ceiling: &Ceiling) {
         Action::Digest => "messages wait and are answered together",
         Action::Store => "messages are kept and not answered",
     };
-    let rules = app.ceilings.rules();
-    let repair = match limit_of(&rules, ceiling) {
-        Some(Limit { setting: Some(setting), .. }) => {
-            format!("Raise {setting} (0 lifts it) and restart, make a budget by POST /api/v1/budgets, or wait")
-        }
-        Some(Limit { id: Some(id), .. }) => format!("Raise the budget by PUT /api/v1/budgets/{id}, or wait"),
-        _ => "Wait for the end of the window".into(),
-    };
     let notice = NewNotice {
         key: format!("{NOTICE}{}", ceiling.scope),
         severity: "warning",
         title: "A ceiling is reached".into(),
         detail: format!("`{}` has had its {}: {then}", ceiling.scope, limits(ceiling)),
-        repair: Some(repair),
+        repair: Some(repair(app, ceiling)),
     };
     app.raise(notice).await;
+}
+
+/// What lifts a ceiling.
+pub fn repair(app: &App, ceiling: &Ceiling) -> String {
+    match limit_of(&app.ceilings.rules(), ceiling) {
+        Some(Limit { setting: Some(setting), .. }) => {
+            format!("Raise {setting} (0 lifts it) and restart, make a budget by POST /api/v1/budgets, or wait")
+        }
+        Some(Limit { id: Some(id), .. }) => format!("Raise the budget by PUT /api/v1/budgets/{id}, or wait"),
+        _ => "Wait for the end of the window".into(),
+    }
 }
 
 fn limit_of<'a>(rules: &'a Rules, ceiling: &Ceiling) -> Option<&'a Limit> {

@@ -241,7 +241,7 @@ async fn use_everything(world: &mut world::World) {
     store.put_attachment(attachment).await.unwrap();
     store.attachment(task.id).await.unwrap();
     store.delete_document(task.id).await.unwrap();
-    use_schedules(world, &store).await;
+    use_schedules(&store).await;
     store.close_notice("key").await.unwrap();
     store.dismiss_notice(task.id).await.unwrap();
     store.notices(true, some, 9).await.unwrap();
@@ -297,14 +297,14 @@ async fn use_budgets(store: &crate::Store) {
     }
 }
 
-async fn use_schedules(world: &mut world::World, store: &crate::Store) {
+async fn use_schedules(store: &crate::Store) {
     let schedule = world::schedule(Some(5));
     store.create_schedule(schedule.clone()).await.unwrap();
     store.put_schedule(schedule.clone()).await.unwrap();
     for due_at in [5, 6, 7] {
         store.fire(world::fire(&schedule, Some(due_at), Some(due_at + 1))).await.unwrap();
     }
-    let _ = world.claim().await;
+    store.claim_tasks(9).await.unwrap();
     store.move_schedule(schedule.id, Some(8), Some(9)).await.unwrap();
     store.due_schedules(9, 9).await.unwrap();
     store.schedules(Some(schedule.id), 9).await.unwrap();

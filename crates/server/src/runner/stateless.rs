@@ -206,7 +206,7 @@ impl<'a> Answering<'a> {
         let ceilings = ceilings::of_run(self.app, bot, ORIGIN, client_id, false);
         if let Some(ceiling) = ceilings::first_spent(self.app, ceilings).await.map_err(stored)? {
             ceilings::report(self.app, &ceiling).await;
-            let error = ceilings::error(&ceiling).hint("Ask again when the window is over, or raise the ceiling");
+            let error = ceilings::error(&ceiling).hint(ceilings::repair(self.app, &ceiling));
             return Err(error.retry_after(Some(ceilings::left(self.app, &ceiling))));
         }
         let hour = ceilings::this_hour();
