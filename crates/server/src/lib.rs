@@ -2,8 +2,8 @@
 
 pub mod api;
 pub mod app;
-pub mod backup;
 pub mod attachments;
+pub mod backup;
 pub mod bot;
 pub mod catalog;
 pub mod ceilings;
@@ -16,9 +16,9 @@ pub mod gaps;
 pub mod hold;
 pub mod hooks;
 pub mod inject;
-pub mod ollama;
 pub mod live;
 pub mod mirror;
+pub mod ollama;
 pub mod outbound;
 pub mod outbox;
 pub mod part;

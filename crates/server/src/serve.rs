@@ -1,6 +1,9 @@
 //! Starting and ending the server.
 
-use crate::{api, app::App, backup, catalog::DEFAULT, config::Config, disk, gaps, hold, outbox, polls, retention, runner, schedules, telemetry};
+use crate::{
+    api, app::App, backup, catalog::DEFAULT, config::Config, disk, gaps, hold, outbox, polls, retention, runner,
+    schedules, telemetry,
+};
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};

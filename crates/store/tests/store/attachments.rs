@@ -1,6 +1,6 @@
 //! Files of messages: noted and found.
 
-use crate::world::{World};
+use crate::world::World;
 use tercel_store::{Attachment, Uuid};
 
 async fn a_file_is_noted_and_found_by_its_id(world: World) {

@@ -1,6 +1,6 @@
 //! Model providers, and what is spent without a task.
 
-use crate::world::{World};
+use crate::world::World;
 use futures::future::join_all;
 use tercel_store::Provider;
 
