@@ -3,7 +3,7 @@
 use crate::has_exactly;
 use serde_json::json;
 use std::collections::BTreeSet;
-use tercel_tests::{World, events};
+use tercel_tests::{World, events, until};
 
 #[test]
 fn the_integrations_are_described() {
@@ -70,13 +70,15 @@ fn the_integrations_are_described() {
 #[test]
 fn a_connection_is_tested_before_it_is_saved() {
     let world = World::start();
+    // The test at the start is not to be taken for one of these.
+    until("the test at the start", || world.github.requests().first().map(drop));
     let path = "/api/v1/admin/integrations/github/connection";
     let shown = world.server.get(path).expect(200);
     has_exactly(&shown, &["name", "label", "tier", "fields", "values", "health"]);
     let good = world.server.post(&format!("{path}/test"), json!({"token": "ghp_draft"})).expect(200);
     has_exactly(&good, &["ok", "code", "message", "hint", "account"]);
     assert_eq!((&good["ok"], &good["code"], &good["account"]), (&json!(true), &json!("ok"), &json!("tercel-bot")));
-    assert_eq!(world.github.requests().last().unwrap().header("authorization"), "Bearer ghp_draft");
+    assert!(world.github.requests().iter().any(|request| request.header("authorization") == "Bearer ghp_draft"));
 
     use tercel_tests::github::{Fault, On};
     for (status, code) in [(401, "auth"), (403, "forbidden"), (404, "not_found")] {

@@ -192,7 +192,7 @@ fn what_is_wrong_is_named_with_its_place() {
         "time_zone: there is no `Europe/Berlni`; did you mean `Europe/Berlin`, `Europe/Jersey`, `Europe/Tirane`?"
     );
     assert_eq!(zone("new york"), "time_zone: there is no `new york`; did you mean `America/New_York`?");
-    assert!(zone("§").contains("IANA database"));
+    assert!(zone("nowhere in particular").contains("IANA database"));
     let every = |text: &str| problem(&When::Interval { every: text.into() });
     assert_eq!(every("soon"), "every: `soon` is not a time span such as 90s, 15m, 2h or 1d");
     assert_eq!(every("0s"), "every: `0s` does not lie between 1s and 366d");
