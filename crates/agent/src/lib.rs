@@ -1,6 +1,6 @@
 //! What an agent run does next, as a pure function of its committed steps.
 //!
-//! [`next`] looks at a [`Run`] and says what to do; whoever runs it does that, commits the result as a [`Step`] and asks
+//! [`next()`] looks at a [`Run`] and says what to do; whoever runs it does that, commits the result as a [`Step`] and asks
 //! again. Going on after a crash is the same call with a higher attempt. Nothing here has a clock, a database or a socket.
 
 pub mod arguments;

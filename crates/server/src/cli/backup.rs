@@ -19,7 +19,7 @@ use std::{
 pub struct Make {
     /// The file to write; one that is there is replaced when the new one is whole
     file: PathBuf,
-    /// A file with the passphrase in its first line, `-`: the standard input [TERCEL_BACKUP_PASSPHRASE]
+    /// A file with the passphrase in its first line, `-`: the standard input (else TERCEL_BACKUP_PASSPHRASE)
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
     /// Leave secrets out: they have to be entered again after a restore
@@ -31,7 +31,7 @@ pub struct Make {
 pub struct Restore {
     /// A file that `tercel backup` made
     file: PathBuf,
-    /// A file with the passphrase in its first line, `-`: the standard input [TERCEL_BACKUP_PASSPHRASE]
+    /// A file with the passphrase in its first line, `-`: the standard input (else TERCEL_BACKUP_PASSPHRASE)
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
     /// Do without the secrets in it: they have to be entered again
