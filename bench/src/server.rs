@@ -120,6 +120,22 @@ impl Place {
     }
 }
 
+/// Transactions, the writes in them, and the time that they took.
+#[derive(Debug, Clone, Copy)]
+pub struct Commits {
+    groups: f64,
+    writes: f64,
+    seconds: f64,
+}
+
+impl Commits {
+    /// The writes of one group and its milliseconds, on average since `before`.
+    pub fn since(&self, before: &Self) -> (f64, f64) {
+        let groups = (self.groups - before.groups).max(1.0);
+        ((self.writes - before.writes) / groups, (self.seconds - before.seconds) * 1e3 / groups)
+    }
+}
+
 pub struct Server {
     pub api: Api,
     /// From the start of the process to the first good answer of `/ready`.
@@ -135,6 +151,21 @@ impl Server {
     async fn is_ready(&self) -> bool {
         let Ok(mut line) = Line::open(self.api.address).await else { return false };
         line.send(self.api.get("/ready")).await.is_ok_and(|answer| answer.status.is_success())
+    }
+
+    /// What the writer has committed so far.
+    pub async fn commits(&self) -> Result<Commits> {
+        let answer = Line::open(self.api.address).await?.send(self.api.get("/metrics")).await?;
+        let text = std::str::from_utf8(&answer.body)?;
+        let of = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.and_then(|value| value.parse().ok()).with_context(|| format!("/metrics has no {name}"))
+        };
+        Ok(Commits {
+            groups: of("tercel_store_commit_seconds_count")?,
+            writes: of("tercel_store_group_size_sum")?,
+            seconds: of("tercel_store_commit_seconds_sum")?,
+        })
     }
 
     /// Stops as an operator would.

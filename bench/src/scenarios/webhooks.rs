@@ -36,24 +36,27 @@ async fn one_kind(bench: &Bench, size: Size, fate: Fate, bare: &[Round]) -> Resu
     let mut rounds = Vec::new();
     for concurrency in CONCURRENCY {
         let mut all = Vec::new();
+        let before = server.commits().await?;
         for _ in 0..bench.plan.rounds {
             let requests = template.requests(enough(bench, concurrency));
             all.push(measure::round(server.api.address, server.pid(), requests, concurrency, bench.plan.round).await?);
         }
-        rounds.push(Round::median(&all));
+        rounds.push((Round::median(&all), server.commits().await?.since(&before)));
     }
     drop(server);
     drop(place);
 
     let store = InProcess::open().await?;
     let mut rows = Vec::new();
-    for ((concurrency, round), bare) in CONCURRENCY.into_iter().zip(rounds).zip(bare) {
+    for ((concurrency, (round, (group, commit))), bare) in CONCURRENCY.into_iter().zip(rounds).zip(bare) {
         let mut limits = Vec::new();
         for _ in 0..bench.plan.rounds {
             limits.push(store.webhooks(size, fate, concurrency, bench.plan.round).await?);
         }
         let limit = median(limits);
         let mut figures = round.figures();
+        figures.push(Figure::new("group", group, Unit::Count));
+        figures.push(Figure::new("commit", commit, Unit::Milliseconds));
         figures.push(Figure::new("in process", limit, Unit::PerSecond));
         figures.push(Figure::new("of in process", round.rate / limit, Unit::Ratio));
         figures.push(Figure::new("of bare", round.rate / bare.rate, Unit::Ratio));
