@@ -70,7 +70,7 @@ fn only_the_store_writes_sql() {
             line.contains(&format!("\"{statement}")) || (line.starts_with(*statement) && line.ends_with('\\'))
         };
         let update = line.find("\"update ").is_some_and(|start| line[start..].contains(" set "));
-        statements.iter().any(in_text) || update || line.contains("sqlx::")
+        statements.iter().any(in_text) || update || line.contains("sqlx::") || line.contains("rusqlite::")
     });
 }
 

@@ -3,13 +3,12 @@
 use crate::{
     Action, Ceiling, Error, NewOutbox, Result, Store,
     deliveries::{Run, insert_all as insert_deliveries},
-    engine::{Arg, Connection, list},
+    engine::{Arg, Connection, list, record},
     now,
     parked::{self, Digest},
     usage::{Asked, admit},
     writer::{Bell, Write},
 };
-use sqlx::FromRow;
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
@@ -364,7 +363,6 @@ struct Place {
     head: Option<Uuid>,
 }
 
-#[derive(FromRow)]
 struct SessionRow {
     id: Uuid,
     client_id: String,
@@ -373,6 +371,8 @@ struct SessionRow {
     seq: i64,
     head: Option<Uuid>,
 }
+
+record!(SessionRow { id, client_id, bot_id, thread, seq, head });
 
 /// Id, or client, bot and thread.
 type Key<'a> = (Option<Uuid>, &'a str, &'a str, &'a str);

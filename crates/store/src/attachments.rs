@@ -2,13 +2,12 @@
 
 use crate::{
     Result, Store,
-    engine::{Connection, list},
+    engine::{Connection, list, record},
     writer::Write,
 };
-use sqlx::FromRow;
 use uuid::Uuid;
 
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
     pub id: Uuid,
     /// SHA-256 of the bytes, in hex.
@@ -20,6 +19,8 @@ pub struct Attachment {
     pub posted_by: Option<String>,
     pub created_at: i64,
 }
+
+record!(Attachment { id, hash, filename, mime_type, size_bytes, posted_by, created_at });
 
 const COLUMNS: &str = "id, hash, filename, mime_type, size_bytes, posted_by, created_at";
 

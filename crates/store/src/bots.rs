@@ -2,19 +2,20 @@
 
 use crate::{
     Result, Store,
-    engine::{Connection, list},
+    engine::{Connection, list, record},
     now,
     writer::Write,
 };
-use sqlx::FromRow;
 
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Bot {
     pub id: String,
     /// JSON object, the server's to understand.
     pub definition: String,
     pub updated_at: i64,
 }
+
+record!(Bot { id, definition, updated_at });
 
 enum Change {
     Put { id: String, definition: String },

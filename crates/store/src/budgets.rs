@@ -2,14 +2,13 @@
 
 use crate::{
     Error, Result, Store,
-    engine::{Connection, list},
+    engine::{Connection, list, record},
     now,
     writer::Write,
 };
-use sqlx::FromRow;
 use uuid::Uuid;
 
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Budget {
     pub id: Uuid,
     /// As in the account; `bot:*`, `integration:*` and `channel:*` stand for each that has no budget of its own.
@@ -25,14 +24,18 @@ pub struct Budget {
     pub created_at: i64,
 }
 
+record!(Budget { id, scope, period, runs, tokens, cost, action, created_at });
+
 /// Millionths of a dollar for a million tokens.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Price {
     /// `*`: every model that has no price of its own.
     pub model: String,
     pub prompt: i64,
     pub completion: i64,
 }
+
+record!(Price { model, prompt, completion });
 
 enum Change {
     Create(Budget),

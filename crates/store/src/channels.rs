@@ -2,14 +2,13 @@
 
 use crate::{
     Error, Result, Store,
-    engine::{Connection, list},
+    engine::{Connection, list, record},
     now,
     writer::Write,
 };
-use sqlx::FromRow;
 use uuid::Uuid;
 
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Channel {
     pub id: Uuid,
     pub client_id: String,
@@ -22,8 +21,10 @@ pub struct Channel {
     pub created_at: i64,
 }
 
+record!(Channel { id, client_id, bot_id, display_name, options, sealed_target, created_at });
+
 /// A place outside whose events reach a channel, and where its messages are shown.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Binding {
     pub id: Uuid,
     pub channel_id: Uuid,
@@ -35,6 +36,8 @@ pub struct Binding {
     pub sealed_target: Option<String>,
     pub created_at: i64,
 }
+
+record!(Binding { id, channel_id, client_id, display_name, event_filter, sealed_target, created_at });
 
 enum Change {
     Create(Channel),

@@ -2,13 +2,12 @@
 
 use crate::{
     Result, Store,
-    engine::{Connection, list},
+    engine::{Connection, list, record},
     now,
     writer::Write,
 };
-use sqlx::FromRow;
 
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Health {
     pub integration: String,
     pub connection: String,
@@ -19,6 +18,8 @@ pub struct Health {
     pub depth: Option<String>,
     pub checked_at: i64,
 }
+
+record!(Health { integration, connection, code, message, hint, account, depth, checked_at });
 
 impl Write for Health {
     type Answer = ();

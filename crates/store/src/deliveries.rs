@@ -2,15 +2,14 @@
 
 use crate::{
     Error, NewDelivery, Result, Store,
-    engine::{Connection, list},
+    engine::{Connection, list, record},
     writer::Write,
 };
 use flate2::{Compress, Compression, FlushCompress, Status, read::DeflateDecoder};
-use sqlx::FromRow;
 use std::{cell::RefCell, io::Read};
 use uuid::Uuid;
 
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Delivery {
     pub id: Uuid,
     pub integration: String,
@@ -22,12 +21,13 @@ pub struct Delivery {
     pub verified_by: String,
     /// JSON object.
     pub headers: String,
-    #[sqlx(skip)]
     pub body: Option<Vec<u8>>,
     pub answer: Option<String>,
     pub generation: i64,
     pub received_at: i64,
 }
+
+record!(Delivery { id, integration, connection, event, state, outcome, reason, verified_by, headers, answer, generation, received_at }, |_row| { body: None });
 
 const COLUMNS: &str =
     "id, integration, connection, event, state, outcome, reason, verified_by, headers, answer, generation, received_at";

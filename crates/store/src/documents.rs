@@ -2,14 +2,13 @@
 
 use crate::{
     Error, Result, Store,
-    engine::{Connection, Dialect, list},
+    engine::{Connection, Dialect, Record, list, record},
     words,
     writer::Write,
 };
-use sqlx::FromRow;
 use uuid::Uuid;
 
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     pub id: Uuid,
     pub integration_id: Option<String>,
@@ -21,15 +20,17 @@ pub struct Document {
     pub created_at: i64,
 }
 
+record!(Document { id, integration_id, session_id, title, content, metadata, created_at });
+
 /// A document with how well it fits (larger is better) and where.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Found {
-    #[sqlx(flatten)]
     pub document: Document,
     pub score: f64,
-    #[sqlx(skip)]
     pub snippet: String,
 }
+
+record!(Found { score }, |row| { document: Record::read(row)?, snippet: String::new() });
 
 struct Ingest {
     document: Document,

@@ -2,13 +2,12 @@
 
 use crate::{
     Result, Store,
-    engine::{Connection, list},
+    engine::{Connection, list, record},
     writer::Write,
 };
-use sqlx::FromRow;
 use uuid::Uuid;
 
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Egress {
     pub at: i64,
     pub integration: Option<String>,
@@ -24,6 +23,21 @@ pub struct Egress {
     pub received_bytes: i64,
     pub duration_ms: i64,
 }
+
+record!(Egress {
+    at,
+    integration,
+    connection,
+    task_id,
+    method,
+    host,
+    path,
+    status,
+    error,
+    sent_bytes,
+    received_bytes,
+    duration_ms
+});
 
 const COLUMNS: &str =
     "at, integration, connection, task_id, method, host, path, status, error, sent_bytes, received_bytes, duration_ms";

@@ -36,7 +36,7 @@ pub async fn inspect(directory: &Path) -> Result<Option<Inspection>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::Unusable(format!("The database {} cannot be read: {error}", file.display()))),
     }
-    look_around(engine::sqlite::look(&file).await?).await
+    look_around(Connection::Sqlite(engine::sqlite::look(&file).await?)).await
 }
 
 /// The same for a PostgreSQL database.

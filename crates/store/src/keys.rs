@@ -2,14 +2,13 @@
 
 use crate::{
     Error, Result, Store,
-    engine::{Connection, list},
+    engine::{Connection, list, record},
     now,
     writer::Write,
 };
-use sqlx::FromRow;
 use uuid::Uuid;
 
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct ApiKey {
     pub id: Uuid,
     pub name: String,
@@ -22,6 +21,8 @@ pub struct ApiKey {
     pub created_at: i64,
     pub revoked_at: Option<i64>,
 }
+
+record!(ApiKey { id, name, hash, prefix, scopes, created_at, revoked_at });
 
 enum Change {
     Create(ApiKey),

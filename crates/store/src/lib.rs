@@ -88,8 +88,11 @@ pub enum Error {
     /// The database or the data directory cannot be used; the message says what to do.
     #[error("{0}")]
     Unusable(String),
+    /// PostgreSQL.
     #[error("The database refused: {0}")]
     Database(#[from] sqlx::Error),
+    #[error("The database refused: {0}")]
+    Sqlite(#[from] rusqlite::Error),
     #[error("{0}")]
     Sealed(String),
     #[error("{0}")]
@@ -111,19 +114,12 @@ pub enum Error {
 impl Error {
     /// Whether another program holds the database.
     pub(crate) fn is_locked(&self) -> bool {
-        matches!(self.sqlite_code(), Some(5 | 6)) || engine::postgres::code(self) == Some("55P03")
+        matches!(engine::sqlite::code(self), Some(5 | 6)) || engine::postgres::code(self) == Some("55P03")
     }
 
     /// Whether two transactions stood in each other's way: the next try may well succeed.
     pub(crate) fn is_contention(&self) -> bool {
         matches!(engine::postgres::code(self), Some("40001" | "40P01"))
-    }
-
-    /// Primary result codes of SQLite, <https://sqlite.org/rescode.html>; extended ones carry them in the low byte.
-    fn sqlite_code(&self) -> Option<u32> {
-        let Self::Database(error) = self else { return None };
-        let error = error.as_database_error()?.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
-        Some(sqlx::error::DatabaseError::code(error)?.parse::<u32>().ok()? & 0xff)
     }
 
     /// Whether waiting may help: the disk is full, the file locked, the writer behind, the database away.
@@ -134,14 +130,14 @@ impl Error {
             _ => match engine::postgres::code(self) {
                 Some(code) => engine::postgres::is_passing(code),
                 // BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN.
-                None => matches!(self.sqlite_code(), Some(5 | 6 | 8 | 10 | 13 | 14)),
+                None => matches!(engine::sqlite::code(self), Some(5 | 6 | 8 | 10 | 13 | 14)),
             },
         }
     }
 
     /// What stands in the way of a write that may work later, in plain words that may be shown to anybody.
     pub fn obstacle(&self) -> &'static str {
-        match (self, engine::postgres::code(self), self.sqlite_code()) {
+        match (self, engine::postgres::code(self), engine::sqlite::code(self)) {
             (Self::Stopping, ..) => "The server is stopping; nothing was stored",
             (_, Some("53100"), _) | (_, _, Some(13)) => "The disk is full; nothing was stored",
             (_, Some("55P03"), _) | (_, _, Some(5 | 6)) => {
@@ -209,7 +205,7 @@ impl Store {
         let (engine, connection) = engine::sqlite::open(&file).await?;
         let entered = Self::enter(engine, connection, Some(directory.to_owned())).await;
         entered.map_err(|error| match error {
-            Error::Database(error) => engine::sqlite::unusable(&file, error),
+            Error::Sqlite(error) => engine::sqlite::unusable(&file, &error),
             error => error,
         })
     }

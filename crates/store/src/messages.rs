@@ -2,12 +2,11 @@
 
 use crate::{
     Result, Store,
-    engine::{Arg, Connection, list},
+    engine::{Arg, Connection, list, record},
 };
-use sqlx::FromRow;
 use uuid::Uuid;
 
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Message {
     pub id: Uuid,
     pub session_id: Uuid,
@@ -23,6 +22,21 @@ pub struct Message {
     pub metadata: Option<String>,
     pub created_at: i64,
 }
+
+record!(Message {
+    id,
+    session_id,
+    seq,
+    role,
+    content,
+    source,
+    task_id,
+    delivery_id,
+    trusted,
+    hops,
+    metadata,
+    created_at
+});
 
 const COLUMNS: &str =
     "id, session_id, seq, role, content, source, task_id, delivery_id, trusted, hops, metadata, created_at";

@@ -3,14 +3,13 @@
 use crate::{
     Announcement, Result, Store,
     announcements::{BRIEF, say},
-    engine::{Connection, list},
+    engine::{Connection, list, record},
     now,
     writer::{Bell, Write},
 };
-use sqlx::FromRow;
 use uuid::Uuid;
 
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Notice {
     pub id: Uuid,
     pub key: String,
@@ -23,6 +22,8 @@ pub struct Notice {
     pub last_at: i64,
     pub closed_at: Option<i64>,
 }
+
+record!(Notice { id, key, severity, title, detail, repair, count, first_at, last_at, closed_at });
 
 #[derive(Debug, Clone)]
 pub struct NewNotice {

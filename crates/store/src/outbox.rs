@@ -2,11 +2,10 @@
 
 use crate::{
     Error, Result, Store,
-    engine::{Arg, Connection, list},
+    engine::{Arg, Connection, list, record},
     now,
     writer::{Bell, Write},
 };
-use sqlx::FromRow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 
@@ -29,7 +28,7 @@ pub struct NewOutbox {
     pub expires_at: Option<i64>,
 }
 
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct OutboxRow {
     pub id: Uuid,
     pub target: String,
@@ -56,7 +55,32 @@ pub struct OutboxRow {
     pub ended_at: Option<i64>,
 }
 
-#[derive(Debug, Clone, FromRow)]
+record!(OutboxRow {
+    id,
+    target,
+    seq,
+    task_id,
+    session_id,
+    bot_id,
+    dispatch_type,
+    sealed_target,
+    text,
+    part,
+    parts,
+    hops,
+    rehearse,
+    state,
+    attempts,
+    unknown,
+    next_at,
+    receipt,
+    error,
+    created_at,
+    expires_at,
+    ended_at
+});
+
+#[derive(Debug, Clone)]
 pub struct Attempt {
     pub outbox_id: Uuid,
     pub n: i64,
@@ -65,6 +89,8 @@ pub struct Attempt {
     pub outcome: Option<String>,
     pub error: Option<String>,
 }
+
+record!(Attempt { outbox_id, n, started_at, ended_at, outcome, error });
 
 /// Rows that a worker now sends, and when the next one that is not yet due will be.
 #[derive(Debug, Clone)]
@@ -317,7 +343,6 @@ impl Write for EndAttempt {
 }
 
 /// A row whose state has just changed.
-#[derive(FromRow)]
 struct Ended {
     id: Uuid,
     attempts: i64,
@@ -328,6 +353,8 @@ struct Ended {
     task_id: Option<Uuid>,
     seq: i64,
 }
+
+record!(Ended { id, attempts, target, state, part, parts, task_id, seq });
 
 impl From<&OutboxRow> for Ended {
     fn from(row: &OutboxRow) -> Self {

@@ -2,17 +2,16 @@
 
 use crate::{
     Ceiling, NewTask, Result, Store,
-    engine::{Arg, Connection, list},
+    engine::{Arg, Connection, list, record},
     now,
     usage::{Asked, admit},
     writer::{Bell, Write},
 };
-use sqlx::FromRow;
 use std::collections::HashMap;
 use uuid::Uuid;
 
 /// A run that a ceiling does not let go on.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// The task, or the session whose messages wait.
     pub id: Uuid,
@@ -26,6 +25,8 @@ pub struct Held {
     pub scope: String,
     pub created_at: i64,
 }
+
+record!(Held { id, bot_id, origin, client_id, execution_config, messages, scope, created_at });
 
 /// What shall go on if its ceilings let it.
 #[derive(Debug, Clone)]

@@ -3,23 +3,21 @@
 use crate::{AttemptEnd, Commit, End, Item, SessionRef, accept::Busy, engine::Arg};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
 };
 
 #[path = "../tests/store/world.rs"]
 #[expect(dead_code, reason = "the integration tests use the rest")]
 mod world;
 
-thread_local! {
-    // A test and its store share a thread; other tests have threads of their own.
-    static SEEN: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
-    // With the types of their values, which PostgreSQL wants to know.
-    static TYPED: RefCell<BTreeMap<String, Vec<&'static str>>> = const { RefCell::new(BTreeMap::new()) };
-}
+/// Those of SQLite.
+static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// Those of PostgreSQL, with the types of their values, which it wants to know.
+static TYPED: Mutex<BTreeMap<String, Vec<&'static str>>> = Mutex::new(BTreeMap::new());
 
 pub(crate) fn note(sql: &str) {
-    SEEN.with_borrow_mut(|seen| seen.insert(sql.to_owned()));
+    SEEN.lock().unwrap().insert(sql.to_owned());
 }
 
 pub(crate) fn note_typed(sql: &str, args: &[Arg]) {
@@ -30,7 +28,7 @@ pub(crate) fn note_typed(sql: &str, args: &[Arg]) {
         Arg::Bytes(_) => "BYTEA",
         Arg::Id(_) => "UUID",
     });
-    TYPED.with_borrow_mut(|typed| typed.insert(sql.to_owned(), types.collect()));
+    TYPED.lock().unwrap().insert(sql.to_owned(), types.collect());
 }
 
 /// What stays small, and lists of values.
@@ -91,12 +89,12 @@ async fn no_statement_reads_a_large_table_from_end_to_end() {
     let mut world = world::store().await;
     use_everything(&mut world).await;
     crate::inspect(world.directory.path()).await.unwrap();
-    let mut connection = world.sql().await;
-    let seen = SEEN.take();
+    let connection = world.sql();
+    let seen = SEEN.lock().unwrap().clone();
     let mut bad = Vec::new();
     for sql in seen.iter().filter(|sql| sql.contains(' ') && !sql.starts_with("BEGIN") && !sql.contains("piece")) {
-        let plan = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(&mut connection).await;
-        let lines: Vec<String> = plan.unwrap().iter().map(|row| row.get("detail")).collect();
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let lines: Vec<String> = plan.raw_query().mapped(|row| row.get("detail")).map(Result::unwrap).collect();
         bad.extend(lines.iter().filter(|line| reads_all(line, sql)).map(|line| format!("{line}\n  in {sql}")));
     }
     assert!(seen.len() > 80, "only {} statements were seen", seen.len());
@@ -136,7 +134,8 @@ async fn no_statement_reads_a_large_table_from_end_to_end_on_postgres() {
     sqlx::raw_sql(settings).execute(&mut connection).await.unwrap();
     let mut bad = Vec::new();
     let mut looked_at = 0;
-    for (sql, types) in TYPED.take() {
+    let seen = TYPED.lock().unwrap().clone();
+    for (sql, types) in seen {
         if ["SELECT", "WITH", "UPDATE", "INSERT", "DELETE"].iter().all(|verb| !sql.starts_with(verb)) {
             continue;
         }

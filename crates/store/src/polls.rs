@@ -2,14 +2,13 @@
 
 use crate::{
     Accept, Accepted, Result, Store,
-    engine::{Connection, list},
+    engine::{Connection, list, record},
     now,
     writer::{Bell, Write},
 };
-use sqlx::FromRow;
 
 /// How far one poll of one connection has read.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poll {
     pub integration: String,
     pub connection: String,
@@ -18,6 +17,8 @@ pub struct Poll {
     pub bookmark: String,
     pub polled_at: i64,
 }
+
+record!(Poll { integration, connection, name, bookmark, polled_at });
 
 /// What a poll brought. Its bookmark is committed with its messages, or neither is.
 #[derive(Debug, Clone)]
@@ -30,13 +31,15 @@ pub struct Polled {
 }
 
 /// A time in which what a service sent could not be taken.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     pub integration: String,
     pub connection: String,
     pub since: i64,
     pub up_to: i64,
 }
+
+record!(Gap { integration, connection, since, up_to });
 
 impl Write for Polled {
     type Answer = Vec<Accepted>;

@@ -2,13 +2,12 @@
 
 use crate::{
     Result, Store,
-    engine::{Connection, list},
+    engine::{Connection, list, record},
     now,
     writer::Write,
 };
-use sqlx::FromRow;
 
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provider {
     pub id: String,
     /// `openai`, `anthropic`, `ollama`.
@@ -21,6 +20,8 @@ pub struct Provider {
     pub defaults: String,
     pub updated_at: i64,
 }
+
+record!(Provider { id, kind, base_url, sealed_api_key, models, defaults, updated_at });
 
 enum Change {
     Put(Provider),

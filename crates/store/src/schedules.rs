@@ -2,11 +2,10 @@
 
 use crate::{
     Accept, Accepted, Placed, Result, Store,
-    engine::{Connection, list},
+    engine::{Connection, list, record},
     now,
     writer::{Bell, Write},
 };
-use sqlx::FromRow;
 use uuid::Uuid;
 
 /// Rows of its history that a schedule keeps.
@@ -14,7 +13,7 @@ const KEPT: i64 = 200;
 const COLUMNS: &str = "id, name, definition, sealed_target, active, next_at, last_at, last_task, fires, runs, missed, \
                        skipped, created_at, updated_at";
 
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Schedule {
     pub id: Uuid,
     pub name: String,
@@ -36,8 +35,25 @@ pub struct Schedule {
     pub updated_at: i64,
 }
 
+record!(Schedule {
+    id,
+    name,
+    definition,
+    sealed_target,
+    active,
+    next_at,
+    last_at,
+    last_task,
+    fires,
+    runs,
+    missed,
+    skipped,
+    created_at,
+    updated_at
+});
+
 /// One row of a schedule's history.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FireRow {
     pub n: i64,
     /// Absent when somebody asked for it.
@@ -49,6 +65,8 @@ pub struct FireRow {
     pub task_id: Option<Uuid>,
     pub reason: Option<String>,
 }
+
+record!(FireRow { n, due_at, fired_at, outcome, missed, task_id, reason });
 
 /// What happens when a time has come.
 #[derive(Debug, Clone)]

@@ -2,14 +2,13 @@
 
 use crate::{
     Error, Result, Store,
-    engine::{Connection, list},
+    engine::{Connection, list, record},
     now,
     writer::Write,
 };
-use sqlx::FromRow;
 use uuid::Uuid;
 
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Session {
     pub id: Uuid,
     pub client_id: String,
@@ -24,6 +23,8 @@ pub struct Session {
     pub created_at: i64,
     pub last_at: i64,
 }
+
+record!(Session { id, client_id, bot_id, thread, channel_id, sealed_target, seq, head, active, created_at, last_at });
 
 const COLUMNS: &str =
     "id, client_id, bot_id, thread, channel_id, sealed_target, seq, head, active, created_at, last_at";

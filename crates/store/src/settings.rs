@@ -2,13 +2,12 @@
 
 use crate::{
     Result, Store,
-    engine::{Connection, list},
+    engine::{Connection, list, record},
     now,
     writer::Write,
 };
-use sqlx::FromRow;
 
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Setting {
     pub integration: String,
     pub connection: String,
@@ -16,6 +15,8 @@ pub struct Setting {
     pub key: String,
     pub value: String,
 }
+
+record!(Setting { integration, connection, key, value });
 
 struct Change {
     integration: String,

@@ -2,14 +2,13 @@
 
 use crate::{
     Error, Result, Store,
-    engine::{self, Connection},
+    engine::sqlite::{self, blocking},
 };
-use sqlx::{ConnectOptions, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use rusqlite::{Connection, OpenFlags};
 use std::{
     fs,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 /// What the copy before a migration is named after the database, before the number of its schema.
@@ -17,7 +16,7 @@ const BEFORE: &str = "schema-";
 
 /// Number of the newest schema that this program knows.
 pub fn newest_schema() -> i64 {
-    engine::sqlite::MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+    sqlite::MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
 impl Store {
@@ -34,12 +33,13 @@ impl Store {
                     .into(),
             ));
         };
-        let mut connection = looking(&directory.join("tercel.db")).await?;
-        copy(&mut connection, file).await?;
-        let (schema,): (Option<i64>,) =
-            sqlx::query_as("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&mut connection).await?;
-        connection.close().await?;
-        Ok(schema.unwrap_or_default())
+        let (database, file) = (directory.join("tercel.db"), file.to_owned());
+        blocking(move || {
+            let connection = sqlite::connect(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            copy(&connection, &file)?;
+            Ok(sqlite::schema(&connection)?.unwrap_or_default())
+        })
+        .await
     }
 }
 
@@ -48,35 +48,28 @@ impl Store {
 /// # Errors
 /// `Unusable` for a file that is damaged, foreign, or newer than this program.
 pub async fn check(file: &Path) -> Result<i64> {
-    let Connection::Sqlite(mut connection) = engine::sqlite::look(file).await? else { return Ok(0) };
-    let schema: std::result::Result<(Option<i64>,), _> =
-        sqlx::query_as("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&mut connection).await;
-    connection.close().await?;
-    let (schema,) = schema.map_err(|_| Error::Unusable(format!("{} is empty", file.display())))?;
-    Ok(schema.unwrap_or_default())
+    let connection = sqlite::look(file).await?;
+    let schema = sqlite::schema(&connection)?;
+    schema.ok_or_else(|| Error::Unusable(format!("{} is empty", file.display())))
 }
 
 /// Removes the sealed settings from a copy and leaves no trace of them. Answers how many there were.
 pub async fn remove_secrets(file: &Path) -> Result<u64> {
-    let options = SqliteConnectOptions::new().filename(file).disable_statement_logging().pragma("secure_delete", "ON");
-    let mut connection = SqliteConnection::connect_with(&options).await?;
-    let removed = sqlx::query("DELETE FROM settings WHERE value LIKE 'sealed:%'").execute(&mut connection).await?;
-    connection.close().await?;
-    Ok(removed.rows_affected())
+    let file = file.to_owned();
+    blocking(move || {
+        let connection = sqlite::connect(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.pragma_update(None, "secure_delete", true)?;
+        let removed = connection.execute("DELETE FROM settings WHERE value LIKE 'sealed:%'", ())?;
+        connection.close().map_err(|(_, error)| error)?;
+        Ok(removed as u64)
+    })
+    .await
 }
 
 /// Copies a database that is about to be migrated to a file beside it, and removes the copy before the last migration.
 /// Answers the copy; `None` for a database that is new or up to date.
-pub(crate) async fn before_migrating(connection: &mut SqliteConnection, file: &Path) -> Result<Option<PathBuf>> {
-    let tables: Vec<(String,)> = sqlx::query_as("SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'")
-        .fetch_all(&mut *connection)
-        .await?;
-    if tables.is_empty() {
-        return Ok(None);
-    }
-    let (schema,): (Option<i64>,) =
-        sqlx::query_as("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&mut *connection).await?;
-    let schema = schema.unwrap_or_default();
+pub(crate) fn before_migrating(connection: &Connection, file: &Path) -> Result<Option<PathBuf>> {
+    let schema = sqlite::schema(connection)?.unwrap_or_default();
     if schema == 0 || schema >= newest_schema() {
         return Ok(None);
     }
@@ -86,7 +79,7 @@ pub(crate) async fn before_migrating(connection: &mut SqliteConnection, file: &P
         PathBuf::from(name)
     };
     let (kept, draft) = (named(schema.to_string()), named("draft".into()));
-    copy(connection, &draft).await.map_err(|error| {
+    copy(connection, &draft).map_err(|error| {
         Error::Unusable(format!(
             "The database {} is to be migrated, and the copy before that cannot be made: {error}. Free as much space as it \
              takes. Nothing was changed",
@@ -113,17 +106,7 @@ fn remove_earlier(file: &Path, kept: &Path) {
     }
 }
 
-/// A connection of its own: the copy takes as long as it takes.
-async fn looking(file: &Path) -> Result<SqliteConnection> {
-    let options = SqliteConnectOptions::new()
-        .filename(file)
-        .read_only(true)
-        .busy_timeout(Duration::from_secs(5))
-        .disable_statement_logging();
-    Ok(SqliteConnection::connect_with(&options).await?)
-}
-
-async fn copy(connection: &mut SqliteConnection, file: &Path) -> Result<()> {
+fn copy(connection: &Connection, file: &Path) -> Result<()> {
     let failed = |error: std::io::Error| Error::Unusable(format!("{} cannot be written: {error}", file.display()));
     match fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
@@ -131,8 +114,7 @@ async fn copy(connection: &mut SqliteConnection, file: &Path) -> Result<()> {
     }
     // Nobody else may read it; SQLite takes an empty file for one that is not there.
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(failed)?;
-    let copied = sqlx::query("VACUUM INTO ?1").bind(file.to_string_lossy().into_owned()).execute(connection).await;
-    if let Err(error) = copied {
+    if let Err(error) = connection.execute("VACUUM INTO ?1", [file.to_string_lossy()]) {
         let _ = fs::remove_file(file);
         return Err(error.into());
     }

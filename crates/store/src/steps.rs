@@ -2,15 +2,14 @@
 
 use crate::{
     Error, NewOutbox, Result, Spent, Store,
-    engine::{Connection, list},
+    engine::{Connection, list, record},
     now,
     writer::{Bell, Write},
 };
-use sqlx::FromRow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use uuid::Uuid;
 
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct StepRow {
     pub task_id: Uuid,
     pub n: i64,
@@ -20,6 +19,8 @@ pub struct StepRow {
     pub body: String,
     pub created_at: i64,
 }
+
+record!(StepRow { task_id, n, attempt, kind, body, created_at });
 
 #[derive(Debug, Clone)]
 pub struct NewStep {

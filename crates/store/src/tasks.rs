@@ -2,14 +2,13 @@
 
 use crate::{
     Error, Result, Store,
-    engine::{Arg, Connection, list},
+    engine::{Arg, Connection, list, record},
     now,
     writer::{Bell, Write},
 };
-use sqlx::FromRow;
 use uuid::Uuid;
 
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct Task {
     pub id: Uuid,
     pub session_id: Uuid,
@@ -39,6 +38,33 @@ pub struct Task {
     pub error: Option<String>,
     pub tokens: i64,
 }
+
+record!(Task {
+    id,
+    session_id,
+    message_id,
+    channel_id,
+    delivery_id,
+    bot_id,
+    origin,
+    seq,
+    status,
+    execution_config,
+    sealed_target,
+    trusted,
+    hops,
+    rehearse,
+    attempt,
+    cancelled,
+    run_at,
+    created_at,
+    started_at,
+    completed_at,
+    context_seq,
+    result,
+    error,
+    tokens
+});
 
 const COLUMNS: &str = "id, session_id, message_id, channel_id, delivery_id, bot_id, origin, seq, status, execution_config, \
                        sealed_target, trusted, hops, rehearse, attempt, cancelled, run_at, created_at, started_at, \

@@ -2,13 +2,12 @@
 
 use crate::{
     Result, Store,
-    engine::{Arg, Connection, list},
+    engine::{Arg, Connection, Record, list, record},
 };
-use sqlx::FromRow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What one scope spent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub runs: i64,
     /// Of models.
@@ -18,6 +17,8 @@ pub struct Counts {
     /// Millionths of a dollar.
     pub cost: i64,
 }
+
+record!(Counts { runs, calls, prompt_tokens, completion_tokens, cost });
 
 impl Counts {
     pub fn tokens(&self) -> i64 {
@@ -99,13 +100,13 @@ const SUM: &str = "CAST(COALESCE(SUM(u.runs), 0) AS BIGINT) AS runs, CAST(COALES
                    CAST(COALESCE(SUM(u.completion_tokens), 0) AS BIGINT) AS completion_tokens, \
                    CAST(COALESCE(SUM(u.cost), 0) AS BIGINT) AS cost";
 
-#[derive(FromRow)]
 struct Row {
     scope: String,
     hour: i64,
-    #[sqlx(flatten)]
     counts: Counts,
 }
+
+record!(Row { scope, hour }, |row| { counts: Record::read(row)? });
 
 /// Adds to counters and answers what they come to.
 async fn add(counts: BTreeMap<Counter<'_>, Counts>, connection: &mut Connection) -> Result<Vec<Row>> {
@@ -207,24 +208,25 @@ async fn earlier(asked: &[Asked<'_>], connection: &mut Connection) -> Result<Has
     Ok(rows.into_iter().map(|row| ((row.scope, row.since, row.hour), row.counts)).collect())
 }
 
-#[derive(FromRow)]
 struct Earlier {
     scope: String,
     since: i64,
     hour: i64,
-    #[sqlx(flatten)]
     counts: Counts,
 }
 
+record!(Earlier { scope, since, hour }, |row| { counts: Record::read(row)? });
+
 /// One line of an account.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     pub scope: String,
     /// The first hour of the line, since 1970.
     pub hour: i64,
-    #[sqlx(flatten)]
     pub counts: Counts,
 }
+
+record!(Line { scope, hour }, |row| { counts: Record::read(row)? });
 
 impl Store {
     /// What a scope has spent from an hour on.

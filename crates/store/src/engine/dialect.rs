@@ -28,30 +28,32 @@ impl Dialect {
     }
 }
 
-/// Rows of one multi-row statement: so many sizes that few statements do, so few that all stay prepared.
+/// Rows of one multi-row statement on PostgreSQL: so many sizes that few statements do, so few that all stay prepared.
 const SIZES: [usize; 12] = [64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
 
-pub(super) fn chunks(dialect: Dialect, before: &str, rows: Vec<Vec<Arg>>, after: &str) -> Vec<(String, Vec<Arg>)> {
+pub(super) fn chunks(before: &str, rows: Vec<Vec<Arg>>, after: &str) -> Vec<(String, Vec<Arg>)> {
     let mut statements = Vec::new();
     let mut rows = rows.into_iter();
     while rows.len() > 0 {
         let size = SIZES.into_iter().find(|size| *size <= rows.len()).unwrap_or(1);
         let mut args = Vec::new();
-        let mut sql = String::from(before);
-        for (i, row) in rows.by_ref().take(size).enumerate() {
-            sql.push_str(if i == 0 { " (" } else { ", (" });
-            // Unnamed on SQLite, because it looks for a named one among all others.
-            sql.push_str(&vec!["?"; row.len()].join(", "));
-            sql.push(')');
+        let mut lists = Vec::with_capacity(size);
+        for row in rows.by_ref().take(size) {
+            lists.push(list(row.len()));
             args.extend(row);
         }
-        sql.push_str(after);
-        if dialect == Dialect::Postgres {
-            sql = numbered(&sql);
-        }
-        statements.push((sql, args));
+        statements.push((numbered(&format!("{before} {}{after}", lists.join(", "))), args));
     }
     statements
+}
+
+/// A statement for one row of so many values.
+pub(super) fn one_row(before: &str, values: usize, after: &str) -> String {
+    format!("{before} {}{after}", list(values))
+}
+
+fn list(values: usize) -> String {
+    format!("({})", vec!["?"; values].join(", "))
 }
 
 /// With `$1`, `$2` … for each `?`.
@@ -73,19 +75,13 @@ mod tests {
     use crate::engine::list;
 
     #[test]
-    fn rows_become_few_statements_with_the_placeholders_of_the_engine() {
+    fn rows_become_few_statements() {
         let rows: Vec<_> = (0..5_i64).map(|n| list![n, "x"]).collect();
-        let of = |dialect| {
-            let statements = chunks(dialect, "INSERT INTO t VALUES", rows.clone(), " WHERE a <= ?");
-            statements.into_iter().map(|(sql, args)| (sql, args.len())).collect::<Vec<_>>()
-        };
-        assert_eq!(
-            of(Dialect::Sqlite),
-            [
-                ("INSERT INTO t VALUES (?, ?), (?, ?), (?, ?), (?, ?) WHERE a <= ?".to_owned(), 8),
-                ("INSERT INTO t VALUES (?, ?) WHERE a <= ?".to_owned(), 2)
-            ]
-        );
-        assert_eq!(of(Dialect::Postgres)[1], ("INSERT INTO t VALUES ($1, $2) WHERE a <= $3".to_owned(), 2));
+        let statements = chunks("INSERT INTO t VALUES", rows, " WHERE a <= ?");
+        let statements: Vec<_> = statements.into_iter().map(|(sql, args)| (sql, args.len())).collect();
+        let four = "INSERT INTO t VALUES ($1, $2), ($3, $4), ($5, $6), ($7, $8) WHERE a <= $9";
+        let one = "INSERT INTO t VALUES ($1, $2) WHERE a <= $3";
+        assert_eq!(statements, [(four.to_owned(), 8), (one.to_owned(), 2)]);
+        assert_eq!(numbered(&one_row("INSERT INTO t VALUES", 2, " WHERE a <= ?")), one);
     }
 }

@@ -2,28 +2,23 @@
 
 mod dialect;
 pub(crate) mod postgres;
+mod record;
 pub(crate) mod sqlite;
 mod values;
 
 pub(crate) use dialect::Dialect;
+pub(crate) use record::{Record, Row, record};
 pub(crate) use values::{Arg, Sql, list};
 
 use crate::{Error, Result};
-use dialect::chunks;
-use sqlx::{
-    Connection as _, FromRow, SqliteConnection,
-    postgres::{PgPool, PgRow},
-    sqlite::{SqlitePool, SqliteRow},
-};
+use dialect::{chunks, one_row};
+use sqlx::postgres::PgPool;
 use std::time::Duration;
-
-/// What a row can be read into.
-pub(crate) trait Record: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
-impl<T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin> Record for T {}
 
 /// The connection for writing, or one that looks at everything without being the server.
 pub(crate) enum Connection {
-    Sqlite(SqliteConnection),
+    /// Its statements are carried out on the thread that asks: the writer has one of its own.
+    Sqlite(rusqlite::Connection),
     Postgres(Box<postgres::Session>),
 }
 
@@ -37,9 +32,7 @@ impl Connection {
 
     pub async fn all<T: Record>(&mut self, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<Vec<T>> {
         match self {
-            Self::Sqlite(connection) => {
-                Ok(sqlx::query_as_with(sql.into().text(), values::sqlite(args)?).fetch_all(connection).await?)
-            }
+            Self::Sqlite(connection) => sqlite::all(connection, &sql.into(), &args),
             Self::Postgres(session) => session.all(sql.into(), args).await,
         }
     }
@@ -51,10 +44,7 @@ impl Connection {
     /// Answers how many rows were changed.
     pub async fn run(&mut self, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<u64> {
         match self {
-            Self::Sqlite(connection) => Ok(sqlx::query_with(sql.into().text(), values::sqlite(args)?)
-                .execute(connection)
-                .await?
-                .rows_affected()),
+            Self::Sqlite(connection) => sqlite::run(connection, &sql.into(), &args),
             Self::Postgres(session) => session.run(sql.into(), args).await,
         }
     }
@@ -65,9 +55,21 @@ impl Connection {
     }
 
     /// The same, with values for the `?` of `after`. Answers how many rows were changed.
-    pub async fn run_rows_then(&mut self, before: &str, rows: Vec<Vec<Arg>>, after: &str, rest: &[Arg]) -> Result<u64> {
+    pub async fn run_rows_then(
+        &mut self,
+        before: &str,
+        mut rows: Vec<Vec<Arg>>,
+        after: &str,
+        rest: &[Arg],
+    ) -> Result<u64> {
+        let Some(first) = rows.first() else { return Ok(0) };
+        if let Self::Sqlite(connection) = self {
+            let sql = one_row(before, first.len(), after);
+            rows.iter_mut().for_each(|row| row.extend_from_slice(rest));
+            return sqlite::run_rows(connection, &sql.into(), &rows);
+        }
         let mut changed = 0;
-        for (sql, mut args) in chunks(self.dialect(), before, rows, after) {
+        for (sql, mut args) in chunks(before, rows, after) {
             args.extend_from_slice(rest);
             changed += self.run(sql, args).await?;
         }
@@ -76,8 +78,12 @@ impl Connection {
 
     /// `run_rows` for a statement that answers rows.
     pub async fn all_rows<T: Record>(&mut self, before: &str, rows: Vec<Vec<Arg>>, after: &str) -> Result<Vec<T>> {
+        let Some(first) = rows.first() else { return Ok(Vec::new()) };
+        if let Self::Sqlite(connection) = self {
+            return sqlite::all_rows(connection, &one_row(before, first.len(), after).into(), &rows);
+        }
         let mut answers = Vec::with_capacity(rows.len());
-        for (sql, args) in chunks(self.dialect(), before, rows, after) {
+        for (sql, args) in chunks(before, rows, after) {
             answers.extend(self.all::<T>(sql, args).await?);
         }
         Ok(answers)
@@ -186,7 +192,7 @@ impl Connection {
 
     pub async fn close(self) -> Result<()> {
         match self {
-            Self::Sqlite(connection) => Ok(connection.close().await?),
+            Self::Sqlite(connection) => connection.close().map_err(|(_, error)| error.into()),
             Self::Postgres(session) => session.close().await,
         }
     }
@@ -194,7 +200,7 @@ impl Connection {
 
 /// Connections for reading.
 pub(crate) enum Engine {
-    Sqlite(SqlitePool),
+    Sqlite(sqlite::Readers),
     Postgres(PgPool),
 }
 
@@ -208,9 +214,7 @@ impl Engine {
 
     pub async fn read<T: Record>(&self, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<Vec<T>> {
         match self {
-            Self::Sqlite(pool) => {
-                Ok(sqlx::query_as_with(sql.into().text(), values::sqlite(args)?).fetch_all(pool).await?)
-            }
+            Self::Sqlite(readers) => readers.read(sql.into(), args).await,
             Self::Postgres(pool) => postgres::read(pool, sql.into(), args).await,
         }
     }
@@ -221,7 +225,7 @@ impl Engine {
 
     pub async fn close(&self) {
         match self {
-            Self::Sqlite(pool) => pool.close().await,
+            Self::Sqlite(readers) => readers.close().await,
             Self::Postgres(pool) => pool.close().await,
         }
     }
@@ -233,6 +237,6 @@ fn newer(database: &str, version: i64) -> Error {
     ))
 }
 
-fn not_migrated(database: &str, error: &sqlx::migrate::MigrateError) -> Error {
+fn not_migrated(database: &str, error: &dyn std::fmt::Display) -> Error {
     Error::Unusable(format!("The database {database} cannot be brought up to date: {error}"))
 }

@@ -1,7 +1,7 @@
 //! Values for statements, and the texts they go into.
 
 use crate::{Error, Result};
-use sqlx::{Arguments, AssertSqlSafe, postgres::PgArguments, sqlite::SqliteArguments};
+use sqlx::{Arguments, AssertSqlSafe, postgres::PgArguments};
 use uuid::Uuid;
 
 /// A value for a statement. Absent values keep their type: PostgreSQL wants to know it.
@@ -44,6 +44,10 @@ pub(crate) use list;
 pub(crate) struct Sql(String);
 
 impl Sql {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub fn text(self) -> AssertSqlSafe<String> {
         AssertSqlSafe(self.0)
     }
@@ -62,25 +66,8 @@ impl From<&str> for Sql {
 
 impl From<String> for Sql {
     fn from(text: String) -> Self {
-        #[cfg(test)]
-        crate::plans::note(&text);
         Self(text)
     }
-}
-
-pub(super) fn sqlite(args: Vec<Arg>) -> Result<SqliteArguments> {
-    let mut bound = SqliteArguments::default();
-    for arg in args {
-        match arg {
-            Arg::Int(value) => bound.add(value),
-            Arg::Bool(value) => bound.add(value),
-            Arg::Text(value) => bound.add(value),
-            Arg::Bytes(value) => bound.add(value),
-            Arg::Id(value) => bound.add(value),
-        }
-        .map_err(|error| Error::Database(sqlx::Error::Encode(error)))?;
-    }
-    Ok(bound)
 }
 
 #[cfg_attr(not(test), expect(unused_variables, reason = "tests note which values a statement has"))]

@@ -1,7 +1,11 @@
 //! A group becomes a transaction: together, else each write apart, else each in a transaction of its own.
 
 use super::{group::Group, waiting::Desk};
-use crate::{Error, Result, engine::Connection, failpoint};
+use crate::{
+    Error, Result,
+    engine::{self, Connection},
+    failpoint,
+};
 
 /// How often a group is tried for what was not its fault.
 const TRIES: u32 = 5;
@@ -69,6 +73,7 @@ fn fail_all(groups: &mut [Box<dyn Group>], error: &Error) {
 fn passing(error: &Error) -> Error {
     match error {
         Error::Away(message) => Error::Away(message.clone()),
+        Error::Sqlite(error) => Error::Sqlite(engine::sqlite::copy(error)),
         error => Error::Database(sqlx::Error::Io(std::io::Error::other(error.to_string()))),
     }
 }

@@ -1,6 +1,6 @@
 //! Writes of any kind as one type, and together with others of their kind.
 
-use crate::{Error, Result, engine::Connection};
+use crate::{Error, Result, Wake, engine::Connection};
 use std::{future::Future, pin::Pin};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -51,8 +51,8 @@ pub(super) trait Group: Send {
     /// Forgets the answers of a transaction that was rolled back.
     fn forget(&mut self, only: Option<usize>);
     fn fail(&mut self, i: usize, error: Error);
-    /// Tells the callers; notes the tasks whose followers have something to read.
-    fn answer(self: Box<Self>, followed: &mut Vec<Uuid>) -> &'static [Bell];
+    /// Wakes who has something to do or to read now, and tells the callers.
+    fn answer(self: Box<Self>, wake: &Wake);
 }
 
 pub(super) struct Asked<W: Write> {
@@ -119,18 +119,24 @@ impl<W: Write> Group for Kind<W> {
         self.answers[i] = Some(Err(error));
     }
 
-    fn answer(self: Box<Self>, followed: &mut Vec<Uuid>) -> &'static [Bell] {
-        let mut any = false;
+    fn answer(self: Box<Self>, wake: &Wake) {
+        if self.answers.iter().any(|answer| matches!(answer, Some(Ok(_)))) {
+            for bell in W::WAKES {
+                match bell {
+                    Bell::Tasks => wake.tasks.notify_one(),
+                    Bell::Outbox => wake.outbox.notify_one(),
+                }
+            }
+        }
         for (asked, answer) in self.asked.into_iter().zip(self.answers) {
             let answer = answer.unwrap_or(Err(Error::Stopping));
-            if answer.is_ok() {
-                any = true;
-                followed.extend(asked.write.followed());
+            if let (Ok(_), Some(task)) = (&answer, asked.write.followed()) {
+                // Nobody follows it: that is no error.
+                let _ = wake.steps.send(task);
             }
             // Nobody waits any more: the write is committed all the same.
             let _ = asked.reply.send(answer);
         }
-        if any { W::WAKES } else { &[] }
     }
 }
 

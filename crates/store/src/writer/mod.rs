@@ -57,7 +57,9 @@ impl Writer {
             size: AtomicU64::new(0),
         });
         let desk = waiting::Desk::new(connection, worker, waiting, stopped, state.clone());
-        let task = tokio::spawn(write_all(desk, wake));
+        // On a thread of its own: the embedded database works on the thread that asks.
+        let runtime = tokio::runtime::Handle::current();
+        let task = tokio::task::spawn_blocking(move || runtime.block_on(write_all(desk, wake)));
         Self { queue, state, task: Mutex::new(Some(task)), stop }
     }
 
@@ -112,16 +114,8 @@ async fn write_all(mut desk: waiting::Desk, wake: Arc<Wake>) -> Connection {
         desk.done(written);
         metrics::histogram!("tercel_store_group_size").record(size as f64);
         metrics::histogram!("tercel_store_commit_seconds").record(begun.elapsed().as_secs_f64());
-        let mut followed = Vec::new();
-        for bell in groups.into_iter().flat_map(|group| group.answer(&mut followed)) {
-            match bell {
-                Bell::Tasks => wake.tasks.notify_one(),
-                Bell::Outbox => wake.outbox.notify_one(),
-            }
-        }
-        for task in followed {
-            // Nobody follows it: that is no error.
-            let _ = wake.steps.send(task);
+        for group in groups {
+            group.answer(&wake);
         }
     }
     desk.connection

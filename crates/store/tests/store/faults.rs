@@ -72,19 +72,18 @@ async fn a_database_with_damaged_pages_is_refused() {
     .await;
 }
 
-async fn run(file: &Path, sql: &'static str) {
-    use sqlx::{Connection, sqlite::*};
-    let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
+fn run(file: &Path, sql: &str) {
+    rusqlite::Connection::open(file).unwrap().execute_batch(sql).unwrap();
 }
 
 #[tokio::test]
 async fn a_newer_schema_is_refused_with_its_number() {
     let world = closed().await;
     let newer = world.directory.path().join("tercel.db");
-    run(&newer, "INSERT INTO _sqlx_migrations SELECT 9999, description, installed_on, success, checksum, execution_time FROM _sqlx_migrations LIMIT 1").await;
+    run(
+        &newer,
+        "INSERT INTO _sqlx_migrations SELECT 9999, description, installed_on, success, checksum, execution_time FROM _sqlx_migrations LIMIT 1",
+    );
     let words = ["made by a newer Tercel (schema 9999)", "Run that version, or restore a backup"];
     refuses(|file| assert!(fs::copy(&newer, file).is_ok()), &words).await;
 }
@@ -93,7 +92,7 @@ async fn a_newer_schema_is_refused_with_its_number() {
 async fn the_database_of_another_program_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let foreign = directory.path().join("foreign");
-    run(&foreign, "CREATE TABLE photos (id INTEGER)").await;
+    run(&foreign, "CREATE TABLE photos (id INTEGER)");
     let words = ["belongs to another program", "TERCEL_DATA_DIR"];
     refuses(|file| assert!(fs::copy(&foreign, file).is_ok()), &words).await;
 }
@@ -159,14 +158,14 @@ async fn an_orderly_end_leaves_no_log_behind() {
 #[tokio::test]
 async fn while_another_program_has_it_locked_all_writes_fail_together_and_then_go_on() {
     let world = store().await;
-    let mut other = world.sql().await;
-    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let other = world.sql();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let begun = std::time::Instant::now();
     let answers = join_all((0..20).map(|i| world.store.accept(ask(&i.to_string())))).await;
     assert!(answers.iter().all(|answer| answer.as_ref().is_err_and(Error::is_passing)), "{answers:?}");
     // Two groups at most, each of which waits five seconds once.
     assert!(begun.elapsed().as_secs() < 15);
-    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    other.execute_batch("ROLLBACK").unwrap();
     world.accept(ask("a")).await;
     assert_eq!(world.rows("SELECT COUNT(*) FROM tasks").await, ["1"]);
 }

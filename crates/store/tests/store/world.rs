@@ -4,10 +4,8 @@
 pub mod postgres;
 
 use postgres::{Database, Postgres};
-use sqlx::{
-    AssertSqlSafe, Column, Connection, PgConnection, Row, SqliteConnection, TypeInfo, postgres::PgRow,
-    sqlite::SqliteConnectOptions,
-};
+use rusqlite::types::ValueRef;
+use sqlx::{AssertSqlSafe, Column, Connection, PgConnection, Row, TypeInfo, postgres::PgRow};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -97,17 +95,19 @@ impl World {
         placed(self.store.accept(accept).await)
     }
 
-    pub async fn sql(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.directory.path().join("tercel.db"));
-        SqliteConnection::connect_with(&options).await.unwrap()
+    pub fn sql(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.directory.path().join("tercel.db")).unwrap()
     }
 
     /// The rows of a query, their columns joined.
     pub async fn rows(&self, sql: &'static str) -> Vec<String> {
         match &self.database {
             None => {
-                let rows = sqlx::query(sql).fetch_all(&mut self.sql().await).await.unwrap();
-                rows.iter().map(sqlite_line).collect()
+                let connection = self.sql();
+                let mut statement = connection.prepare(sql).unwrap();
+                let columns = statement.column_count();
+                let lines = statement.query_map((), |row| Ok(sqlite_line(row, columns))).unwrap();
+                lines.collect::<Result<_, _>>().unwrap()
             }
             Some(database) => {
                 let mut eye = self.eye.lock().await;
@@ -183,15 +183,15 @@ impl World {
     }
 }
 
-fn sqlite_line(row: &sqlx::sqlite::SqliteRow) -> String {
-    let cell = |i| {
-        row.try_get::<Option<String>, _>(i)
-            .ok()
-            .or_else(|| Some(row.try_get::<Option<i64>, _>(i).ok()?.map(|n| n.to_string())))
-            .unwrap_or_else(|| Some(hex::encode(row.get_unchecked::<Vec<u8>, _>(i))))
-            .unwrap_or("-".into())
+fn sqlite_line(row: &rusqlite::Row, columns: usize) -> String {
+    let cell = |i| match row.get_ref_unwrap(i) {
+        ValueRef::Null => "-".into(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(text) => String::from_utf8(text.into()).unwrap(),
+        ValueRef::Blob(bytes) => hex::encode(bytes),
     };
-    (0..row.len()).map(cell).collect::<Vec<_>>().join(" ")
+    (0..columns).map(cell).collect::<Vec<_>>().join(" ")
 }
 
 /// As SQLite would show them.

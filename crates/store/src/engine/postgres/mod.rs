@@ -10,7 +10,7 @@ pub(crate) use open::{look, open};
 pub(crate) use session::Session;
 pub(crate) use trouble::{code, is_lost, is_passing, unusable};
 
-use super::{Arg, Record, Sql, values};
+use super::{Arg, Record, Row, Sql, values};
 use crate::{Error, Result};
 use sqlx::postgres::PgPool;
 use std::time::{Duration, Instant};
@@ -36,7 +36,8 @@ pub(crate) async fn read<T: Record>(pool: &PgPool, sql: Sql, args: Vec<Arg>) -> 
     loop {
         let asked = async {
             let bound = values::postgres(&sql, &args)?;
-            Ok(sqlx::query_as_with(sql.clone().text(), bound).fetch_all(pool).await?)
+            let rows = sqlx::query_with(sql.clone().text(), bound).fetch_all(pool).await?;
+            rows.iter().map(|row| T::read(&Row::Postgres(row))).collect()
         };
         match tokio::time::timeout(TRANSACTION, asked).await {
             Ok(Err(error)) if is_lost(&error) && begun.elapsed() + pause < PATIENCE => tokio::time::sleep(pause).await,

@@ -4,7 +4,7 @@
 use super::{Address, CONNECTING, SETTINGS, is_lost, trouble::unusable};
 use crate::{
     Error, Result,
-    engine::{Arg, Record, Sql, values},
+    engine::{Arg, Record, Row, Sql, values},
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection};
 use std::time::Duration;
@@ -50,10 +50,10 @@ impl Session {
     pub async fn all<T: Record>(&mut self, sql: Sql, args: Vec<Arg>) -> Result<Vec<T>> {
         let bound = values::postgres(&sql, &args)?;
         let only_reads = sql.only_reads();
-        let answer = sqlx::query_as_with(sql.text(), bound).fetch_all(self.live()?).await;
-        let rows: Vec<T> = self.note(answer)?;
+        let answer = sqlx::query_with(sql.text(), bound).fetch_all(self.live()?).await;
+        let rows = self.note(answer)?;
         self.changed |= !only_reads && !rows.is_empty();
-        Ok(rows)
+        rows.iter().map(|row| T::read(&Row::Postgres(row))).collect()
     }
 
     pub async fn run(&mut self, sql: Sql, args: Vec<Arg>) -> Result<u64> {

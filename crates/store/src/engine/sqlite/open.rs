@@ -1,0 +1,186 @@
+//! Opening the file: what cannot work is said before anything is changed.
+
+use super::{BUSY, Readers, unusable};
+use crate::{
+    Error, Result,
+    engine::{Connection, Engine, newer, not_migrated},
+};
+use rusqlite::{Connection as Sqlite, OpenFlags};
+use std::{os::unix::fs::OpenOptionsExt, path::Path, time::Instant};
+
+/// Files up to this size are read whole before they are used: some hundredths of a second from memory.
+const CHECKED_WHOLE: u64 = 64 << 20;
+
+pub(crate) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// The table in which migrations are noted, as sqlx makes it on PostgreSQL.
+const NOTES: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+     installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, checksum BLOB NOT NULL, \
+     execution_time BIGINT NOT NULL)";
+
+/// Answers the connection for writing, too.
+///
+/// # Errors
+/// `Unusable` when the file is no database, is damaged, cannot be written, or has a newer schema.
+pub(crate) async fn open(file: &Path) -> Result<(Engine, Connection)> {
+    let file = file.to_owned();
+    blocking(move || {
+        let size = make_private(&file)?;
+        if size > 0 {
+            // By a connection that cannot write: closing another one could carry the log into a damaged file.
+            let connection = connect_to_read(&file).map_err(|error| named(&file, error))?;
+            check(&connection, &file, size)?;
+        }
+        let mut connection = connect_to_write(&file).map_err(|error| named(&file, error))?;
+        if let Some(copy) = crate::snapshot::before_migrating(&connection, &file)? {
+            tracing::info!("The database is brought up to date; as it was before, it is kept as {}", copy.display());
+        }
+        migrate(&mut connection, &file)?;
+        Ok((Engine::Sqlite(Readers::new(file)), Connection::Sqlite(connection)))
+    })
+    .await
+}
+
+/// Opens a database that another process may be writing, checks all of it and writes nothing.
+///
+/// # Errors
+/// `Unusable` when the file is no database, is damaged, cannot be read, or has a newer schema.
+pub(crate) async fn look(file: &Path) -> Result<Sqlite> {
+    let file = file.to_owned();
+    blocking(move || {
+        let connection = connect_to_read(&file).map_err(|error| named(&file, error))?;
+        check(&connection, &file, 0)?;
+        Ok(connection)
+    })
+    .await
+}
+
+/// On a thread that may wait for the disk.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Stopping))
+}
+
+pub(super) fn connect_to_read(file: &Path) -> Result<Sqlite> {
+    let connection = connect(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.pragma_update(None, "cache_size", -2048)?;
+    Ok(connection)
+}
+
+fn connect_to_write(file: &Path) -> Result<Sqlite> {
+    let connection = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "cache_size", -4096)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 1000)?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    Ok(connection)
+}
+
+/// One thread uses a connection at a time: it needs no locks of its own.
+pub(crate) fn connect(file: &Path, rights: OpenFlags) -> Result<Sqlite> {
+    let connection = Sqlite::open_with_flags(file, rights | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(256);
+    Ok(connection)
+}
+
+fn named(file: &Path, error: Error) -> Error {
+    match error {
+        Error::Sqlite(error) => unusable(file, &error),
+        error => error,
+    }
+}
+
+/// Makes the file, if need be, so that nobody else can read it; SQLite gives its log the same rights. Answers its size.
+fn make_private(file: &Path) -> Result<u64> {
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(file)
+        .and_then(|file| file.metadata())
+        .map(|metadata| metadata.len())
+        .map_err(|error| {
+            Error::Unusable(format!(
+                "The database {} cannot be written ({error}): check the owner and the rights of the file and its directory",
+                file.display()
+            ))
+        })
+}
+
+/// A damaged, foreign or newer file is told apart from a good one before anything is written to it.
+fn check(connection: &Sqlite, file: &Path, size: u64) -> Result<()> {
+    let failed = |error| unusable(file, &error);
+    if size <= CHECKED_WHOLE {
+        let damage: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0)).map_err(failed)?;
+        if damage != "ok" {
+            return Err(Error::Unusable(format!(
+                "The database {} is damaged ({damage}). Nothing was changed. Restore a backup, or move the file away to start anew",
+                file.display()
+            )));
+        }
+    }
+    let tables: i64 = connection
+        .query_row("SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table'", (), |row| row.get(0))
+        .map_err(failed)?;
+    match schema(connection).map_err(failed)? {
+        None if tables == 0 => Ok(()),
+        None => Err(Error::Unusable(format!(
+            "The database {} belongs to another program. Nothing was changed. TERCEL_DATA_DIR names another directory",
+            file.display()
+        ))),
+        Some(version) if version > 0 && !MIGRATIONS.version_exists(version) => {
+            Err(newer(&file.display().to_string(), version))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Number of the newest migration, 0 before the first; `None` when there was never one.
+pub(crate) fn schema(connection: &Sqlite) -> rusqlite::Result<Option<i64>> {
+    let noted = "SELECT COUNT(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'";
+    if connection.query_row(noted, (), |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(None);
+    }
+    connection.query_row("SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations", (), |row| row.get(0)).map(Some)
+}
+
+fn migrate(connection: &mut Sqlite, file: &Path) -> Result<()> {
+    let failed = |error| unusable(file, &error);
+    connection.execute_batch(NOTES).map_err(failed)?;
+    for migration in MIGRATIONS.iter() {
+        let noted = connection
+            .prepare("SELECT checksum FROM _sqlx_migrations WHERE version = ?1")
+            .and_then(|mut statement| {
+                let mut rows = statement.query([migration.version])?;
+                rows.next()?.map(|row| row.get::<_, Vec<u8>>(0)).transpose()
+            })
+            .map_err(failed)?;
+        match noted {
+            Some(checksum) if checksum == *migration.checksum => continue,
+            Some(_) => {
+                let reason = format!("its migration {} is not the one of this program", migration.version);
+                return Err(not_migrated(&file.display().to_string(), &reason));
+            }
+            None => {}
+        }
+        let begun = Instant::now();
+        let transaction = connection.transaction().map_err(failed)?;
+        transaction.execute_batch(migration.sql.as_str()).map_err(failed)?;
+        transaction
+            .execute(
+                "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (?1, ?2, TRUE, ?3, ?4)",
+                (
+                    migration.version,
+                    &*migration.description,
+                    &*migration.checksum,
+                    begun.elapsed().as_nanos() as i64,
+                ),
+            )
+            .map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+    }
+    Ok(())
+}
