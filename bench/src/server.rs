@@ -157,9 +157,10 @@ impl Server {
     pub async fn commits(&self) -> Result<Commits> {
         let answer = Line::open(self.api.address).await?.send(self.api.get("/metrics")).await?;
         let text = std::str::from_utf8(&answer.body)?;
+        // What has not happened yet is not listed.
         let of = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            line.and_then(|value| value.parse().ok()).with_context(|| format!("/metrics has no {name}"))
+            line.map_or(Ok(0.0), str::parse).with_context(|| format!("/metrics has no number for {name}"))
         };
         Ok(Commits {
             groups: of("tercel_store_commit_seconds_count")?,

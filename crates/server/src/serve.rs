@@ -32,14 +32,15 @@ pub async fn serve(config: Config) -> Result<()> {
         .with_context(|| format!("Nothing can listen on {}: TERCEL_LISTEN names another address", app.config.listen))?;
     let address = listener.local_addr()?;
     let servers = TaskTracker::new();
-    servers.spawn(listen(app.clone(), listener, api::router(app.clone())));
+    let router = api::router(app.clone());
+    servers.spawn(listen(app.clone(), listener, router.clone()));
     if let Some(address) = app.config.webhook_listen {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("Nothing can listen on {address} (TERCEL_WEBHOOK_LISTEN)"))?;
         servers.spawn(listen(app.clone(), listener, api::webhook_router(app.clone())));
     }
-    let socket = open_socket(&app, &servers)?;
+    let socket = open_socket(&app, router, &servers)?;
     let note = app.config.data_dir.join("address");
     // A full disk must not keep a server from starting.
     if let Err(error) = std::fs::write(&note, address.to_string()) {
@@ -119,7 +120,7 @@ async fn listen(app: Arc<App>, listener: TcpListener, router: axum::Router) {
 }
 
 /// The commands' way in: whoever may open the file is an administrator.
-fn open_socket(app: &Arc<App>, servers: &TaskTracker) -> Result<PathBuf> {
+fn open_socket(app: &Arc<App>, router: axum::Router, servers: &TaskTracker) -> Result<PathBuf> {
     let path = app.config.data_dir.join("tercel.sock");
     // Nobody listens there any more: the lock on the directory is ours.
     let _ = std::fs::remove_file(&path);
@@ -127,7 +128,7 @@ fn open_socket(app: &Arc<App>, servers: &TaskTracker) -> Result<PathBuf> {
         UnixListener::bind(&path).with_context(|| format!("The socket {} cannot be made", path.display()))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     let stopping = app.stopping.clone();
-    let router = api::router_for_socket(app.clone());
+    let router = api::for_operator(router);
     servers.spawn(async move {
         let served =
             axum::serve(listener, router.into_make_service()).with_graceful_shutdown(stopping.cancelled_owned()).await;

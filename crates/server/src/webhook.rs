@@ -9,6 +9,7 @@ use crate::{
     disk,
     part::words,
 };
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
@@ -408,16 +409,25 @@ fn is_addressed(channel: &Channel, bot: Option<&Arc<Bot>>, text: &str) -> bool {
 
 fn keys(integration: &str, connection: &str, dedupe: &Dedupe, body: &[u8]) -> Vec<(String, i64)> {
     let time = now();
-    let by_id = |id: &str| (format!("delivery/{integration}/{connection}/id/{id}"), time + 30 * DAY);
-    let by_body = |span: i64| {
-        (format!("delivery/{integration}/{connection}/body/{}", hex::encode(Sha256::digest(body))), time + span)
-    };
+    let key = |by: &str, what: &[u8]| short_key(&[integration.as_bytes(), connection.as_bytes(), by.as_bytes(), what]);
+    let by_id = |id: &str| (key("id", id.as_bytes()), time + 30 * DAY);
+    let by_body = |span: i64| (key("body", &Sha256::digest(body)), time + span);
     match dedupe {
         Dedupe::Never => Vec::new(),
         Dedupe::Body => vec![by_body(MINUTE)],
         Dedupe::SignedId(id) => vec![by_id(id)],
         Dedupe::UnsignedId(id) => vec![by_id(id), by_body(DAY)],
     }
+}
+
+/// 128 bits stand for all of it: there is a key for every delivery of 30 days, and each lies on a page of its own.
+fn short_key(pieces: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for piece in pieces {
+        hash.update((piece.len() as u64).to_le_bytes());
+        hash.update(piece);
+    }
+    format!("delivery/{}", BASE64_URL_SAFE_NO_PAD.encode(&hash.finalize()[..16]))
 }
 
 /// The headers that are kept with a delivery: what describes it, nothing that proves it.

@@ -93,19 +93,14 @@ impl Access {
     }
 }
 
-/// Where requests come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entrance {
-    Network,
-    /// The socket in the data directory: whoever can open it is the operator.
-    Socket,
-}
+/// Set on requests by the socket in the data directory: whoever can open it is the operator.
+#[derive(Debug, Clone, Copy)]
+pub struct Operator;
 
 /// What stands before a route.
 #[derive(Clone)]
 pub struct Gate {
     pub app: Arc<App>,
-    pub entrance: Entrance,
     pub scope: Option<&'static str>,
     /// It may take as long as it likes.
     pub streams: bool,
@@ -128,7 +123,7 @@ pub async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -
 }
 
 fn admit(gate: &Gate, scope: &str, request: &Request) -> Result<Arc<Identity>> {
-    if gate.entrance == Entrance::Socket {
+    if request.extensions().get::<Operator>().is_some() {
         return Ok(Arc::new(Identity::operator()));
     }
     let (app, time) = (&gate.app, Instant::now());

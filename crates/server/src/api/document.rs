@@ -26,7 +26,8 @@ pub fn openapi() -> OpenApi {
     components.add_security_scheme(KEY, SecurityScheme::Http(scheme));
     components.schemas.insert(Failure::name().into_owned(), Failure::schema());
     let mut paths = Paths::new();
-    for Row { route, handler: (schemas, documented, _), .. } in table() {
+    for Row { route, handler, .. } in table() {
+        let (schemas, documented, _) = handler();
         components.schemas.extend(schemas);
         for (path, mut item) in documented.paths {
             operations(&mut item).for_each(|operation| complete(operation, &route));

@@ -48,35 +48,39 @@ pub use auth::Access;
 pub use document::openapi;
 
 use self::{
-    auth::{Entrance, Gate, Identity, guard},
+    auth::{Gate, Identity, Operator, guard},
     error::{Error, Result},
 };
 use crate::app::App;
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, Request},
     http::{Method, Uri},
     middleware::{from_fn, from_fn_with_state},
 };
 use serde_json::Value;
 use std::sync::Arc;
 use tercel_store::Uuid;
-use utoipa_axum::{router::UtoipaMethodRouter, routes as handler};
+use tower::util::MapRequest;
+use utoipa_axum::router::UtoipaMethodRouter;
 
 /// The whole server.
 pub fn router(app: Arc<App>) -> Router {
-    build(&app, table(), Entrance::Network)
+    build(&app, table())
 }
 
-/// The same with every request counted as the operator's: for the socket in the data directory.
-pub fn router_for_socket(app: Arc<App>) -> Router {
-    build(&app, table(), Entrance::Socket)
+/// The same router with every request counted as the operator's: for the socket in the data directory.
+pub fn for_operator(router: Router) -> Router {
+    Router::new().fallback_service(MapRequest::new(router, |mut request: Request| {
+        request.extensions_mut().insert(Operator);
+        request
+    }))
 }
 
 /// What services send, and nothing else.
 pub fn webhook_router(app: Arc<App>) -> Router {
     let inbound = table().into_iter().filter(|row| row.route.path.starts_with("/integrations/")).collect();
-    build(&app, inbound, Entrance::Network)
+    build(&app, inbound)
 }
 
 /// A route as it is open to keys with a scope, or, without one, to everybody.
@@ -95,7 +99,14 @@ struct Row {
     route: Route,
     /// Answers as long as it likes.
     streams: bool,
-    handler: UtoipaMethodRouter<Arc<App>>,
+    /// Made with its documentation, which is large: when it is needed, and one after the other.
+    handler: fn() -> UtoipaMethodRouter<Arc<App>>,
+}
+
+macro_rules! handler {
+    ($handler:path) => {
+        || utoipa_axum::routes!($handler)
+    };
 }
 
 fn table() -> Vec<Row> {
@@ -229,18 +240,24 @@ fn table() -> Vec<Row> {
     rows
 }
 
-fn row(method: &'static str, path: &'static str, scope: &'static str, handler: UtoipaMethodRouter<Arc<App>>) -> Row {
+fn row(
+    method: &'static str,
+    path: &'static str,
+    scope: &'static str,
+    handler: fn() -> UtoipaMethodRouter<Arc<App>>,
+) -> Row {
     Row { route: Route { method, path, scope: Some(scope) }, streams: false, handler }
 }
 
-fn open(method: &'static str, path: &'static str, handler: UtoipaMethodRouter<Arc<App>>) -> Row {
+fn open(method: &'static str, path: &'static str, handler: fn() -> UtoipaMethodRouter<Arc<App>>) -> Row {
     Row { route: Route { method, path, scope: None }, streams: false, handler }
 }
 
-fn build(app: &Arc<App>, rows: Vec<Row>, entrance: Entrance) -> Router {
+fn build(app: &Arc<App>, rows: Vec<Row>) -> Router {
     let mut router = Router::new();
-    for Row { route, streams, handler: (_, _, handler) } in rows {
-        let gate = Gate { app: app.clone(), entrance, scope: route.scope, streams };
+    for Row { route, streams, handler } in rows {
+        let gate = Gate { app: app.clone(), scope: route.scope, streams };
+        let (_, _, handler) = handler();
         let mut handler = handler.route_layer(from_fn_with_state(gate, guard));
         if route.path.starts_with("/v1/") {
             handler = handler.route_layer(from_fn(completions::in_their_shape));

@@ -39,7 +39,7 @@ pub async fn open(config: Config) -> Result<Client> {
 
 impl Client {
     pub fn here(app: Arc<App>) -> Self {
-        Self::Here { router: api::router_for_socket(app.clone()), app }
+        Self::Here { router: api::for_operator(api::router(app.clone())), app }
     }
 
     pub async fn get(&self, path: &str) -> Result<Value> {

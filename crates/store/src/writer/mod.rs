@@ -28,7 +28,7 @@ const QUEUE: usize = 4096;
 pub(crate) struct Writer {
     queue: mpsc::Sender<Waiting>,
     state: Arc<State>,
-    task: Mutex<Option<tokio::task::JoinHandle<Connection>>>,
+    ended: Mutex<Option<oneshot::Receiver<Connection>>>,
     stop: watch::Sender<bool>,
 }
 
@@ -57,10 +57,15 @@ impl Writer {
             size: AtomicU64::new(0),
         });
         let desk = waiting::Desk::new(connection, worker, waiting, stopped, state.clone());
-        // On a thread of its own: the embedded database works on the thread that asks.
+        // The embedded database works on the thread that asks.
         let runtime = tokio::runtime::Handle::current();
-        let task = tokio::task::spawn_blocking(move || runtime.block_on(write_all(desk, wake)));
-        Self { queue, state, task: Mutex::new(Some(task)), stop }
+        let (end, ended) = oneshot::channel();
+        let write = move || {
+            // Nobody waits for the end of a store that was dropped.
+            let _ = end.send(runtime.block_on(write_all(desk, wake)));
+        };
+        std::thread::Builder::new().name("writer".into()).spawn(write).expect("the machine has a thread to give");
+        Self { queue, state, ended: Mutex::new(Some(ended)), stop }
     }
 
     pub async fn write<W: Write>(&self, write: W) -> Result<W::Answer> {
@@ -94,8 +99,8 @@ impl Writer {
     /// Commits what was sent and answers the connection, once.
     pub async fn stop(&self, worker: i64) -> Option<Connection> {
         self.stop.send_replace(true);
-        let task = self.task.lock().expect("no holder of this lock panics").take();
-        let mut connection = task?.await.ok()?;
+        let ended = self.ended.lock().expect("no holder of this lock panics").take();
+        let mut connection = ended?.await.ok()?;
         match tokio::time::timeout(Duration::from_secs(5), crate::workers::leave(&mut connection, worker)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!("The orderly end could not be noted: {error}"),

@@ -8,7 +8,7 @@ mod requests;
 mod settings;
 mod streams;
 
-use super::{router, router_for_socket};
+use super::{for_operator, router};
 use crate::{
     app::App,
     config::{Config, Environment},
@@ -50,7 +50,8 @@ async fn server_with(settings: &[(&str, &str)]) -> Server {
         .field(Field::password("token", "Token").required())
         .field(Field::url("api_url", "Address").default("https://api.example.com"));
     let app = App::open(Config::from(environment).unwrap(), vec![example], false).await.unwrap();
-    Server { router: router(app.clone()), socket: router_for_socket(app.clone()), app, _directory: directory }
+    let router = router(app.clone());
+    Server { socket: for_operator(router.clone()), router, app, _directory: directory }
 }
 
 struct Answer {
