@@ -34,6 +34,9 @@ struct World {
     open: AtomicUsize,
     most_open: AtomicUsize,
     answered: AtomicUsize,
+    asked: AtomicUsize,
+    /// One call in so many fails; 0: none.
+    failing: AtomicUsize,
     comments: AtomicU64,
 }
 
@@ -77,6 +80,11 @@ impl Outside {
         self.world.most_open.load(Ordering::Relaxed)
     }
 
+    /// Lets one call of the model in so many fail; 0: none.
+    pub fn fail_one_in(&self, calls: usize) {
+        self.world.failing.store(calls, Ordering::Relaxed);
+    }
+
     pub fn answered(&self) -> usize {
         self.world.answered.load(Ordering::Relaxed)
     }
@@ -96,6 +104,10 @@ async fn complete(State(world): State<Arc<World>>, body: Bytes) -> Response {
         tokio::time::sleep(Duration::from_millis(latency)).await;
     }
     drop(open);
+    let (nth, failing) = (world.asked.fetch_add(1, Ordering::Relaxed), world.failing.load(Ordering::Relaxed));
+    if failing > 0 && nth % failing == 0 {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "the model has a fault").into_response();
+    }
     world.answered.fetch_add(1, Ordering::Relaxed);
     match asked.stream {
         true => ([(CONTENT_TYPE, "text/event-stream")], STREAMED).into_response(),
