@@ -72,7 +72,7 @@ impl Plan {
         answers: 300,
         rest: Duration::from_secs(5),
         messages: 1_000_000,
-        soak: Duration::from_secs(180),
+        soak: Duration::from_secs(150),
     };
     const QUICK: Self = Self {
         rounds: 1,

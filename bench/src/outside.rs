@@ -73,6 +73,7 @@ impl Outside {
         self.world.latency.store(latency.as_millis() as u64, Ordering::Relaxed);
         self.world.most_open.store(0, Ordering::Relaxed);
         self.world.answered.store(0, Ordering::Relaxed);
+        self.world.comments.store(0, Ordering::Relaxed);
     }
 
     /// How many requests the model had before it at the same time, at the most.
@@ -83,6 +84,11 @@ impl Outside {
     /// Lets one call of the model in so many fail; 0: none.
     pub fn fail_one_in(&self, calls: usize) {
         self.world.failing.store(calls, Ordering::Relaxed);
+    }
+
+    /// Comments that GitHub took.
+    pub fn posted(&self) -> u64 {
+        self.world.comments.load(Ordering::Relaxed)
     }
 
     pub fn answered(&self) -> usize {
