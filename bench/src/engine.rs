@@ -1,11 +1,12 @@
 //! What a measured server stores in: a file in its data directory, or a database of a PostgreSQL that is started here.
 
 use crate::postgres::Postgres;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::{
+    io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -22,7 +23,7 @@ pub enum Engine {
 /// A database of one's own, gone when it is dropped.
 pub struct Database {
     pub url: String,
-    pub name: String,
+    name: String,
     server: Arc<Postgres>,
 }
 
@@ -45,37 +46,53 @@ impl Engine {
     }
 
     /// An empty database, where one is needed.
-    pub fn database(&self) -> Option<Database> {
+    pub fn database(&self) -> Result<Option<Database>> {
         static MADE: AtomicU32 = AtomicU32::new(0);
-        let Self::Postgres(server) = self else { return None };
+        let Self::Postgres(server) = self else { return Ok(None) };
         let name = format!("bench_{}", MADE.fetch_add(1, Ordering::Relaxed));
-        server.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
-        Some(Database { url: server.url(&name), name, server: server.clone() })
+        psql(server, "postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"))?;
+        Ok(Some(Database { url: server.url(&name), name, server: server.clone() }))
     }
 }
 
 impl Database {
     /// A program of PostgreSQL that comes with the server.
     pub fn program(&self, name: &str) -> Result<Command> {
-        let found = self.server.program(name).with_context(|| {
-            format!(
-                "There is no `{name}` beside `psql`: `make bench` brings it; on Debian it is in `postgresql` or \
-                 `postgresql-contrib`"
-            )
-        });
-        found.map(Command::new)
+        program(&self.server, name)
     }
 
-    /// What a statement answers.
-    pub fn ask(&self, statement: &str) -> String {
-        self.server.psql(&self.name, statement)
+    /// What statements answer.
+    pub fn ask(&self, statements: &str) -> Result<String> {
+        psql(&self.server, &self.name, statements)
     }
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
-        self.server.psql("postgres", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        // One that stays goes with the server.
+        let _ = psql(&self.server, "postgres", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
     }
+}
+
+fn program(server: &Postgres, name: &str) -> Result<Command> {
+    let found = server.program(name).with_context(|| {
+        format!(
+            "There is no `{name}` beside `psql`: `make bench` brings it; on Debian it is in `postgresql` or \
+             `postgresql-contrib`"
+        )
+    });
+    found.map(Command::new)
+}
+
+fn psql(server: &Postgres, database: &str, statements: &str) -> Result<String> {
+    let mut command = program(server, "psql")?;
+    command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &server.url(database), "-f", "-"]);
+    let mut psql = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let written = psql.stdin.take().context("psql has no input")?.write_all(statements.as_bytes());
+    let output = psql.wait_with_output()?;
+    ensure!(output.status.success(), "PostgreSQL refused: {}", String::from_utf8_lossy(&output.stderr));
+    written?;
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }
 
 /// The disk that the program lies on, as for SQLite, where another user can get there: as root PostgreSQL does not run.

@@ -41,7 +41,7 @@ impl InProcess {
         let directory = server::directory()?;
         let data = directory.path().join("data");
         let lock = DirectoryLock::take(&data)?;
-        let database = bench.engine.database();
+        let database = bench.engine.database()?;
         let store = match &database {
             Some(database) => open_postgres(database).await?,
             None => Store::open(&lock, &data).await?,

@@ -141,7 +141,11 @@ async fn main() -> Result<ExitCode> {
             eprintln!("measuring {name}{} …", engine.suffix());
             match scenarios::run(name, &bench).await {
                 Ok(rows) => measured.push(rows),
-                Err(error) => failures.push(format!("{name}{}: {error:#}", engine.suffix())),
+                Err(error) => {
+                    let failure = format!("{name}{}: {error:#}", engine.suffix());
+                    eprintln!("{failure}");
+                    failures.push(failure);
+                }
             }
         }
         let measured = report::beside(measured);

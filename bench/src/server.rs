@@ -53,7 +53,7 @@ impl Place {
     pub fn new(bench: &Bench) -> Result<Self> {
         let directory = directory()?;
         let outside = &bench.outside;
-        let database = bench.engine.database();
+        let database = bench.engine.database()?;
         let mut environment = BTreeMap::from([
             ("PATH", "/usr/local/bin:/usr/bin:/bin".into()),
             ("HOME", directory.path().display().to_string()),
@@ -137,7 +137,7 @@ impl Place {
 }
 
 /// Transactions, the writes in them, and the time that they took.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Commits {
     groups: f64,
     writes: f64,
@@ -169,19 +169,22 @@ impl Server {
         line.send(self.api.get("/ready")).await.is_ok_and(|answer| answer.status.is_success())
     }
 
-    /// What the writer has committed so far.
-    pub async fn commits(&self) -> Result<Commits> {
+    /// What the writer has committed so far; nothing before the first commit.
+    pub async fn commits(&self) -> Result<Option<Commits>> {
         let answer = Line::open(self.api.address).await?.send(self.api.get("/metrics")).await?;
         let text = std::str::from_utf8(&answer.body)?;
         let of = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            line.and_then(|value| value.parse().ok()).with_context(|| format!("/metrics has no {name}"))
+            line.and_then(|value| value.parse().ok())
         };
-        Ok(Commits {
-            groups: of("tercel_store_commit_seconds_count")?,
-            writes: of("tercel_store_group_size_sum")?,
-            seconds: of("tercel_store_commit_seconds_sum")?,
-        })
+        let commits = || {
+            Some(Commits {
+                groups: of("tercel_store_commit_seconds_count")?,
+                writes: of("tercel_store_group_size_sum")?,
+                seconds: of("tercel_store_commit_seconds_sum")?,
+            })
+        };
+        Ok(commits())
     }
 
     /// Stops as an operator would.

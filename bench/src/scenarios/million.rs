@@ -134,7 +134,7 @@ async fn run(mut command: Command) -> Result<()> {
 fn size(place: &Place) -> Result<f64> {
     Ok(mebibytes(match &place.database {
         None => fs::metadata(place.data().join("tercel.db"))?.len(),
-        Some(database) => database.ask("SELECT pg_database_size(current_database())").parse()?,
+        Some(database) => database.ask("SELECT pg_database_size(current_database())")?.parse()?,
     }))
 }
 

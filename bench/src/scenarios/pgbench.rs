@@ -23,10 +23,14 @@ const GROUP: usize = 32;
 const PACKED: usize = 700;
 
 pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
-    let database = bench.engine.database().context("pgbench measures PostgreSQL")?;
+    let database = bench.engine.database()?.context("pgbench measures PostgreSQL")?;
     in_process::open_postgres(&database).await?.close().await;
-    database.ask("INSERT INTO workers (id, started_at, seen_at) OVERRIDING SYSTEM VALUE SELECT 1000 + n, 0, 0 FROM generate_series(0, 63) n");
-    let newest: u32 = database.ask("SHOW server_version_num").parse()?;
+    // One for each connection, as if each were a server.
+    database.ask(
+        "INSERT INTO workers (id, started_at, seen_at) OVERRIDING SYSTEM VALUE \
+         SELECT 1000 + n, 0, 0 FROM generate_series(0, 63) n",
+    )?;
+    let newest: u32 = database.ask("SHOW server_version_num")?.parse()?;
     // Ascending, as ours are, where the server can make them.
     let id = if newest >= 180_000 { "uuidv7()" } else { "gen_random_uuid()" };
     let mut rows = Vec::new();

@@ -41,7 +41,8 @@ pub fn fill(place: &Place, messages: u64) -> Result<()> {
     let rows = ROWS
         .replace("@messages@", &messages.to_string())
         .replace("@sessions@", &(messages / LONG).to_string())
-        .replace("@start@", &start.to_string());
+        .replace("@start@", &start.to_string())
+        .replace("@end@", &now.as_micros().to_string());
     let Some(database) = &place.database else {
         let script =
             history("TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP", "BLOB", "X'", &migrations!("sqlite")) + &rows;
@@ -54,8 +55,9 @@ pub fn fill(place: &Place, messages: u64) -> Result<()> {
          $$ SELECT decode('00' || repeat(md5(n::TEXT), 44), 'hex') $$;\n"
     );
     let history = history("TIMESTAMPTZ NOT NULL DEFAULT now()", "BYTEA", "'\\x", &migrations!("postgres"));
-    database.ask(&format!("{history}{functions}{rows}DROP FUNCTION id; DROP FUNCTION body;"));
-    database.ask("VACUUM ANALYZE");
+    database.ask(&format!(
+        "BEGIN;\n{history}{functions}{rows}DROP FUNCTION id; DROP FUNCTION body;\nCOMMIT;\nVACUUM ANALYZE;"
+    ))?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@ CREATE TEMP TABLE numbers AS
     WITH RECURSIVE counted (n) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT n + 1 FROM counted WHERE n < @messages@)
     SELECT n, @start@ + n * 1000000 AS at, (n - 1) % @sessions@ + 1 AS session, (n - 1) / @sessions@ + 1 AS seq FROM counted;
 
-INSERT INTO workers (started_at, seen_at, stopped_at) VALUES (@start@, @start@ + @messages@ * 1000000, @start@ + @messages@ * 1000000);
+INSERT INTO workers (started_at, seen_at, stopped_at) VALUES (@start@, @end@, @end@);
 
 INSERT INTO sessions (id, client_id, bot_id, thread, channel_id, sealed_target, seq, head, active, created_at, last_at)
     SELECT id(1, n), 'github:bench/repository-' || (n % 200), 'default', 'pr/' || n, NULL, NULL, @messages@ / @sessions@, NULL,
