@@ -74,7 +74,7 @@ $(CLIENTS): tests/clients/requirements.txt
 openapi:
 	UPDATE=1 $(CARGO) test -p tercel-tests --test invariants openapi
 
-# What Tercel is measured by: a table, and JSON below bench/results.
-bench:
+# What Tercel is measured by: tables, and JSON below bench/results.
+bench: $(POSTGRES)
 	$(CARGO) build --release -p tercel -p tercel-bench
 	$(TARGET)/release/tercel-bench

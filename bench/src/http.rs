@@ -42,6 +42,18 @@ impl Line {
         };
         timeout(PATIENCE, answer).await.with_context(|| format!("no complete answer came within {PATIENCE:?}"))?
     }
+
+    /// Sends a request, waits a moment for the answer that begins, and is gone.
+    pub async fn hang_up(mut self, request: Request<Body>, moment: Duration) -> Result<()> {
+        let beginning = async {
+            self.0.ready().await?;
+            let answer = self.0.send_request(request).await?;
+            // Comes to nothing where the answer is whole sooner.
+            let _ = timeout(moment, answer.collect()).await;
+            Ok(())
+        };
+        timeout(PATIENCE, beginning).await.with_context(|| format!("no answer began within {PATIENCE:?}"))?
+    }
 }
 
 impl Answer {

@@ -1,6 +1,7 @@
 //! What Tercel is measured by: one command, from outside over HTTP, beside the limits of the machine.
 
 mod bare;
+mod engine;
 mod http;
 mod in_process;
 mod load;
@@ -8,15 +9,18 @@ mod machine;
 mod measure;
 mod outside;
 mod payload;
+#[path = "../../tests/harness/postgres.rs"]
+mod postgres;
 mod process;
 mod report;
 mod scenarios;
 mod server;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use engine::Engine;
 use outside::Outside;
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, sync::OnceLock, time::Duration};
 
 #[derive(Parser)]
 #[command(about = "Measures the tercel program that lies beside this one")]
@@ -27,12 +31,22 @@ struct Arguments {
     /// Shorter and rougher: one round of everything.
     #[arg(long)]
     quick: bool,
+    /// What the server stores in.
+    #[arg(long, value_enum, default_value = "both")]
+    engine: Engines,
     /// Where results are kept, and where the last one is looked for.
     #[arg(long, default_value = "bench/results")]
     out: PathBuf,
     /// Becomes the handler without a server around it that webhooks are compared with.
     #[arg(long, hide = true)]
     bare_handler: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Engines {
+    Sqlite,
+    Postgres,
+    Both,
 }
 
 /// How long and how often things are measured.
@@ -44,19 +58,42 @@ pub struct Plan {
     pub answers: usize,
     /// Rest before memory is read.
     pub rest: Duration,
+    /// Messages in the database that is updated, copied and restored.
+    pub messages: u64,
+    /// How long an hour of mixed load takes.
+    pub soak: Duration,
 }
 
 impl Plan {
-    const FULL: Self =
-        Self { rounds: 3, round: Duration::from_millis(1_000), starts: 10, answers: 300, rest: Duration::from_secs(5) };
-    const QUICK: Self =
-        Self { rounds: 1, round: Duration::from_millis(500), starts: 3, answers: 60, rest: Duration::from_secs(2) };
+    const FULL: Self = Self {
+        rounds: 3,
+        round: Duration::from_millis(1_000),
+        starts: 10,
+        answers: 300,
+        rest: Duration::from_secs(5),
+        messages: 1_000_000,
+        soak: Duration::from_secs(150),
+    };
+    const QUICK: Self = Self {
+        rounds: 1,
+        round: Duration::from_millis(500),
+        starts: 3,
+        answers: 60,
+        rest: Duration::from_secs(2),
+        messages: 20_000,
+        soak: Duration::from_secs(15),
+    };
 }
 
 /// What scenarios work in.
 pub struct Bench {
     pub plan: Plan,
     pub outside: Outside,
+    pub engine: Engine,
+    /// Whether what no engine makes different is measured now.
+    pub is_first: bool,
+    /// What the bare handler did, by sizes and connections.
+    bare: OnceLock<Vec<Vec<measure::Round>>>,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -83,18 +120,37 @@ async fn main() -> Result<ExitCode> {
     println!("{machine}");
 
     let plan = if arguments.quick { Plan::QUICK } else { Plan::FULL };
-    let bench = Bench { plan, outside: Outside::start().await? };
+    let mut engines = Vec::new();
+    if arguments.engine != Engines::Postgres {
+        engines.push(Engine::Sqlite);
+    }
+    if arguments.engine != Engines::Sqlite {
+        engines.push(Engine::postgres()?);
+    }
+    let outside = Outside::start().await?;
+    let mut bench = Bench { plan, outside, engine: Engine::Sqlite, is_first: true, bare: OnceLock::new() };
     let mut rows = Vec::new();
     let mut failures = Vec::new();
     for name in names {
-        eprintln!("measuring {name} …");
-        match scenarios::run(name, &bench).await {
-            Ok(measured) => {
-                report::print(&measured, last.as_ref());
-                rows.extend(measured);
+        let mut measured = Vec::new();
+        for (i, engine) in engines.iter().enumerate() {
+            (bench.engine, bench.is_first) = (engine.clone(), i == 0);
+            if !scenarios::measures(name, &bench) {
+                continue;
             }
-            Err(error) => failures.push(format!("{name}: {error:#}")),
+            eprintln!("measuring {name}{} …", engine.suffix());
+            match scenarios::run(name, &bench).await {
+                Ok(rows) => measured.push(rows),
+                Err(error) => {
+                    let failure = format!("{name}{}: {error:#}", engine.suffix());
+                    eprintln!("{failure}");
+                    failures.push(failure);
+                }
+            }
         }
+        let measured = report::beside(measured);
+        report::print(&measured, last.as_ref());
+        rows.extend(measured);
     }
     for failure in &failures {
         eprintln!("not measured: {failure}");
@@ -102,7 +158,8 @@ async fn main() -> Result<ExitCode> {
     if rows.is_empty() {
         return Ok(ExitCode::FAILURE);
     }
-    let is_whole = !arguments.quick && arguments.only.is_none() && failures.is_empty();
+    let is_whole =
+        !arguments.quick && arguments.only.is_none() && arguments.engine == Engines::Both && failures.is_empty();
     let file = report::keep(&arguments.out, machine, arguments.quick, rows, is_whole)?;
     println!("\nkept in {}", file.display());
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

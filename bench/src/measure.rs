@@ -40,6 +40,8 @@ pub enum Unit {
     Ratio,
     #[serde(rename = "count")]
     Count,
+    #[serde(rename = "%")]
+    Percent,
 }
 
 impl Row {

@@ -34,6 +34,9 @@ struct World {
     open: AtomicUsize,
     most_open: AtomicUsize,
     answered: AtomicUsize,
+    asked: AtomicUsize,
+    /// One call in so many fails; 0: none.
+    failing: AtomicUsize,
     comments: AtomicU64,
 }
 
@@ -70,11 +73,22 @@ impl Outside {
         self.world.latency.store(latency.as_millis() as u64, Ordering::Relaxed);
         self.world.most_open.store(0, Ordering::Relaxed);
         self.world.answered.store(0, Ordering::Relaxed);
+        self.world.comments.store(0, Ordering::Relaxed);
     }
 
     /// How many requests the model had before it at the same time, at the most.
     pub fn most_open(&self) -> usize {
         self.world.most_open.load(Ordering::Relaxed)
+    }
+
+    /// Lets one call of the model in so many fail; 0: none.
+    pub fn fail_one_in(&self, calls: usize) {
+        self.world.failing.store(calls, Ordering::Relaxed);
+    }
+
+    /// Comments that GitHub took.
+    pub fn posted(&self) -> u64 {
+        self.world.comments.load(Ordering::Relaxed)
     }
 
     pub fn answered(&self) -> usize {
@@ -96,6 +110,10 @@ async fn complete(State(world): State<Arc<World>>, body: Bytes) -> Response {
         tokio::time::sleep(Duration::from_millis(latency)).await;
     }
     drop(open);
+    let (nth, failing) = (world.asked.fetch_add(1, Ordering::Relaxed), world.failing.load(Ordering::Relaxed));
+    if failing > 0 && nth % failing == 0 {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "the model has a fault").into_response();
+    }
     world.answered.fetch_add(1, Ordering::Relaxed);
     match asked.stream {
         true => ([(CONTENT_TYPE, "text/event-stream")], STREAMED).into_response(),

@@ -50,6 +50,13 @@ pub fn keep(directory: &Path, machine: Machine, quick: bool, rows: Vec<Row>, is_
     Ok(file)
 }
 
+/// The rows of several engines, each beside the same one of the others.
+pub fn beside(engines: Vec<Vec<Row>>) -> Vec<Row> {
+    let longest = engines.iter().map(Vec::len).max().unwrap_or_default();
+    let mut engines: Vec<_> = engines.into_iter().map(Vec::into_iter).collect();
+    (0..longest).flat_map(|_| engines.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>()).collect()
+}
+
 /// Prints rows; those with the same figures share a table.
 pub fn print(rows: &[Row], last: Option<&Results>) {
     let heads = |row: &Row| row.figures.iter().map(|figure| figure.what.clone()).collect::<Vec<_>>();
@@ -77,10 +84,11 @@ fn number(value: f64, unit: Unit) -> String {
         Unit::Mebibytes => format!("{value:.1} MiB"),
         Unit::Ratio => format!("{value:.2}"),
         Unit::Count => grouped(value),
+        Unit::Percent => format!("{value:.1} %"),
     }
 }
 
-fn grouped(value: f64) -> String {
+pub fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let groups: Vec<&[u8]> = digits.as_bytes().rchunks(3).rev().collect();
     groups.iter().map(|group| String::from_utf8_lossy(group)).collect::<Vec<_>>().join(",")
@@ -155,6 +163,13 @@ mod tests {
         assert_eq!(changes(&row(100.0, 10.0), Some(&row(99.0, 10.2))), "same");
         assert_eq!(changes(&row(80.0, 20.0), Some(&row(100.0, 10.0))), "rate -20 % worse, p99 +100 % worse");
         assert_eq!(changes(&row(120.0, 5.0), Some(&row(100.0, 10.0))), "rate +20 % better, p99 -50 % better");
+    }
+
+    #[test]
+    fn rows_of_two_engines_stand_beside_each_other() {
+        let rows = |names: &[&str]| names.iter().map(|name| Row::new(*name, Vec::new())).collect::<Vec<_>>();
+        let all = beside(vec![rows(&["a", "b", "only one"]), rows(&["A", "B"])]);
+        assert_eq!(all, rows(&["a", "A", "b", "B", "only one"]));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The server under test: the program as users start it, in a directory and an environment of its own.
 
 use crate::{
+    Bench,
+    engine::Database,
     http::{Api, Line},
-    outside::Outside,
     payload::SECRET,
 };
 use anyhow::{Context, Result, bail};
@@ -20,6 +21,8 @@ use tempfile::TempDir;
 /// The bootstrap key.
 pub const KEY: &str = "the-bench-is-the-admin-of-this-server";
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A large database is copied before it is updated.
+const LONG: Duration = Duration::from_secs(180);
 
 /// The program under test, beside this one.
 pub fn program() -> Result<PathBuf> {
@@ -42,12 +45,16 @@ pub struct Place {
     directory: TempDir,
     environment: BTreeMap<&'static str, String>,
     program: PathBuf,
+    /// Where the data directory has none.
+    pub database: Option<Database>,
 }
 
 impl Place {
-    pub fn new(outside: &Outside) -> Result<Self> {
+    pub fn new(bench: &Bench) -> Result<Self> {
         let directory = directory()?;
-        let environment = [
+        let outside = &bench.outside;
+        let database = bench.engine.database()?;
+        let mut environment = BTreeMap::from([
             ("PATH", "/usr/local/bin:/usr/bin:/bin".into()),
             ("HOME", directory.path().display().to_string()),
             ("TERCEL_DATA_DIR", directory.path().join("data").display().to_string()),
@@ -64,8 +71,11 @@ impl Place {
             ("GITHUB_API_URL", outside.url()),
             ("GITHUB_TOKEN", "ghp_of_the_bench_0123456789".into()),
             ("GITHUB_WEBHOOK_SECRET", SECRET.into()),
-        ];
-        Ok(Self { directory, environment: environment.into(), program: program()? })
+        ]);
+        if let Some(database) = &database {
+            environment.insert("DATABASE_URL", database.url.clone());
+        }
+        Ok(Self { directory, environment, program: program()?, database })
     }
 
     /// Starts the server and waits until it is ready.
@@ -83,14 +93,13 @@ impl Place {
         // A server that was killed leaves its address behind.
         let _ = fs::remove_file(&address);
         let log = File::options().create(true).append(true).open(self.log())?;
-        let mut command = Command::new(&self.program);
-        command.arg("serve").current_dir(self.directory.path()).env_clear().envs(&self.environment);
-        command.envs(more.iter().copied()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut command = self.command();
+        command.arg("serve").envs(more.iter().copied()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let begun = Instant::now();
         let process = command.spawn().context("the server cannot be started")?;
         let mut server =
-            Server { api: Api { address: SocketAddr::from(([127, 0, 0, 1], 0)) }, ready_after: PATIENCE, process };
-        while begun.elapsed() < PATIENCE {
+            Server { api: Api { address: SocketAddr::from(([127, 0, 0, 1], 0)) }, ready_after: LONG, process };
+        while begun.elapsed() < LONG {
             if let Some(status) = server.process.try_wait()? {
                 bail!("the server ended with {status} while it started, it said:\n{}", self.said());
             }
@@ -103,10 +112,17 @@ impl Place {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        bail!("the server was not ready within {PATIENCE:?}, it said:\n{}", self.said());
+        bail!("the server was not ready within {LONG:?}, it said:\n{}", self.said());
     }
 
-    fn data(&self) -> PathBuf {
+    /// The program in this place.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.current_dir(self.directory.path()).env_clear().envs(&self.environment);
+        command
+    }
+
+    pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 
@@ -121,7 +137,7 @@ impl Place {
 }
 
 /// Transactions, the writes in them, and the time that they took.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Commits {
     groups: f64,
     writes: f64,
@@ -153,20 +169,22 @@ impl Server {
         line.send(self.api.get("/ready")).await.is_ok_and(|answer| answer.status.is_success())
     }
 
-    /// What the writer has committed so far.
-    pub async fn commits(&self) -> Result<Commits> {
+    /// What the writer has committed so far; nothing before the first commit.
+    pub async fn commits(&self) -> Result<Option<Commits>> {
         let answer = Line::open(self.api.address).await?.send(self.api.get("/metrics")).await?;
         let text = std::str::from_utf8(&answer.body)?;
-        // What has not happened yet is not listed.
         let of = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            line.map_or(Ok(0.0), str::parse).with_context(|| format!("/metrics has no number for {name}"))
+            line.and_then(|value| value.parse().ok())
         };
-        Ok(Commits {
-            groups: of("tercel_store_commit_seconds_count")?,
-            writes: of("tercel_store_group_size_sum")?,
-            seconds: of("tercel_store_commit_seconds_sum")?,
-        })
+        let commits = || {
+            Some(Commits {
+                groups: of("tercel_store_commit_seconds_count")?,
+                writes: of("tercel_store_group_size_sum")?,
+                seconds: of("tercel_store_commit_seconds_sum")?,
+            })
+        };
+        Ok(commits())
     }
 
     /// Stops as an operator would.

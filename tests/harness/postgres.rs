@@ -66,7 +66,12 @@ impl Postgres {
     pub fn start(settings: &[&str]) -> Self {
         let bin = installations().into_iter().next();
         let bin = bin.expect("no PostgreSQL was found: `make test` installs one, or TEST_DATABASE_URL names one");
-        Self::start_from(bin, settings)
+        Self::start_from(bin, &std::env::temp_dir(), settings)
+    }
+
+    /// The same with its files below this directory; none where there is no PostgreSQL.
+    pub fn start_below(parent: &Path, settings: &[&str]) -> Option<Self> {
+        Some(Self::start_from(installations().into_iter().next()?, parent, settings))
     }
 
     /// The same with `ssl=on`; none where no PostgreSQL was built with it.
@@ -78,11 +83,11 @@ impl Postgres {
             })
         };
         let bin = installations().into_iter().find(has_tls)?;
-        Some(Self::start_from(bin, &[&["ssl=on"], settings].concat()))
+        Some(Self::start_from(bin, &std::env::temp_dir(), &[&["ssl=on"], settings].concat()))
     }
 
-    fn start_from(bin: PathBuf, settings: &[&str]) -> Self {
-        let directory = directory();
+    fn start_from(bin: PathBuf, parent: &Path, settings: &[&str]) -> Self {
+        let directory = directory(parent);
         let bin = reachable(bin, &directory);
         let data = directory.join("data");
         let arguments = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"];
@@ -110,6 +115,11 @@ impl Postgres {
 
     pub fn url(&self, database: &str) -> String {
         self.url.replace("{}", database)
+    }
+
+    /// Another program of PostgreSQL beside `psql`, if it is there.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        Some(self.psql.with_file_name(name)).filter(|file| file.is_file())
     }
 
     /// A statement by `psql`, as the superuser.
@@ -258,10 +268,10 @@ fn reachable(bin: PathBuf, directory: &Path) -> PathBuf {
     place.join(installation.file_name().unwrap()).join("bin")
 }
 
-fn directory() -> PathBuf {
+fn directory(parent: &Path) -> PathBuf {
     static MADE: AtomicU32 = AtomicU32::new(0);
     let name = format!("tercel-pg-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-    let directory = std::env::temp_dir().join(name);
+    let directory = parent.join(name);
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir(&directory).unwrap();
     if is_root() {

@@ -15,7 +15,7 @@ const WARM_UP: usize = 10;
 
 pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
     bench.outside.latency(Duration::ZERO);
-    let place = Place::new(&bench.outside)?;
+    let place = Place::new(bench)?;
     let server = place.start().await?;
     let api = server.api;
     let sessions = tasks::sessions(&api, bench.plan.answers + WARM_UP).await?;

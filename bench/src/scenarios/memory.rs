@@ -16,7 +16,7 @@ const RUNS: usize = 500;
 
 pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
     bench.outside.latency(Duration::ZERO);
-    let place = Place::new(&bench.outside)?;
+    let place = Place::new(bench)?;
     let server = place.start().await?;
     tokio::time::sleep(bench.plan.rest).await;
     let idle = process::memory(server.pid())?;

@@ -13,7 +13,7 @@ use serde_json::json;
 const SESSIONS: usize = 64;
 
 pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
-    let place = Place::new(&bench.outside)?;
+    let place = Place::new(bench)?;
     let server = place.start_without_runs().await?;
     let sessions = tasks::sessions(&server.api, SESSIONS).await?;
     let mut rounds = Vec::new();
@@ -32,7 +32,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
     }
     drop(server);
 
-    let store = InProcess::open().await?;
+    let store = InProcess::open(bench).await?;
     let mut rows = Vec::new();
     for (concurrency, round) in CONCURRENCY.into_iter().zip(rounds) {
         let mut limits = Vec::new();

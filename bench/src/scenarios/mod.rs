@@ -3,23 +3,59 @@
 mod answer;
 mod memory;
 mod messages;
+mod million;
 mod open_runs;
+mod pgbench;
 mod queue;
 mod recovery;
+mod soak;
 mod start;
 mod tasks;
+mod traffic;
 mod webhooks;
 
-use crate::{Bench, machine, measure::Row};
+use crate::{Bench, engine::Engine, machine, measure::Row};
 use anyhow::{Result, bail};
 
-pub const NAMES: [&str; 9] =
-    ["machine", "start", "memory", "webhooks", "messages", "answer", "queue", "open-runs", "recovery"];
+pub const NAMES: [&str; 12] = [
+    "machine",
+    "start",
+    "memory",
+    "webhooks",
+    "pgbench",
+    "messages",
+    "answer",
+    "queue",
+    "open-runs",
+    "recovery",
+    "million",
+    "soak",
+];
+
+/// How rows of what stores nothing begin.
+const BARE: &str = "bare handler";
 
 /// Concurrent connections that load comes over.
 const CONCURRENCY: [usize; 3] = [1, 16, 64];
 
+/// Whether a scenario has something to measure with this engine.
+pub fn measures(name: &str, bench: &Bench) -> bool {
+    match name {
+        "machine" | "soak" => bench.is_first,
+        "pgbench" => matches!(bench.engine, Engine::Postgres(_)),
+        _ => true,
+    }
+}
+
 pub async fn run(name: &str, bench: &Bench) -> Result<Vec<Row>> {
+    let mut rows = measure(name, bench).await?;
+    if !matches!(name, "machine" | "pgbench") {
+        rows.iter_mut().filter(|row| !row.name.starts_with(BARE)).for_each(|row| row.name += bench.engine.suffix());
+    }
+    Ok(rows)
+}
+
+async fn measure(name: &str, bench: &Bench) -> Result<Vec<Row>> {
     match name {
         "machine" => Ok(vec![machine::fsync(bench.plan.round)?]),
         "start" => start::measure(bench).await,
@@ -30,6 +66,9 @@ pub async fn run(name: &str, bench: &Bench) -> Result<Vec<Row>> {
         "queue" => queue::measure(bench).await,
         "open-runs" => open_runs::measure(bench).await,
         "recovery" => recovery::measure(bench).await,
+        "pgbench" => pgbench::measure(bench).await,
+        "million" => million::measure(bench).await,
+        "soak" => soak::measure(bench).await,
         _ => bail!("There is no scenario `{name}`"),
     }
 }

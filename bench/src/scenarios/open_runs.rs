@@ -14,7 +14,7 @@ const RUNS: usize = 2_000;
 const LATENCY: Duration = Duration::from_secs(2);
 
 pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
-    let place = Place::new(&bench.outside)?;
+    let place = Place::new(bench)?;
     let server = place.start().await?;
     let sessions = tasks::sessions(&server.api, RUNS).await?;
     let before = process::memory(server.pid())?;

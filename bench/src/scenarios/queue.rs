@@ -20,7 +20,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
         let (rate, cost) = one_round(bench).await?;
         rates.push(rate);
         costs.push(cost);
-        let store = InProcess::open().await?;
+        let store = InProcess::open(bench).await?;
         limits.push(store.tasks(TASKS).await?);
         store.close().await;
     }
@@ -36,7 +36,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
 
 /// Tasks a second, and microseconds on the cores that each took.
 async fn one_round(bench: &Bench) -> Result<(f64, f64)> {
-    let place = Place::new(&bench.outside)?;
+    let place = Place::new(bench)?;
     let server = place.start_without_runs().await?;
     let sessions = tasks::sessions(&server.api, TASKS).await?;
     tasks::ask_all(&server.api, &sessions).await?;

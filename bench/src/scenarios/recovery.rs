@@ -29,7 +29,7 @@ const LATENCY: Duration = Duration::from_millis(100);
 const LIFE: Duration = Duration::from_millis(1_500);
 
 pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
-    let place = Place::new(&bench.outside)?;
+    let place = Place::new(bench)?;
     let server = place.start().await?;
     bench.outside.latency(LATENCY);
     let (stored, runs) = (Template::new(Size::Small, Fate::Stored), Template::new(Size::Small, Fate::Runs));

@@ -15,12 +15,12 @@ const DELIVERIES: usize = 2_000;
 pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let mut empty = Vec::new();
     for _ in 0..bench.plan.starts {
-        let place = Place::new(&bench.outside)?;
+        let place = Place::new(bench)?;
         let server = place.start().await?;
         empty.push(milliseconds(server.ready_after));
         server.stop().await?;
     }
-    let place = Place::new(&bench.outside)?;
+    let place = Place::new(bench)?;
     let server = place.start().await?;
     let requests = Template::new(Size::Small, Fate::Stored).requests(DELIVERIES);
     load::run(server.api.address, requests, 16, Duration::from_secs(20)).await?;
