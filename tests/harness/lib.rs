@@ -6,6 +6,7 @@ pub mod anthropic;
 pub mod cli;
 pub mod client;
 pub mod disk;
+pub mod engine;
 pub mod events;
 pub mod github;
 pub mod loopback;
@@ -20,6 +21,7 @@ pub mod wait;
 
 pub use anthropic::FakeAnthropic;
 pub use client::{Answer, Client};
+pub use engine::Engine;
 pub use events::Event;
 pub use github::FakeGitHub;
 pub use model::{Asked, FakeModel, Turn};

@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::Write,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -47,6 +48,7 @@ pub enum Stop {
 /// A database of a test.
 pub struct Database {
     pub url: String,
+    pub psql: PathBuf,
     name: String,
     /// Takes it away in the end. None where the server goes, too.
     server: Option<&'static Postgres>,
@@ -134,7 +136,7 @@ impl Postgres {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let name = format!("tercel_test_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         self.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0 {options}"));
-        Database { url: self.url(&name), name, server: None }
+        Database { url: self.url(&name), psql: self.psql.clone(), name, server: None }
     }
 
     /// Starts it after a stop.
@@ -160,6 +162,8 @@ impl Postgres {
             command.args(["-c", setting]);
         }
         let nothing = || Stdio::null();
+        // What is sent to the tests, as by Ctrl-C, is not for the shell that cleans up behind them.
+        command.process_group(0);
         own.process = Some(command.stdin(Stdio::piped()).stdout(nothing()).stderr(nothing()).spawn().unwrap());
         let begun = Instant::now();
         let status = own.directory.join("data/postmaster.pid");
@@ -197,7 +201,7 @@ impl Drop for Database {
     fn drop(&mut self) {
         let Some(server) = self.server else { return };
         let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
-        let _ = Command::new(&server.psql).args(["-X", "-q", "-d", &server.url("postgres"), "-c", &drop]).output();
+        let _ = Command::new(&self.psql).args(["-X", "-q", "-d", &server.url("postgres"), "-c", &drop]).output();
     }
 }
 
