@@ -10,7 +10,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A disk of 48 MB, for those who may mount one.
+/// A disk that is soon full, for those who may mount one.
 pub struct SmallDisk {
     mount: Mount,
     _place: TempDir,
@@ -18,8 +18,12 @@ pub struct SmallDisk {
 
 impl SmallDisk {
     pub fn make() -> Option<Self> {
+        Self::of(48)
+    }
+
+    pub fn of(megabytes: u32) -> Option<Self> {
         let place = tempfile::tempdir().unwrap();
-        let mount = Mount::tmpfs(place.path(), 48, "rw");
+        let mount = Mount::tmpfs(place.path(), megabytes, "rw");
         if mount.is_none() {
             eprintln!(
                 "not tested: mounting a tmpfs is refused here, and without it no disk can be filled (it takes root)"

@@ -23,7 +23,7 @@ const ON_SQLITE: [(&str, &str); 5] = [
 impl Engine {
     /// What the tests run on.
     pub fn tested() -> Self {
-        match std::env::var("TEST_ENGINE").unwrap_or_default().as_str() {
+        match std::env::var_os("TEST_ENGINE").unwrap_or_default().to_str().unwrap_or("not UTF-8") {
             "" | "sqlite" => Self::Sqlite,
             "postgres" => Self::Postgres,
             other => panic!("TEST_ENGINE is sqlite or postgres, not `{other}`"),

@@ -116,6 +116,13 @@ impl Options {
         self.env("DATABASE_URL", &url)
     }
 
+    /// Stores in the PostgreSQL database of another server, with a directory of its own.
+    pub fn on_that_of(mut self, other: &Server) -> Self {
+        self.database = other.options.database.clone();
+        let url = self.database.as_ref().expect("the other server is on PostgreSQL").url.clone();
+        self.env("DATABASE_URL", &url)
+    }
+
     /// An empty place to store in, on the same engine.
     pub fn elsewhere(self, data: &Path) -> Self {
         let options = self.data(data);

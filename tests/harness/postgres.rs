@@ -66,9 +66,14 @@ impl Postgres {
 
     /// A server of one's own, to be stopped and started. It ends with the process.
     pub fn start(settings: &[&str]) -> Self {
+        Self::start_in(&std::env::temp_dir(), settings)
+    }
+
+    /// The same with its files below this directory.
+    pub fn start_in(place: &Path, settings: &[&str]) -> Self {
         let bin = installations().into_iter().next();
         let bin = bin.expect("no PostgreSQL was found: `make test` installs one, or TEST_DATABASE_URL names one");
-        Self::start_from(bin, settings)
+        Self::start_from(bin, place, settings)
     }
 
     /// The same with `ssl=on`; none where no PostgreSQL was built with it.
@@ -80,11 +85,11 @@ impl Postgres {
             })
         };
         let bin = installations().into_iter().find(has_tls)?;
-        Some(Self::start_from(bin, &[&["ssl=on"], settings].concat()))
+        Some(Self::start_from(bin, &std::env::temp_dir(), &[&["ssl=on"], settings].concat()))
     }
 
-    fn start_from(bin: PathBuf, settings: &[&str]) -> Self {
-        let directory = directory();
+    fn start_from(bin: PathBuf, place: &Path, settings: &[&str]) -> Self {
+        let directory = directory(place);
         let bin = reachable(bin, &directory);
         let data = directory.join("data");
         let arguments = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"];
@@ -262,10 +267,10 @@ fn reachable(bin: PathBuf, directory: &Path) -> PathBuf {
     place.join(installation.file_name().unwrap()).join("bin")
 }
 
-fn directory() -> PathBuf {
+fn directory(place: &Path) -> PathBuf {
     static MADE: AtomicU32 = AtomicU32::new(0);
     let name = format!("tercel-pg-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-    let directory = std::env::temp_dir().join(name);
+    let directory = place.join(name);
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir(&directory).unwrap();
     if is_root() {
