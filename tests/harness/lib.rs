@@ -18,6 +18,7 @@ pub mod server;
 pub mod stream;
 pub mod tree;
 pub mod wait;
+pub mod wire;
 
 pub use anthropic::FakeAnthropic;
 pub use client::{Answer, Client};
