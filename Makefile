@@ -37,10 +37,12 @@ $(ZIG)/bin/cargo-zigbuild:
 	python3 -m venv $(ZIG)
 	$(ZIG)/bin/pip install --quiet --disable-pip-version-check ziglang==0.17.0 cargo-zigbuild==0.24.0
 
-# Every test, and everything that a change must pass.
+# Every test, and everything that a change must pass. Whole-program tests run on both engines; the second run says which
+# of them are about SQLite alone, and why.
 test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(if $(TEST_DATABASE_URL),,$(POSTGRES))
-	$(CARGO) build -p tercel
-	$(CARGO) test --workspace
+	$(CARGO) build -p tercel -p tercel-tests
+	$(DEBUG)/with-postgres $(CARGO) test --workspace
+	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test -p tercel-tests
 
 check:
 	$(CARGO) fmt --all --check

@@ -13,7 +13,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tercel_tests::{FakeGitHub, FakeModel, Options, Server, Turn, World, events, until};
+use tercel_tests::{Engine, FakeGitHub, FakeModel, Options, Server, Turn, World, events, until};
 
 const PASSPHRASE: &str = "a passphrase of the tests";
 const WORKERS: usize = 16;
@@ -265,6 +265,9 @@ fn an_answer_that_left_after_the_backup_is_not_sent_again() {
 
 #[test]
 fn a_copy_of_the_directory_of_a_server_that_died_goes_on_held() {
+    if !Engine::Sqlite.is_tested() {
+        return;
+    }
     let (github, model) = (FakeGitHub::start(), FakeModel::start());
     model.script(|_| Turn::text("Looks good."));
     let options = Options::new().github(&github).model(&model);

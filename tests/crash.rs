@@ -1,6 +1,8 @@
 //! The process dies before and after every commit and around every call to the outside: nothing is lost, nothing
 //! happens twice. Failpoints of the program say where; the tests go through all of them.
 
+#[path = "crash/cuts.rs"]
+mod cuts;
 #[path = "crash/stories.rs"]
 mod stories;
 

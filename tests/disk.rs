@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 use tercel_tests::{
-    Options, Server, World,
-    disk::{Lock, Mount, SmallDisk, sqlite},
+    Engine, Options, Server, World,
+    disk::{Lock, Mount, SmallDisk},
     events, until,
     wait::pause,
 };
@@ -34,7 +34,7 @@ fn world_on(disk: &SmallDisk) -> World {
 
 /// Starting fails, says what is wrong, and leaves the database as it is.
 fn does_not_start(world: &World, words: &[&str]) {
-    let before = fs::read(database(&world.server)).unwrap();
+    let before = world.server.options.stored();
     let failure = Server::until_it_dies(world.server.options.clone());
     assert!(!failure.status.success());
     let log = failure.log.to_lowercase();
@@ -42,7 +42,7 @@ fn does_not_start(world: &World, words: &[&str]) {
     for word in words {
         assert!(tail.contains(&word.to_lowercase()), "`{word}` is not in: {tail}");
     }
-    assert!(fs::read(database(&world.server)).unwrap() == before, "the database was changed");
+    assert!(world.server.options.stored() == before, "the database was changed");
 }
 
 #[test]
@@ -69,6 +69,9 @@ fn the_directory_is_free_after_a_kill() {
 
 #[test]
 fn a_file_that_is_no_database_is_not_overwritten() {
+    if !Engine::Sqlite.is_tested() {
+        return;
+    }
     let (world, _) = used();
     fs::write(database(&world.server), "Dear diary, this is no database.".repeat(1_000)).unwrap();
     does_not_start(&world, &["tercel.db", "no database"]);
@@ -76,6 +79,9 @@ fn a_file_that_is_no_database_is_not_overwritten() {
 
 #[test]
 fn a_damaged_database_is_not_overwritten() {
+    if !Engine::Sqlite.is_tested() {
+        return;
+    }
     let (world, _) = used();
     let path = database(&world.server);
     let mut bytes = fs::read(&path).unwrap();
@@ -89,6 +95,9 @@ fn a_damaged_database_is_not_overwritten() {
 
 #[test]
 fn a_database_that_was_cut_short_is_not_overwritten() {
+    if !Engine::Sqlite.is_tested() {
+        return;
+    }
     let (world, _) = used();
     let path = database(&world.server);
     let bytes = fs::read(&path).unwrap();
@@ -99,11 +108,12 @@ fn a_database_that_was_cut_short_is_not_overwritten() {
 #[test]
 fn a_database_of_a_newer_version_is_refused() {
     let (world, _) = used();
-    sqlite(
-        &database(&world.server),
-        "import time; db.execute(\"INSERT INTO _sqlx_migrations SELECT 9999, 'newer', installed_on, success, checksum, execution_time FROM _sqlx_migrations LIMIT 1\"); db.commit(); db.execute('PRAGMA wal_checkpoint(TRUNCATE)')",
-    );
-    does_not_start(&world, &["tercel.db", "newer", "9999"]);
+    let migrations = "version, description, installed_on, success, checksum, execution_time";
+    world.server.options.sql(&format!(
+        "INSERT INTO _sqlx_migrations ({migrations}) SELECT 9999, {} FROM _sqlx_migrations LIMIT 1",
+        migrations.trim_start_matches("version, ")
+    ));
+    does_not_start(&world, &["database", "newer", "9999", "Nothing was changed"]);
 }
 
 #[test]
@@ -129,7 +139,7 @@ fn a_key_that_does_not_open_the_secrets_is_refused() {
 #[test]
 fn a_locked_database_is_waited_for_and_nothing_is_lost() {
     let world = World::start();
-    let lock = Lock::take(&database(&world.server), "db.execute('BEGIN IMMEDIATE')");
+    let lock = Lock::against_writing(&world.server.options);
     let event = events::pull_request("opened", 1);
     let sender = world.server.anonymous();
     let sent = event.clone();
@@ -151,7 +161,7 @@ fn a_locked_database_is_waited_for_and_nothing_is_lost() {
 #[test]
 fn a_database_that_stays_locked_is_reported_and_the_server_lives() {
     let world = World::start();
-    let lock = Lock::take(&database(&world.server), "db.execute('BEGIN IMMEDIATE')");
+    let lock = Lock::against_writing(&world.server.options);
     let event = events::pull_request("opened", 1);
     let answer = world.server.github(&event);
     answer.refused(503, "unavailable");
@@ -169,13 +179,10 @@ fn a_database_that_stays_locked_is_reported_and_the_server_lives() {
 #[test]
 fn a_database_that_is_locked_at_the_start_says_so() {
     let (mut world, _) = used();
-    let lock = Lock::take(
-        &database(&world.server),
-        "db.execute('PRAGMA locking_mode=EXCLUSIVE'); db.execute('BEGIN EXCLUSIVE')",
-    );
+    let lock = Lock::against_everything(&world.server.options);
     let failure = Server::until_it_dies(world.server.options.clone());
     let log = failure.log.to_lowercase();
-    assert!(log.contains("locked") && log.contains("tercel.db"), "{log}");
+    assert!(log.contains("locked") && log.contains("database"), "{log}");
     drop(lock);
     world.server.start_again();
 }
@@ -218,6 +225,9 @@ fn a_disk_that_is_nearly_full_stops_accepting_until_there_is_room() {
 
 #[test]
 fn a_disk_that_fills_up_under_load_loses_nothing_that_was_accepted() {
+    if !Engine::Sqlite.is_tested() {
+        return;
+    }
     let Some(small) = SmallDisk::make() else { return };
     let mut world = world_on(&small);
     let mut accepted = Vec::new();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use tercel_tests::{Options, Receiver, Server, Turn, World, disk::sqlite, events, until};
+use tercel_tests::{Engine, Options, Receiver, Server, Turn, World, events, until};
 
 /// Less than a tenth of a second, in days.
 const AT_ONCE: &str = "0.000001";
@@ -80,12 +80,15 @@ fn what_somebody_still_has_to_deal_with_stays_however_old_it_is() {
 fn a_large_heap_goes_in_pieces_while_messages_are_taken() {
     let mut server = Server::start(Options::new());
     server.stop();
-    let database = server.options.data_directory().join("tercel.db");
-    let rows = "db.execute('BEGIN'); [db.execute(\"INSERT INTO deliveries (id, integration, connection, event, state, outcome, \
-                verified_by, headers, body, generation, received_at) VALUES (randomblob(16), 'github', 'default', 'e', \
-                'processed', 'ignored', 'test', '{}', randomblob(4000), 1, ?)\", (n,)) for n in range(1, 20001)]; \
-                db.execute('COMMIT')";
-    sqlite(&database, rows);
+    let (id, body) = match Engine::tested() {
+        Engine::Sqlite => ("randomblob(16)", "randomblob(4000)"),
+        Engine::Postgres => ("gen_random_uuid()", "decode(repeat(md5(n::TEXT), 250), 'hex')"),
+    };
+    server.options.sql(&format!(
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000) \
+         INSERT INTO deliveries (id, integration, connection, event, state, outcome, verified_by, headers, body, generation, \
+         received_at) SELECT {id}, 'github', 'default', 'e', 'processed', 'ignored', 'test', '{{}}', {body}, 1, n FROM n"
+    ));
     server.start_again();
     let session = server.session("a:b");
     let mut longest = Duration::ZERO;

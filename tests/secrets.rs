@@ -6,6 +6,7 @@ use tercel_tests::{
     Receiver, Turn, World, events,
     github::{Fault, On, reads_pull_request},
     server::KEY,
+    until,
 };
 
 const TOKEN: &str = "ghp_canary-of-the-token-0123456789";
@@ -164,6 +165,8 @@ fn secrets_in_the_test_of_a_connection() {
     let world = world_of_parrots();
     world.github.fail(On::User, Fault::Status(403, vec![]));
     let path = "/api/v1/admin/integrations/github/connection";
+    // The test at the start does not know what is typed later: it must be over before that is quoted.
+    until("the test at the start", || world.server.log().contains("Tested the connection").then_some(()));
     let saved = world.server.post(&format!("{path}/test"), json!({})).expect(200);
     assert!(saved["message"].as_str().unwrap().contains(&format!("It said {MASK}")), "{saved:#}");
     let draft = "ghp_not-saved-0123456789";

@@ -1,6 +1,6 @@
 //! Disks that can be filled, and databases that others hold.
 
-use crate::wait::until_within;
+use crate::{Options, postgres::Database, wait::until_within};
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
@@ -10,7 +10,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A disk of 48 MB, for those who may mount one.
+/// A disk that is soon full, for those who may mount one.
 pub struct SmallDisk {
     mount: Mount,
     _place: TempDir,
@@ -18,8 +18,12 @@ pub struct SmallDisk {
 
 impl SmallDisk {
     pub fn make() -> Option<Self> {
+        Self::of(48)
+    }
+
+    pub fn of(megabytes: u32) -> Option<Self> {
         let place = tempfile::tempdir().unwrap();
-        let mount = Mount::tmpfs(place.path(), 48, "rw");
+        let mount = Mount::tmpfs(place.path(), megabytes, "rw");
         if mount.is_none() {
             eprintln!(
                 "not tested: mounting a tmpfs is refused here, and without it no disk can be filled (it takes root)"
@@ -75,13 +79,40 @@ impl Drop for Mount {
 pub struct Lock(Child);
 
 impl Lock {
-    pub fn take(database: &Path, statement: &str) -> Self {
-        let mut child =
-            python(database, &format!("{statement}; print('locked', flush=True); import sys; sys.stdin.read()"))
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
+    /// Nobody can write.
+    pub fn against_writing(options: &Options) -> Self {
+        match &options.database {
+            None => Self::on_file(options, "db.execute('BEGIN IMMEDIATE')"),
+            Some(database) => Self::on_tables(database, "EXCLUSIVE"),
+        }
+    }
+
+    /// Nobody can read either.
+    pub fn against_everything(options: &Options) -> Self {
+        match &options.database {
+            None => {
+                Self::on_file(options, "db.execute('PRAGMA locking_mode=EXCLUSIVE'); db.execute('BEGIN EXCLUSIVE')")
+            }
+            Some(database) => Self::on_tables(database, "ACCESS EXCLUSIVE"),
+        }
+    }
+
+    fn on_file(options: &Options, statement: &str) -> Self {
+        let script = format!("{statement}; print('locked', flush=True); sys.stdin.read()");
+        Self::take(python(&options.data_directory().join("tercel.db"), &script), "")
+    }
+
+    fn on_tables(database: &Database, mode: &str) -> Self {
+        let mut psql = Command::new(&database.psql);
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &database.url]);
+        let tables = "SELECT string_agg(tablename, ', ') FROM pg_tables WHERE schemaname = current_schema()";
+        let lock = format!("EXECUTE 'LOCK TABLE ' || ({tables}) || ' IN {mode} MODE';");
+        Self::take(psql, &format!("BEGIN; DO $$ BEGIN {lock} END $$; SELECT 'locked';\n"))
+    }
+
+    fn take(mut command: Command, says: &str) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.as_mut().unwrap().write_all(says.as_bytes()).unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "locked\n");
@@ -97,9 +128,23 @@ impl Drop for Lock {
     }
 }
 
-/// Runs statements of Python on a database, which is there as `db`.
-pub fn sqlite(database: &Path, statement: &str) {
-    assert!(python(database, statement).status().unwrap().success());
+/// Runs statements on a file and answers what the last one says.
+pub(crate) fn sqlite(file: &Path, statements: &str) -> String {
+    let script = "*before, last = sys.argv[2].split(';\\n'); [db.execute(one) for one in before]; \
+                  [print(*row, sep='|') for row in db.execute(last)]; db.execute('PRAGMA wal_checkpoint(TRUNCATE)')";
+    said(python(file, script).arg(statements))
+}
+
+pub(crate) fn psql(database: &Database, statements: &str) -> String {
+    let mut psql = Command::new(&database.psql);
+    said(psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &database.url, "-c", statements]))
+}
+
+#[track_caller]
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
 fn python(database: &Path, statement: &str) -> Command {

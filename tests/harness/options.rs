@@ -1,7 +1,8 @@
 //! How a server is started: the program, a directory of its own, nothing else in its environment.
 
 use crate::{
-    FakeGitHub, FakeModel, Server,
+    Engine, FakeGitHub, FakeModel, Server,
+    disk::{psql, sqlite},
     events::SECRET,
     postgres::{Database, Postgres},
     server::KEY,
@@ -19,8 +20,8 @@ use tempfile::TempDir;
 pub struct Options {
     environment: BTreeMap<String, String>,
     place: Arc<TempDir>,
-    /// Where `TEST_ENGINE=postgres` keeps what is stored.
-    database: Option<Arc<Database>>,
+    /// Where PostgreSQL keeps what is stored.
+    pub(crate) database: Option<Arc<Database>>,
     pub(crate) data: PathBuf,
     pub(crate) program: PathBuf,
 }
@@ -37,7 +38,7 @@ impl Options {
         let home = place.path().join("home");
         fs::create_dir(&home).unwrap();
         let data = place.path().join("data");
-        let on_postgres = std::env::var_os("TEST_ENGINE").is_some_and(|engine| engine == "postgres");
+        let on_postgres = Engine::tested() == Engine::Postgres;
         let database = on_postgres.then(|| Arc::new(Postgres::shared().database()));
         let mut options =
             Self { environment: BTreeMap::new(), place, database, data: data.clone(), program: program("tercel") };
@@ -106,6 +107,49 @@ impl Options {
     /// The data directory of another server, with this one's environment otherwise.
     pub fn beside(self, other: &Server) -> Self {
         self.data(&other.options.data)
+    }
+
+    /// Stores in this PostgreSQL database.
+    pub fn on(mut self, database: Database) -> Self {
+        let url = database.url.clone();
+        self.database = Some(Arc::new(database));
+        self.env("DATABASE_URL", &url)
+    }
+
+    /// Stores in the PostgreSQL database of another server, with a directory of its own.
+    pub fn on_that_of(mut self, other: &Server) -> Self {
+        self.database = other.options.database.clone();
+        let url = self.database.as_ref().expect("the other server is on PostgreSQL").url.clone();
+        self.env("DATABASE_URL", &url)
+    }
+
+    /// An empty place to store in, on the same engine.
+    pub fn elsewhere(self, data: &Path) -> Self {
+        let options = self.data(data);
+        match Engine::tested() {
+            Engine::Sqlite => options,
+            Engine::Postgres => options.on(Postgres::shared().database()),
+        }
+    }
+
+    /// Runs statements on what is stored, from outside, and answers what they say, a line for each row.
+    pub fn sql(&self, statements: &str) -> String {
+        match &self.database {
+            None => sqlite(&self.data.join("tercel.db"), statements),
+            Some(database) => psql(database, statements),
+        }
+    }
+
+    /// All that is stored, as it is stored.
+    pub fn stored(&self) -> String {
+        let Some(database) = &self.database else {
+            let files = ["tercel.db", "tercel.db-wal"].map(|name| fs::read(self.data.join(name)).unwrap_or_default());
+            return String::from_utf8_lossy(&files.concat()).into_owned();
+        };
+        let tables = psql(database, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()");
+        // Bytes as what they say, not as hexadecimal digits.
+        let rows = |table: &str| psql(database, &format!("SET bytea_output = 'escape'; SELECT * FROM {table}"));
+        tables.lines().map(rows).collect()
     }
 
     /// The program that can be told where to die.

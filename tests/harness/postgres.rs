@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::Write,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -47,6 +48,7 @@ pub enum Stop {
 /// A database of a test.
 pub struct Database {
     pub url: String,
+    pub psql: PathBuf,
     name: String,
     /// Takes it away in the end. None where the server goes, too.
     server: Option<&'static Postgres>,
@@ -64,14 +66,18 @@ impl Postgres {
 
     /// A server of one's own, to be stopped and started. It ends with the process.
     pub fn start(settings: &[&str]) -> Self {
-        let bin = installations().into_iter().next();
-        let bin = bin.expect("no PostgreSQL was found: `make test` installs one, or TEST_DATABASE_URL names one");
-        Self::start_from(bin, &std::env::temp_dir(), settings)
+        Self::start_in(&std::env::temp_dir(), settings)
     }
 
-    /// The same with its files below this directory; none where there is no PostgreSQL.
-    pub fn start_below(parent: &Path, settings: &[&str]) -> Option<Self> {
-        Some(Self::start_from(installations().into_iter().next()?, parent, settings))
+    /// The same with its files below this directory.
+    pub fn start_in(place: &Path, settings: &[&str]) -> Self {
+        Self::start_below(place, settings)
+            .expect("no PostgreSQL was found: `make test` installs one, or TEST_DATABASE_URL names one")
+    }
+
+    /// None where there is no PostgreSQL.
+    pub fn start_below(place: &Path, settings: &[&str]) -> Option<Self> {
+        Some(Self::start_from(installations().into_iter().next()?, place, settings))
     }
 
     /// The same with `ssl=on`; none where no PostgreSQL was built with it.
@@ -86,8 +92,8 @@ impl Postgres {
         Some(Self::start_from(bin, &std::env::temp_dir(), &[&["ssl=on"], settings].concat()))
     }
 
-    fn start_from(bin: PathBuf, parent: &Path, settings: &[&str]) -> Self {
-        let directory = directory(parent);
+    fn start_from(bin: PathBuf, place: &Path, settings: &[&str]) -> Self {
+        let directory = directory(place);
         let bin = reachable(bin, &directory);
         let data = directory.join("data");
         let arguments = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"];
@@ -144,7 +150,7 @@ impl Postgres {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let name = format!("tercel_test_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         self.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0 {options}"));
-        Database { url: self.url(&name), name, server: None }
+        Database { url: self.url(&name), psql: self.psql.clone(), name, server: None }
     }
 
     /// Starts it after a stop.
@@ -170,6 +176,8 @@ impl Postgres {
             command.args(["-c", setting]);
         }
         let nothing = || Stdio::null();
+        // What is sent to the tests, as by Ctrl-C, is not for the shell that cleans up behind them.
+        command.process_group(0);
         own.process = Some(command.stdin(Stdio::piped()).stdout(nothing()).stderr(nothing()).spawn().unwrap());
         let begun = Instant::now();
         let status = own.directory.join("data/postmaster.pid");
@@ -207,7 +215,7 @@ impl Drop for Database {
     fn drop(&mut self) {
         let Some(server) = self.server else { return };
         let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
-        let _ = Command::new(&server.psql).args(["-X", "-q", "-d", &server.url("postgres"), "-c", &drop]).output();
+        let _ = Command::new(&self.psql).args(["-X", "-q", "-d", &server.url("postgres"), "-c", &drop]).output();
     }
 }
 
@@ -268,10 +276,10 @@ fn reachable(bin: PathBuf, directory: &Path) -> PathBuf {
     place.join(installation.file_name().unwrap()).join("bin")
 }
 
-fn directory(parent: &Path) -> PathBuf {
+fn directory(place: &Path) -> PathBuf {
     static MADE: AtomicU32 = AtomicU32::new(0);
     let name = format!("tercel-pg-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-    let directory = parent.join(name);
+    let directory = place.join(name);
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir(&directory).unwrap();
     if is_root() {

@@ -128,6 +128,15 @@ impl Server {
         until_within(Duration::from_secs(20), "the server ends", || child.try_wait().unwrap())
     }
 
+    /// It does nothing any more, and does not know.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
     pub fn has_exited(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }

@@ -42,7 +42,8 @@ pub fn filter(text: &str) -> Result<EnvFilter> {
             );
         }
     }
-    EnvFilter::try_new(pieces.join(","))
+    // The pool tells of each connection that breaks, of which the store has its own word.
+    EnvFilter::try_new(format!("sqlx_core::pool=off,{}", pieces.join(",")))
         .context("It is a level such as info, or a list such as info,tercel::outbox=debug")
 }
 

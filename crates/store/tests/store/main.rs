@@ -29,6 +29,7 @@ mod fences;
 mod interleaving;
 mod leaving;
 mod polls;
+mod postgres_alone;
 mod postgres_away;
 mod postgres_opening;
 mod postgres_others;

@@ -1,7 +1,7 @@
 //! PostgreSQL that stops, crashes or is cut off: nothing is lost, nothing happens twice, all well afterwards.
 
 use crate::world::{
-    World, ask, commit, complete, cut, delivered, eye, leaving, placed,
+    World, answer_all, ask, cut, delivered, eye, placed,
     postgres::{FAST, Postgres, Stop},
     postgres_store, until_seen, world_on,
 };
@@ -15,7 +15,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tercel_store::{AttemptEnd, Error, Store};
+use tercel_store::{Error, Store};
 
 /// Asks one after the other in a session of its own, and answers which messages it was told are stored.
 async fn keep_asking(store: &Store, session: usize, times: usize) -> Vec<String> {
@@ -136,20 +136,6 @@ async fn connections_that_are_cut_again_and_again_lose_and_double_nothing() {
     eye.sort();
     assert_eq!(eye, told);
     world.is_consistent().await;
-}
-
-/// Runs what is due, one at a time, and sends what is due; answers how much there was.
-async fn answer_all(store: &Store) -> usize {
-    let tasks = store.claim_tasks(99).await.unwrap().tasks;
-    for task in &tasks {
-        let answer = leaving(task, &task.session_id.to_string(), 1, 1);
-        store.commit(commit(task, Some(complete(vec![answer])))).await.unwrap();
-    }
-    let rows = store.claim_outbox(99).await.unwrap().rows;
-    for row in &rows {
-        store.end_attempt(row, AttemptEnd::Sent("{}".into())).await.unwrap();
-    }
-    tasks.len() + rows.len()
 }
 
 #[tokio::test]
