@@ -3,6 +3,7 @@
 use crate::{
     Error, Result, Store,
     engine::{self, Connection},
+    left_out,
 };
 use sqlx::{ConnectOptions, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{
@@ -56,13 +57,22 @@ pub async fn check(file: &Path) -> Result<i64> {
     Ok(schema.unwrap_or_default())
 }
 
-/// Removes the sealed settings from a copy and leaves no trace of them. Answers how many there were.
-pub async fn remove_secrets(file: &Path) -> Result<u64> {
+/// Takes the sealed values out of a copy and leaves no trace of them. Answers what needs its secrets again.
+pub async fn remove_secrets(file: &Path) -> Result<Vec<String>> {
     let options = SqliteConnectOptions::new().filename(file).disable_statement_logging().pragma("secure_delete", "ON");
-    let mut connection = SqliteConnection::connect_with(&options).await?;
-    let removed = sqlx::query("DELETE FROM settings WHERE value LIKE 'sealed:%'").execute(&mut connection).await?;
+    let mut connection = Connection::Sqlite(SqliteConnection::connect_with(&options).await?);
+    left_out::leave_out(&mut connection).await?;
+    let needed = left_out::needed(&mut connection).await?;
     connection.close().await?;
-    Ok(removed.rows_affected())
+    Ok(needed)
+}
+
+/// What was left out of the secrets of a copy, a line each.
+pub async fn needed_secrets(file: &Path) -> Result<Vec<String>> {
+    let mut connection = engine::sqlite::look(file).await?;
+    let needed = left_out::needed(&mut connection).await?;
+    connection.close().await?;
+    Ok(needed)
 }
 
 /// Copies a database that is about to be migrated to a file beside it, and removes the copy before the last migration.
