@@ -188,17 +188,87 @@ fn secrets_are_in_a_backup_only_sealed_to_its_passphrase() {
     assert!(is_set(&copy), "the secret came with it");
     let doctor = copy.options.run(&["doctor"]).out;
     assert!(doctor.contains("opens all of them"), "{doctor}");
+}
 
+fn unpacked(file: &Path) -> String {
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(fs::File::open(file).unwrap()).read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[test]
+fn a_backup_without_secrets_has_no_sealed_value_and_says_after_the_restore_who_needs_theirs_again() {
+    const SECRET: &str = "typed-by-somebody-0123456789";
+    let model = FakeModel::start();
+    let server = Server::start(Options::new().model(&model).env("TERCEL_OPEN_RUNS", "0"));
+    let target = json!({"type": "webhook", "url": "https://receiver.example/x", "secret": SECRET});
+    server.put("/api/v1/admin/integrations/github/settings", json!({"settings": {"GITHUB_TOKEN": SECRET}})).expect(200);
+    let provider = json!({"id": "claude", "kind": "anthropic", "api_key": SECRET, "models": ["sonnet"]});
+    server.post("/api/v1/providers", provider).expect(201);
+    let channel = json!({"client_id": "web:team", "dispatch_config": target});
+    let channel = server.post("/api/v1/channels", channel).expect(201)["id"].as_str().unwrap().to_owned();
+    let binding = json!({"client_id": "github:octo/hello", "dispatch_config": target});
+    server.post(&format!("/api/v1/channels/{channel}/bindings"), binding).expect(201);
+    let schedule =
+        json!({"name": "Round", "prompt": "p", "when": {"kind": "interval", "every": "1h"}, "dispatch_config": target});
+    server.post("/api/v1/schedules", schedule).expect(201);
+    server.put("/api/v1/notices/target", json!({"dispatch_config": target})).expect(200);
+    let session = |client: &str| {
+        let body = json!({"client_id": client, "dispatch_config": target});
+        server.post("/api/v1/sessions", body).expect(201)["session_id"].as_str().unwrap().to_owned()
+    };
+    // Shown at its place, and asked: a row of the outbox and a task.
+    let asked = json!({"content": "x", "run_agent": true, "dispatch_config": target});
+    server.post(&format!("/api/v1/sessions/{}/messages", session("web:alice")), asked).expect(201);
+
+    let whole = unpacked(&backup(&server.options));
+    assert!(whole.matches("sealed:1:").count() >= 9, "{}", whole.matches("sealed:1:").count());
     let bare = server.options.place().join("bare.tar.gz");
     let said = server.options.run(&["backup", bare.to_str().unwrap(), "--without-secrets"]).ok();
     assert!(said.contains("have to be entered again"), "{said}");
-    let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(fs::File::open(&bare).unwrap()).read_to_end(&mut bytes).unwrap();
-    let packed = String::from_utf8_lossy(&bytes);
-    assert!(!packed.contains("sealed:1:") && !packed.contains("argon2id"));
+    let packed = unpacked(&bare);
+    assert!(!packed.contains("sealed:1:") && !packed.contains("argon2id") && !packed.contains(SECRET));
+
     let options = server.options.clone().data(&server.options.place().join("bare"));
-    options.run(&["restore", bare.to_str().unwrap()]).ok();
-    assert!(!is_set(&Server::start(options)));
+    let said = options.run(&["restore", bare.to_str().unwrap()]).ok();
+    for line in [
+        "`github`: token",
+        "the provider `claude`: its key",
+        "the channel `web:team`: its dispatch_config",
+        "the binding of `github:octo/hello`: its dispatch_config",
+        "the schedule `Round`: its dispatch_config",
+        "notices: where they are sent",
+        "1 conversations",
+        "1 runs",
+        "1 answers",
+    ] {
+        assert!(said.contains(&format!("\n  {line}")), "{line}: {said}");
+    }
+    let copy = Server::start(options);
+    let settings = copy.get("/api/v1/admin/integrations/github/settings").expect(200).to_string();
+    assert!(
+        !settings.contains("••••") && settings.contains("was left out of the backup; enter it again"),
+        "{settings}"
+    );
+    let doctor = copy.options.run(&["doctor"]).out;
+    assert!(doctor.contains("was left out of the backup"), "{doctor}");
+    // What would have been signed does not go out without.
+    copy.options.run(&["resume", "--yes"]).ok();
+    let row = until("it is parked", || {
+        copy.list("/api/v1/outbox").into_iter().find(|row| row["state"] == "parked" && row["task_id"].is_null())
+    });
+    assert!(row["error"]["message"].as_str().unwrap().contains("left out of the backup"), "{row:#}");
+}
+
+#[test]
+fn a_restore_without_secrets_leaves_out_those_that_are_in_the_backup() {
+    let server = Server::start(Options::new());
+    let settings = json!({"settings": {"GITHUB_TOKEN": "ghp_typed_by_somebody_0123456789"}});
+    server.put("/api/v1/admin/integrations/github/settings", settings).expect(200);
+    let file = backup(&server.options);
+    let options = server.options.clone().data(&server.options.place().join("bare"));
+    let said = options.run(&["restore", file.to_str().unwrap(), "--without-secrets"]).ok();
+    assert!(said.contains("\n  `github`: token\n"), "{said}");
 }
 
 #[test]

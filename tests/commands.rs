@@ -29,6 +29,22 @@ fn a_rehearsal_needs_no_configuration_at_all() {
 }
 
 #[test]
+fn a_misspelt_setting_is_refused_wherever_it_stands() {
+    let options = Options::new();
+    for (file, line, words) in [
+        ("tercel.toml", "LLM_MODLE = \"m\"\n", "tercel.toml: LLM_MODLE is not a setting; is LLM_MODEL meant?"),
+        (".env", "TERCEL_LISTN=127.0.0.1:1\n", ".env: TERCEL_LISTN is not a setting; is TERCEL_LISTEN meant?"),
+    ] {
+        fs::write(options.place().join(file), line).unwrap();
+        let said = options.run(&["doctor"]).failed();
+        assert!(said.contains(words), "{said}");
+        fs::remove_file(options.place().join(file)).unwrap();
+    }
+    let said = options.env("TERCEL_LISTN", "127.0.0.1:1").run(&["keys", "list"]).failed();
+    assert!(said.contains("TERCEL_LISTN is not a setting; is TERCEL_LISTEN meant?"), "{said}");
+}
+
+#[test]
 fn a_rehearsal_can_read_for_real() {
     let github = FakeGitHub::start();
     let options = Options::new().github(&github);

@@ -149,3 +149,67 @@ fn the_target_is_kept_and_can_be_taken_away() {
     assert_eq!(told(&receiver), [""; 0]);
     world.server.github(&events::pull_request("opened", 1)).accepted();
 }
+
+/// The open notice with this key, once it has been raised so often.
+fn counted(server: &Server, key: &str, times: i64) -> Value {
+    until(&format!("{key} is raised {times} times"), || {
+        let all = server.list("/api/v1/notices?open=true");
+        all.into_iter().find(|notice| notice["key"] == key && notice["count"].as_i64() >= Some(times))
+    })
+}
+
+#[test]
+fn after_a_restart_a_model_that_is_still_away_is_the_same_trouble_until_it_answers() {
+    let (mut world, _receiver) = world();
+    world.model.script(|_| Turn::fails(401));
+    let session = world.server.session("web:alice");
+    let task = world.server.ask(&session, "hello");
+    world.server.wait_for(&task, &["waiting"]);
+    let before = counted(&world.server, "model", 1);
+    world.server.restart();
+    let after = counted(&world.server, "model", before["count"].as_i64().unwrap() + 1);
+    assert_eq!(after["id"], before["id"], "nobody was told that it is over");
+    world.model.script(|_| Turn::text("Here again."));
+    world.server.restart();
+    world.server.complete(&task);
+    until("it is over", || open(&world.server).is_empty().then_some(()));
+}
+
+#[test]
+fn after_a_restart_answers_that_still_wait_are_the_same_trouble_until_they_are_taken() {
+    let (mut world, _receiver) = world();
+    let place = Receiver::start();
+    place.answers(&[401; 50]);
+    let config = json!({"type": "webhook", "url": place.url()});
+    let body = json!({"client_id": "web:alice", "dispatch_config": config});
+    let session = world.server.post("/api/v1/sessions", body).expect(201)["session_id"].as_str().unwrap().to_owned();
+    let task = world.server.ask(&session, "hello");
+    world.server.outbox(&task, &["parked"]);
+    let before = counted(&world.server, "parked:webhook", 1);
+    world.server.restart();
+    let after = counted(&world.server, "parked:webhook", 2);
+    assert_eq!(after["id"], before["id"], "nobody was told that it is over");
+    place.answers(&[]);
+    world.server.restart();
+    world.server.outbox(&task, &["sent"]);
+    until("it is over", || open(&world.server).is_empty().then_some(()));
+}
+
+#[test]
+fn credentials_that_are_refused_when_an_answer_is_sent_are_one_notice_until_they_are_taken() {
+    let (mut world, _receiver) = world();
+    world.github.fail(On::Everything, Fault::Status(401, Vec::new()));
+    let task = world.server.github_task(&events::pull_request("opened", 1));
+    world.server.outbox(&task, &["parked"]);
+    let before = counted(&world.server, "credentials:github", 1);
+    assert_eq!(open(&world.server), ["credentials:github"], "one cause, one notice");
+    assert!(before["repair"].as_str().unwrap().contains("answers that wait are sent then"), "{before:#}");
+    world.server.restart();
+    let after = counted(&world.server, "credentials:github", before["count"].as_i64().unwrap() + 1);
+    assert_eq!(after["id"], before["id"]);
+    world.github.recover();
+    let settings = json!({"settings": {"GITHUB_TOKEN": "ghp_another_one_0123456789"}});
+    world.server.put("/api/v1/admin/integrations/github/settings", settings).expect(200);
+    world.server.outbox(&task, &["sent"]);
+    until("it is over", || open(&world.server).is_empty().then_some(()));
+}

@@ -222,6 +222,61 @@ fn of_many_at_once_exactly_as_many_run_as_the_budget_lets() {
 }
 
 #[test]
+fn a_task_says_what_it_took_and_what_that_cost() {
+    let world = World::start();
+    let server = &world.server;
+    price(server, 2.0, 10.0);
+    let session = server.session("web:alice");
+    let task = server.complete(&server.ask(&session, "hello"));
+    let took = json!([task["tokens"], task["prompt_tokens"], task["completion_tokens"], task["cost_usd"]]);
+    assert_eq!(took, json!([18, 11, 7, PRICE / 1e6]));
+    let rehearsal = json!({"content": "hello", "execution_config": {"model_override": "rehearsal"}});
+    assert_eq!(server.complete(&server.ask_with(&session, rehearsal))["cost_usd"], 0.0);
+}
+
+#[test]
+fn a_model_has_the_price_of_its_provider_else_its_own_else_that_of_every_other_one() {
+    let world = World::start();
+    let server = &world.server;
+    let provider = json!({"id": "local", "kind": "openai", "base_url": world.model.url(), "models": ["small"]});
+    server.post("/api/v1/providers", provider).expect(201);
+    let session = server.session("web:alice");
+    let cost = |model: &str| {
+        let ask = json!({"content": "hello", "execution_config": {"model_override": model}});
+        (server.complete(&server.ask_with(&session, ask))["cost_usd"].as_f64().unwrap() * 1e6).round()
+    };
+    let prices = json!({"prices": {
+        "local/small": {"prompt": 1.0, "completion": 0.0},
+        "large": {"prompt": 2.0, "completion": 0.0},
+        "*": {"prompt": 3.0, "completion": 0.0},
+    }});
+    server.put("/api/v1/usage/prices", prices).expect(200);
+    assert_eq!((cost("local/small"), cost("small")), (11.0, 11.0), "who answers counts, not how it was written");
+    assert_eq!((cost("local/large"), cost("large")), (22.0, 22.0));
+    assert_eq!(cost("local/another"), 33.0);
+}
+
+#[test]
+fn a_model_without_a_price_under_a_budget_of_money_is_told_until_it_has_one() {
+    let world = World::start();
+    let server = &world.server;
+    let session = server.session("web:alice");
+    server.complete(&server.ask(&session, "hello"));
+    assert_eq!(server.list("/api/v1/notices?open=true"), [] as [Value; 0], "nobody counts money");
+    budget(server, "bot:default", json!({"cost_usd": 1.0}), "park");
+    server.complete(&server.ask(&session, "hello"));
+    let notice = server.notice(&format!("unpriced:{}", model::NAME));
+    assert!(notice["detail"].as_str().unwrap().contains("`bot:default` counts money"), "{notice:#}");
+    assert!(notice["repair"].as_str().unwrap().contains("/api/v1/usage/prices"), "{notice:#}");
+    let doctor = server.options.run(&["doctor"]).out;
+    assert!(doctor.contains(&format!("Without a price: {}", model::NAME)), "{doctor}");
+    price(server, 0.0, 0.0);
+    until("it is over", || server.list("/api/v1/notices?open=true").is_empty().then_some(()));
+    server.complete(&server.ask(&session, "hello"));
+    assert_eq!(server.list("/api/v1/notices?open=true"), [] as [Value; 0], "one that costs nothing has a price, too");
+}
+
+#[test]
 fn what_is_wrong_with_a_budget_or_a_price_is_said() {
     let world = World::start();
     let server = &world.server;

@@ -249,7 +249,7 @@ fn answer(task: Uuid, attempt: i64) -> Commit {
         task,
         attempt,
         steps: vec![NewStep { n: 1, kind: "model".into(), body: body.to_string() }],
-        tokens: 434,
+        used: Counts { calls: 1, prompt_tokens: 420, completion_tokens: 14, ..Counts::default() },
         spent: ["integration:github", "channel:github:a/b", "bot:default", "server", "model:bench"]
             .map(|scope| Spent {
                 scope: scope.into(),

@@ -1,9 +1,9 @@
 //! Integrations: described, connected.
 
 use crate::has_exactly;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use tercel_tests::{World, events, until};
+use tercel_tests::{Turn, World, events, until};
 
 #[test]
 fn the_integrations_are_described() {
@@ -96,4 +96,48 @@ fn a_connection_is_tested_before_it_is_saved() {
     assert_eq!(setting("GITHUB_TOKEN"), "db");
     world.server.post(&format!("{path}/disconnect"), json!({})).accepted();
     assert_eq!(setting("GITHUB_TOKEN"), "env");
+}
+
+#[test]
+fn what_a_paused_integration_sends_is_stored_and_runs_in_order_when_it_is_resumed() {
+    let mut world = World::start();
+    world.model.script(|_| Turn::text("I see."));
+    let path = "/api/v1/admin/integrations/github";
+    assert_eq!(world.server.post(&format!("{path}/pause"), json!({})).expect(200)["status"], "paused");
+    let mut tasks = Vec::new();
+    for number in 1..=3 {
+        let taken = world.server.github(&events::issues("opened", number)).accepted();
+        assert_eq!(taken["reason"], "`github` is paused: the run waits until it is resumed", "{taken:#}");
+        let task = taken["tasks"][0].as_str().unwrap().to_owned();
+        assert_eq!(world.server.wait_for(&task, &["waiting"])["error"]["message"], "`github` is paused");
+        tasks.push(task);
+    }
+    // Others go on.
+    let session = world.server.session("web:alice");
+    world.server.complete(&world.server.ask(&session, "hello"));
+    let doctor = world.server.options.run(&["doctor"]).out;
+    assert!(doctor.contains("`github` is paused"), "{doctor}");
+    world.server.restart();
+    assert_eq!(world.server.task(&tasks[0])["status"], "waiting", "a restart changes nothing");
+    assert_eq!(world.server.list("/api/v1/notices?open=true"), [] as [Value; 0]);
+    assert_eq!(world.model.calls(), 1);
+    assert_eq!(world.server.post(&format!("{path}/resume"), json!({})).expect(200)["status"], "ready");
+    let begun: Vec<String> =
+        tasks.iter().map(|task| world.server.complete(task)["started_at"].as_str().unwrap().to_owned()).collect();
+    assert!(begun.is_sorted(), "{begun:?}");
+    world.github.wait_for_comments(3);
+}
+
+#[test]
+fn an_integration_is_paused_by_a_command_whether_a_server_runs_or_not() {
+    let mut world = World::start();
+    let said = world.server.options.run(&["integrations", "pause", "github"]).ok();
+    assert!(said.contains("`github` is paused"), "{said}");
+    let listed = |world: &World| world.server.options.run(&["integrations", "list"]).ok();
+    assert!(listed(&world).contains("github  paused"), "{}", listed(&world));
+    world.server.stop();
+    world.server.options.run(&["integrations", "resume", "github"]).ok();
+    assert!(listed(&world).contains("github  ready"), "{}", listed(&world));
+    let said = world.server.options.run(&["integrations", "pause", "gitub"]).failed();
+    assert!(said.contains("There is no integration `gitub`"), "{said}");
 }

@@ -40,6 +40,32 @@ fn notices_are_one_for_one_trouble() {
 }
 
 #[test]
+fn more_is_logged_of_one_part_while_the_server_runs() {
+    let world = World::start();
+    let server = &world.server;
+    let path = "/api/v1/admin/log";
+    let shown = server.get(path).expect(200);
+    assert_eq!(shown["filter"], shown["of_environment"]);
+    assert!(shown["modules"].as_array().unwrap().contains(&json!("tercel::outbox")), "{shown:#}");
+    server.get("/health").expect(200);
+    assert!(!server.log().contains("Answered a request"));
+    assert_eq!(
+        server.put(path, json!({"filter": "warn,tercel::api=debug"})).expect(200)["filter"],
+        "warn,tercel::api=debug"
+    );
+    server.get("/health").expect(200);
+    until("it is in the log", || server.log().contains("Answered a request").then_some(()));
+    for (filter, meant) in
+        [("inof", "`info`"), ("tercel::outbx=debug", "`tercel::outbox`"), ("tercel::outbox=debg", "`debug`")]
+    {
+        let said = server.put(path, json!({"filter": filter})).refused(422, "invalid");
+        assert!(said.contains(meant), "{said}");
+    }
+    assert_eq!(server.get(path).expect(200)["filter"], "warn,tercel::api=debug", "it stays as it was");
+    assert_eq!(server.delete(path).expect(200)["filter"], shown["filter"]);
+}
+
+#[test]
 fn a_shutdown_lets_a_request_finish() {
     let mut world = World::start();
     world.github.delay(std::time::Duration::from_millis(400));

@@ -135,9 +135,24 @@ impl Rules {
         all
     }
 
-    /// Millionths of a dollar, rounded.
-    pub fn cost(&self, model: &str, usage: Usage) -> i64 {
-        let Some((prompt, completion)) = self.prices.get(model).or_else(|| self.prices.get("*")) else { return 0 };
+    /// Whether somebody said what a model costs, by one of its names.
+    pub fn is_priced(&self, names: &[String]) -> bool {
+        self.price(names).is_some()
+    }
+
+    /// Whether any budget is one of money.
+    pub fn count_money(&self) -> bool {
+        self.limits.iter().any(|limit| limit.cost.is_some())
+    }
+
+    /// The first of its names that has a price, then the price of every other model.
+    fn price(&self, names: &[String]) -> Option<&(i64, i64)> {
+        names.iter().find_map(|name| self.prices.get(name)).or_else(|| self.prices.get("*"))
+    }
+
+    /// Millionths of a dollar, rounded. A model without a price costs nothing.
+    pub fn cost(&self, names: &[String], usage: Usage) -> i64 {
+        let Some((prompt, completion)) = self.price(names) else { return 0 };
         let of = |tokens: u64, price: i64| i128::from(tokens) * i128::from(price);
         let whole = of(usage.prompt_tokens, *prompt) + of(usage.completion_tokens, *completion);
         i64::try_from((whole + 500_000) / 1_000_000).unwrap_or(i64::MAX)
@@ -246,8 +261,10 @@ mod tests {
         let prices = vec![price("m", 1_250_000, 10_000_000), price("*", 500_000, 0)];
         let rules = Rules::new(Vec::new(), prices, DEFAULTS);
         let usage = Usage { prompt_tokens: 11, completion_tokens: 7 };
-        assert_eq!(rules.cost("m", usage), 84, "13.75 + 70");
-        assert_eq!(rules.cost("other", usage), 6, "5.5");
-        assert_eq!(Rules::default().cost("m", usage), 0);
+        let cost = |names: &[&str]| rules.cost(&names.iter().map(|name| name.to_string()).collect::<Vec<_>>(), usage);
+        assert_eq!(cost(&["m"]), 84, "13.75 + 70");
+        assert_eq!(cost(&["there/m", "m"]), 84, "the model has no price at that provider");
+        assert_eq!(cost(&["other"]), 6, "5.5");
+        assert_eq!(Rules::default().cost(&["m".into()], usage), 0);
     }
 }

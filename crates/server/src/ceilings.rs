@@ -4,7 +4,9 @@ use crate::{
     app::App,
     budgets::{HOUR, Limit, Rules, Whose, counter},
     config,
+    pause::{self, Paused},
     queue::patiently,
+    unpriced::{self, Unpriced},
 };
 use std::{
     collections::HashSet,
@@ -24,6 +26,8 @@ const PIECE: i64 = 200;
 pub struct Ceilings {
     rules: RwLock<Arc<Rules>>,
     told: Mutex<HashSet<String>>,
+    pub unpriced: Unpriced,
+    pub paused: Paused,
     changed: Notify,
 }
 
@@ -32,7 +36,8 @@ impl Ceilings {
         let open = store.notices(true, None, 1000).await?;
         let told = open.iter().filter_map(|notice| Some(notice.key.strip_prefix(NOTICE)?.to_owned())).collect();
         let rules = Arc::new(Rules::load(store, defaults).await?);
-        Ok(Self { rules: RwLock::new(rules), told: Mutex::new(told), changed: Notify::new() })
+        let (unpriced, paused) = (Unpriced::among(&open), Paused::load(store).await?);
+        Ok(Self { rules: RwLock::new(rules), told: Mutex::new(told), unpriced, paused, changed: Notify::new() })
     }
 
     pub fn rules(&self) -> Arc<Rules> {
@@ -49,7 +54,13 @@ pub async fn reload(app: &App) -> Result<()> {
     let rules = Rules::load(&app.store, app.config.ceilings).await?;
     *app.ceilings.rules.write().expect("no holder of this lock panics") = Arc::new(rules);
     app.ceilings.changed.notify_one();
+    unpriced::look_again(app).await;
     Ok(())
+}
+
+/// Lets go on what waits, as far as it may.
+pub fn look(app: &App) {
+    app.ceilings.changed.notify_one();
 }
 
 /// Hours since 1970.
@@ -57,12 +68,13 @@ pub fn this_hour() -> i64 {
     now() / HOUR
 }
 
-/// The counters of a run, with their limits. A rehearsal costs nothing.
+/// The counters of a run, with their limits. A rehearsal costs nothing. Nothing of a paused integration runs.
 pub fn of_run(app: &App, bot_id: &str, origin: &str, client_id: &str, rehearse: bool) -> Vec<Ceiling> {
-    if rehearse {
-        return Vec::new();
+    let mut all: Vec<Ceiling> = pause::ceiling(app, origin, this_hour()).into_iter().collect();
+    if !rehearse {
+        all.extend(app.ceilings.rules().ceilings(&whose(app, bot_id, origin, client_id), this_hour()));
     }
-    app.ceilings.rules().ceilings(&whose(app, bot_id, origin, client_id), this_hour())
+    all
 }
 
 pub fn whose<'a>(app: &App, bot_id: &'a str, origin: &'a str, client_id: &'a str) -> Whose<'a> {
@@ -91,12 +103,19 @@ pub async fn first_spent(app: &App, ceilings: Vec<Ceiling>) -> Result<Option<Cei
 
 /// What a run that waits for a ceiling is told.
 pub fn error(ceiling: &Ceiling) -> Error {
+    if let Some(paused) = pause::of(ceiling) {
+        return Error::new(Kind::RateLimited, format!("`{paused}` is paused"))
+            .hint(format!("The run goes on when `{paused}` is resumed"));
+    }
     let what = format!("The ceiling of `{}` is reached: {}", ceiling.scope, limits(ceiling));
     Error::new(Kind::RateLimited, what).hint("The run goes on when the window is over, or when the ceiling is raised")
 }
 
 /// What a sender is told whose message is not answered now.
 pub fn reason(ceiling: &Ceiling) -> String {
+    if let Some(paused) = pause::of(ceiling) {
+        return format!("`{paused}` is paused: the run waits until it is resumed");
+    }
     let then = match ceiling.action {
         Action::Park => "the run waits until it is over",
         Action::Digest => "the message is answered together with others when it is over",
@@ -107,7 +126,7 @@ pub fn reason(ceiling: &Ceiling) -> String {
 
 /// Says once that a ceiling is reached, and what lifts it.
 pub async fn report(app: &App, ceiling: &Ceiling) {
-    if !app.ceilings.told().insert(ceiling.scope.clone()) {
+    if pause::of(ceiling).is_some() || !app.ceilings.told().insert(ceiling.scope.clone()) {
         return;
     }
     let then = match ceiling.action {
@@ -157,12 +176,17 @@ pub fn account(app: &App, whose: &Whose, spent: &[(String, Usage)]) -> Vec<Spent
             calls: 1,
             prompt_tokens: usage.prompt_tokens as i64,
             completion_tokens: usage.completion_tokens as i64,
-            cost: rules.cost(model, *usage),
+            cost: rules.cost(&app.providers.names(model), *usage),
         };
         let scopes = whose.counters().into_iter().chain([format!("model:{model}")]);
         all.extend(scopes.map(|scope| Spent { scope, hour, counts }));
     }
     all
+}
+
+/// Millionths of a dollar, at today's prices.
+pub fn cost(app: &App, model: &str, usage: Usage) -> i64 {
+    app.ceilings.rules().cost(&app.providers.names(model), usage)
 }
 
 fn limits(ceiling: &Ceiling) -> String {
@@ -237,7 +261,8 @@ pub async fn go_on(app: &App, hour: i64) -> Result<()> {
 async fn release(app: &App, all: Vec<Held>, hour: i64) -> Result<Vec<Uuid>> {
     let rules = app.ceilings.rules();
     let release = |held: Held| {
-        let ceilings = rules.ceilings(&whose(app, &held.bot_id, &held.origin, &held.client_id), hour);
+        let mut ceilings = rules.ceilings(&whose(app, &held.bot_id, &held.origin, &held.client_id), hour);
+        ceilings.extend(pause::ceiling(app, &held.origin, hour));
         Release { held, ceilings, by: "the ceiling that it waited for" }
     };
     let tasks = app.store.release(all.into_iter().map(release).collect()).await?;

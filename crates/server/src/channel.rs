@@ -5,13 +5,22 @@ use serde::{Deserialize, Serialize};
 use tercel_store::Uuid;
 
 /// How a channel behaves.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
+    /// Only what mentions its bot is answered.
     pub require_mention: bool,
+    /// What is not answered for that reason is kept all the same, and read with the next message that is.
     pub passive_memory: bool,
+    /// Always false: what bots write is kept and not answered.
     pub allow_bot_messages: bool,
     pub thinking_display: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { require_mention: false, passive_memory: true, allow_bot_messages: false, thinking_display: None }
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -1,5 +1,8 @@
 //! What the operator said: flags, environment, `.env`, `tercel.toml`, in this order. Nothing else reads the environment.
 
+mod names;
+
+use self::names::{Origin, refuse_unknown};
 use crate::part;
 use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
@@ -29,6 +32,7 @@ impl Environment {
         if file.exists() {
             let text = std::fs::read_to_string(file).context("tercel.toml cannot be read")?;
             let table: toml::Table = text.parse().context("tercel.toml is not valid")?;
+            refuse_unknown(Origin::Toml, table.keys().map(String::as_str))?;
             for (key, value) in table {
                 let text = match value {
                     toml::Value::String(text) => text,
@@ -42,6 +46,7 @@ impl Environment {
             Ok(lines) => {
                 for line in lines {
                     let (key, value) = line.context(".env is not valid")?;
+                    refuse_unknown(Origin::DotEnv, [key.as_str()].into_iter())?;
                     values.insert(key, value);
                 }
             }
@@ -158,6 +163,8 @@ pub struct Keep {
     pub answers: Duration,
     pub egress: Duration,
     pub notices: Duration,
+    /// What was spent; in days for most of that time.
+    pub usage: Duration,
 }
 
 #[derive(Clone)]
@@ -203,7 +210,7 @@ impl Config {
     /// Names the variable and what is wrong with its value.
     pub fn from(environment: Environment) -> Result<Self> {
         let env = &environment;
-        refuse_unknown(env)?;
+        refuse_unknown(Origin::Environment, env.0.keys().map(String::as_str))?;
         let base_url = env.get("LLM_BASE_URL").map(str::to_owned);
         let default_model = if base_url.is_some() { "" } else { "rehearsal" };
         let model = env.get("LLM_MODEL").unwrap_or(default_model).to_owned();
@@ -254,6 +261,7 @@ impl Config {
                 answers: env.days("TERCEL_KEEP_OUTBOX", 90.0)?,
                 egress: env.days("TERCEL_KEEP_EGRESS", 30.0)?,
                 notices: env.days("TERCEL_KEEP_NOTICES", 90.0)?,
+                usage: env.days("TERCEL_KEEP_USAGE", 400.0)?,
             },
             backup_passphrase: env.get("TERCEL_BACKUP_PASSPHRASE").map(SecretString::from),
             integration_dirs: env.get("INTEGRATION_DIRS").map(str::to_owned),
@@ -302,8 +310,8 @@ const SECONDS_OF_A_RUN: NonZeroU64 = NonZeroU64::new(1800).unwrap();
 pub const OWN_SECRETS: [&str; 6] =
     ["API_KEY", "TERCEL_BACKUP_PASSPHRASE", "DATABASE_URL", "ENCRYPTION_KEY", "LLM_API_KEY", "STT_API_KEY"];
 
-/// Our own names; what an integration's fields are called comes on top.
-const KNOWN: [&str; 26] = [
+/// Those of our names that begin with `TERCEL_`.
+const KNOWN: [&str; 27] = [
     "TERCEL_ALLOW_PRIVATE",
     "TERCEL_BACKUP_PASSPHRASE",
     "TERCEL_DATA_DIR",
@@ -314,6 +322,7 @@ const KNOWN: [&str; 26] = [
     "TERCEL_KEEP_NOTICES",
     "TERCEL_KEEP_OUTBOX",
     "TERCEL_KEEP_STEPS",
+    "TERCEL_KEEP_USAGE",
     "TERCEL_LISTEN",
     "TERCEL_LOG",
     "TERCEL_LOG_FORMAT",
@@ -342,17 +351,6 @@ fn database_url(url: Option<&str>) -> Result<Option<SecretString>> {
             "DATABASE_URL is neither postgres://user:password@host/database nor unset, which means SQLite below TERCEL_DATA_DIR"
         ),
     }
-}
-
-/// A misspelt name would be a setting that silently does nothing.
-fn refuse_unknown(environment: &Environment) -> Result<()> {
-    let unknown = environment.0.keys().find(|name| name.starts_with("TERCEL_") && !KNOWN.contains(&name.as_str()));
-    if let Some(name) = unknown {
-        let likeness = |known: &&str| strsim::jaro_winkler(name, known);
-        let nearest = KNOWN.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or(&"another");
-        bail!("{name} is not a setting; is {nearest} meant?");
-    }
-    Ok(())
 }
 
 /// A network or a single address.

@@ -19,10 +19,16 @@ const PAUSES: [u64; 5] = [5, 30, 120, 600, 3_600];
 /// Places that are looked at.
 const PLACES: i64 = 1_000;
 
-/// Notes what may have been missed and fetches it, until the server stops.
+/// Notes what may have been missed before the start and fetches it, until the server stops.
 pub async fn watch(app: Arc<App>) {
+    let down = app.store.down_time();
+    after(app, down).await;
+}
+
+/// The same after a time in which nobody listened.
+pub async fn after(app: Arc<App>, down: Option<DownTime>) {
     let fetch = async {
-        if let Err(error) = note(&app).await {
+        if let Err(error) = note(&app, down).await {
             tracing::error!("The down time cannot be noted: {error}");
         }
         fetch_all(&app).await;
@@ -34,8 +40,8 @@ pub async fn watch(app: Arc<App>) {
 }
 
 /// Writes down, for every service that sends webhooks here, that it could not.
-async fn note(app: &Arc<App>) -> tercel_store::Result<()> {
-    let Some(DownTime { from: since, to: up_to, .. }) = app.store.down_time() else { return Ok(()) };
+async fn note(app: &Arc<App>, down: Option<DownTime>) -> tercel_store::Result<()> {
+    let Some(DownTime { from: since, to: up_to, .. }) = down else { return Ok(()) };
     let catalog = app.catalog();
     for (name, entry) in &catalog.integrations {
         if entry.integration.webhook.is_none() || entry.status() == "not_configured" {

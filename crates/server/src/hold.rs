@@ -70,7 +70,7 @@ pub fn write(data: &Path, reason: &str) -> Result<()> {
 
 /// Tells, at the start.
 pub async fn tell(app: &App) {
-    let Some(held) = app.hold.held() else { return };
+    let Some(held) = app.hold.held() else { return app.close_notice(NOTICE).await };
     app.raise(NewNotice {
         key: NOTICE.into(),
         severity: "warning",

@@ -41,6 +41,8 @@ struct State {
     due: Option<Instant>,
     failures: u32,
     at_work: bool,
+    /// It has worked in this process: what was told of it before is over.
+    has_worked: bool,
 }
 
 /// Polls until the server stops.
@@ -53,7 +55,11 @@ pub async fn run_all(app: Arc<App>) {
     let mut at_work = JoinSet::new();
     loop {
         let all = parts(&app);
-        states.retain(|key, state| all.contains_key(key) || state.at_work);
+        let gone: Vec<Key> =
+            states.extract_if(.., |key, state| !all.contains_key(key) && !state.at_work).map(|(key, _)| key).collect();
+        for key in gone {
+            app.close_notice(&notice(&key)).await;
+        }
         let time = Instant::now();
         for (key, (handler, every)) in all {
             let state = states.entry(key.clone()).or_insert_with(|| State { due: Some(time), ..State::default() });
@@ -79,7 +85,7 @@ pub async fn run_all(app: Arc<App>) {
             () = sleep_until(next) => {}
             Some(Ok((key, every, outcome))) = at_work.join_next() => {
                 let before = states.remove(&key).unwrap_or_default();
-                let state = after(&app, &key, every, before.failures, outcome).await;
+                let state = after(&app, &key, every, before, outcome).await;
                 states.insert(key, state);
             }
         }
@@ -159,17 +165,17 @@ pub async fn note(app: &Arc<App>, integration: &str, accepted: &[Accepted]) {
 }
 
 /// When to poll again, and whom to tell.
-async fn after(app: &Arc<App>, key: &Key, every: Duration, failures: u32, outcome: Result<()>) -> State {
-    let (integration, connection, name) = key;
-    let notice = format!("poll:{integration}:{connection}:{name}");
+async fn after(app: &Arc<App>, key: &Key, every: Duration, before: State, outcome: Result<()>) -> State {
+    let (integration, _, _) = key;
+    let notice = notice(key);
     let counted = outcome.as_ref().map_or_else(|error| error.kind.as_str(), |()| "ok");
     metrics::counter!("tercel_polls_total", "integration" => integration.clone(), "outcome" => counted).increment(1);
     let error = match outcome {
         Ok(()) => {
-            if failures > 0 {
+            if before.failures > 0 || !before.has_worked {
                 app.close_notice(&notice).await;
             }
-            return State { due: Some(Instant::now() + every), ..State::default() };
+            return State { due: Some(Instant::now() + every), has_worked: true, ..State::default() };
         }
         Err(error) if error.kind == Kind::NotConfigured => {
             app.close_notice(&notice).await;
@@ -177,22 +183,47 @@ async fn after(app: &Arc<App>, key: &Key, every: Duration, failures: u32, outcom
         }
         Err(error) => error,
     };
-    let failures = failures + 1;
-    tracing::warn!(integration, connection, poll = name, "The poll failed for the {failures}. time: {error}");
+    let failures = before.failures + 1;
+    tracing::warn!(poll = notice, "The poll failed for the {failures}. time: {error}");
     let is_final = matches!(error.kind, Kind::Auth | Kind::Forbidden | Kind::NotFound | Kind::Schema);
     if failures == PATIENCE || (is_final && failures == 1) {
         let repair = error.hint.clone();
         let title = format!("`{integration}` cannot be asked what is new");
         app.raise(NewNotice { key: notice, severity: "error", title, detail: error.message.clone(), repair }).await;
     }
-    let pause = (every * 2_u32.saturating_pow(failures.min(10))).min(LONGEST);
-    let pause = error.retry_after.unwrap_or(pause).max(Duration::from_secs(1));
-    State { due: Some(Instant::now() + pause), failures, at_work: false }
+    let pause = pause(every, failures, error.retry_after);
+    State { due: Some(Instant::now() + pause), failures, ..before }
+}
+
+/// Twice as long after each failure, up to an hour; or what the service asked for.
+fn pause(every: Duration, failures: u32, asked: Option<Duration>) -> Duration {
+    let doubled = every.saturating_mul(2_u32.saturating_pow(failures.min(10))).min(LONGEST.max(every));
+    asked.unwrap_or(doubled).max(Duration::from_secs(1))
+}
+
+fn notice((integration, connection, name): &Key) -> String {
+    format!("poll:{integration}:{connection}:{name}")
 }
 
 async fn sleep_until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_failures_the_pauses_double_up_to_an_hour_and_obey_the_service() {
+        let seconds = |every, failures, asked: Option<u64>| {
+            pause(Duration::from_secs(every), failures, asked.map(Duration::from_secs)).as_secs()
+        };
+        assert_eq!([1, 2, 3, 4].map(|failures| seconds(60, failures, None)), [120, 240, 480, 960]);
+        assert_eq!((seconds(60, 9, None), seconds(60, 4_000_000_000, None)), (3_600, 3_600));
+        assert_eq!(seconds(86_400, 1, None), 86_400, "never more often than it is asked when it works");
+        assert_eq!((seconds(60, 5, Some(7)), seconds(0, 1, None), seconds(60, 1, Some(0))), (7, 1, 1));
     }
 }

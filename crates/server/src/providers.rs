@@ -121,6 +121,15 @@ impl Providers {
         self.all().iter().find(|provider| provider.id == id).cloned()
     }
 
+    /// The names that a model may have a price under: as it is asked for, with its provider, and as the provider knows it.
+    pub fn names(&self, model: &str) -> Vec<String> {
+        let mut names = vec![model.to_owned()];
+        if let Some((provider, name)) = self.of_model(model) {
+            names.extend([format!("{}/{name}", provider.id), name]);
+        }
+        names
+    }
+
     /// `provider/model`, or a bare name: the environment's own model, else that of the first provider that lists it, else
     /// whatever the environment's provider makes of it.
     fn of_model(&self, name: &str) -> Option<(Arc<Provider>, String)> {

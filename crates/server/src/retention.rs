@@ -1,11 +1,13 @@
 //! Lets go what is old, a little at a time, while everything else goes on.
 
-use crate::{app::App, config::Keep};
+use crate::{app::App, ceilings::this_hour, config::Keep};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tercel_store::{Old, now};
 use tokio::time::{Instant, sleep};
 
 const DAY: Duration = Duration::from_secs(86_400);
+/// Until then, what was spent can be asked for by the hour.
+const HOURS_KEPT: Duration = Duration::from_secs(90 * 86_400);
 /// Between two passes, at the most.
 const PAUSE: Duration = Duration::from_secs(3600);
 /// The writer is left alone for so many times as long as it was held.
@@ -20,6 +22,7 @@ pub async fn prune_all(app: Arc<App>) {
     for old in Old::ALL {
         metrics::counter!("tercel_pruned_rows_total", "what" => old.name()).increment(0);
     }
+    metrics::counter!("tercel_pruned_rows_total", "what" => "usage").increment(0);
     let stopping = app.stopping.clone();
     tokio::select! {
         () = stopping.cancelled() => {}
@@ -41,8 +44,33 @@ async fn passes(app: &App) {
                     tracing::warn!("What is old ({}) could not be removed and is looked at later: {error}", old.name());
                 }
             }
+            if let Err(error) = close_accounts(app).await {
+                tracing::warn!("Old accounts could not be closed and are looked at later: {error}");
+            }
             sleep(pause).await;
         }
+    }
+}
+
+/// Hours become days, and days end.
+async fn close_accounts(app: &App) -> tercel_store::Result<()> {
+    let ago = |kept: Duration| this_hour() - (kept.as_secs() / 3600) as i64;
+    // The day that is not over is counted on.
+    let folded = ago(HOURS_KEPT).min(this_hour() - 48);
+    while app.store.fold_usage(folded).await?.more {
+        sleep(BUSY).await;
+    }
+    let kept = app.config.keep.usage;
+    if kept.is_zero() {
+        return Ok(());
+    }
+    loop {
+        let closed = app.store.drop_usage(ago(kept).min(this_hour() - 48)).await?;
+        metrics::counter!("tercel_pruned_rows_total", "what" => "usage").increment(closed.rows);
+        if !closed.more {
+            return Ok(());
+        }
+        sleep(BUSY).await;
     }
 }
 
@@ -106,7 +134,14 @@ mod tests {
     #[test]
     fn the_pause_follows_what_is_kept_for_the_shortest_time() {
         let day = |n| DAY * n;
-        let keep = Keep { bodies: day(14), steps: day(90), answers: day(90), egress: day(30), notices: day(90) };
+        let keep = Keep {
+            bodies: day(14),
+            steps: day(90),
+            answers: day(90),
+            egress: day(30),
+            notices: day(90),
+            usage: day(400),
+        };
         assert_eq!(pause(&keep), PAUSE);
         assert_eq!(pause(&Keep { egress: Duration::from_secs(60), ..keep }), Duration::from_secs(6));
         assert_eq!(kept(&Keep { steps: Duration::ZERO, ..keep }, Old::Steps), None);

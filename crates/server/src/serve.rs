@@ -94,15 +94,13 @@ async fn start_work(app: &Arc<App>) {
 
 /// Sends on the runs and answers that wait for a person: what they wait for may be mended by now; if not, they wait again.
 async fn go_on(app: &App) -> Result<(), tercel_store::Error> {
-    app.store.resume_tasks(None, "the start of the server").await?;
+    let resumed = app.store.resume_tasks(None, "the start of the server").await?;
     for name in app.catalog().integrations.keys().map(String::as_str).chain(outbox::TYPES) {
         app.store.unpark_outbox(name).await?;
     }
-    // Their causes are looked at anew. Letters that are dead or held, and bots that are missing, stay so.
-    let is_over = |key: &str| ["model", "disk"].contains(&key) || key.starts_with("parked:");
-    for notice in app.store.notices(true, None, 1000).await?.iter().filter(|notice| is_over(&notice.key)) {
-        app.close_notice(&notice.key).await;
-    }
+    // Nobody is told that something is over before it was seen to be.
+    runner::doubt(app, resumed).await?;
+    outbox::settle_all(app).await?;
     watchman::begin(app).await
 }
 

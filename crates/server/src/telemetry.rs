@@ -3,22 +3,103 @@
 use crate::config::Config;
 use anyhow::{Context, Result, bail};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use std::{io::IsTerminal, sync::OnceLock, time::Duration};
-use tracing_subscriber::EnvFilter;
+use std::{
+    io::IsTerminal,
+    sync::{Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+use tracing_subscriber::{EnvFilter, Registry, fmt, layer::SubscriberExt, registry, reload, util::SubscriberInitExt};
+
+/// The parts of the server, as filters name them.
+pub const MODULES: [&str; 40] = [
+    "announce",
+    "api",
+    "app",
+    "attachments",
+    "backup",
+    "bot",
+    "budgets",
+    "catalog",
+    "ceilings",
+    "channel",
+    "cli",
+    "clock",
+    "config",
+    "connection",
+    "disk",
+    "gaps",
+    "hold",
+    "hooks",
+    "inject",
+    "live",
+    "mirror",
+    "ollama",
+    "outbound",
+    "outbox",
+    "part",
+    "pause",
+    "polls",
+    "providers",
+    "queue",
+    "redact",
+    "retention",
+    "runner",
+    "schedules",
+    "serve",
+    "speech",
+    "telemetry",
+    "trace",
+    "unpriced",
+    "watchman",
+    "webhook",
+];
+/// The other crates of ours.
+const CRATES: [&str; 6] =
+    ["tercel", "tercel_agent", "tercel_integrations", "tercel_models", "tercel_sdk", "tercel_store"];
+
+/// What is logged right now, and the way to change it.
+struct Levels {
+    handle: reload::Handle<EnvFilter, Registry>,
+    filter: Mutex<String>,
+}
+
+static LEVELS: OnceLock<Levels> = OnceLock::new();
 
 /// Starts logging to the standard error and counting. Once in a process; later calls change nothing.
 ///
 /// # Errors
 /// When TERCEL_LOG is not a filter.
 pub fn install(config: &Config) -> Result<()> {
-    let filter = filter(&config.log)?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let (filter, handle) = reload::Layer::new(filter(&config.log)?);
+    let logs = registry().with(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr);
     // Fails when somebody logs already, which is what was wanted.
-    let _ = match config.log_json {
-        true => logs.json().flatten_event(true).try_init(),
-        false => logs.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
+    let begun = match config.log_json {
+        true => logs.with(lines.json().flatten_event(true)).try_init(),
+        false => logs.with(lines.with_target(false).with_ansi(std::io::stderr().is_terminal())).try_init(),
     };
+    if begun.is_ok() {
+        let _ = LEVELS.set(Levels { handle, filter: Mutex::new(config.log.clone()) });
+    }
     recorder();
+    Ok(())
+}
+
+/// What is logged right now; nothing when somebody else logs.
+pub fn logged() -> Option<String> {
+    Some(LEVELS.get()?.filter.lock().unwrap_or_else(PoisonError::into_inner).clone())
+}
+
+/// Logs by another filter from now on, until the process ends.
+///
+/// # Errors
+/// When it is no filter, or somebody else logs.
+pub fn log_by(text: &str) -> Result<()> {
+    let new = filter(text)?;
+    let Some(levels) = LEVELS.get() else { bail!("This process does not log by itself") };
+    let mut filter = levels.filter.lock().unwrap_or_else(PoisonError::into_inner);
+    levels.handle.reload(new).context("The filter cannot be changed")?;
+    *filter = text.to_owned();
     Ok(())
 }
 
@@ -41,10 +122,38 @@ pub fn filter(text: &str) -> Result<EnvFilter> {
                 LEVELS.join(", ")
             );
         }
+        if let Some((target, _)) = piece.split_once('=') {
+            known(target.trim())?;
+        }
     }
     // The pool tells of each connection that breaks, of which the store has its own word.
     EnvFilter::try_new(format!("sqlx_core::pool=off,{}", pieces.join(",")))
         .context("It is a level such as info, or a list such as info,tercel::outbox=debug")
+}
+
+/// A part of ours that does not exist would be a filter that silently does nothing. Those of others are not known.
+fn known(target: &str) -> Result<()> {
+    let (first, rest) = target.split_once("::").unwrap_or((target, ""));
+    let unlike = || bail!("there is no `{target}`; is `{}` meant?", near(first, &CRATES));
+    match first {
+        "tercel" if !rest.is_empty() => {
+            let module = rest.split("::").next().unwrap_or_default();
+            match MODULES.contains(&module) {
+                true => Ok(()),
+                false => bail!("there is no `{target}`; is `tercel::{}` meant?", near(module, &MODULES)),
+            }
+        }
+        first if CRATES.contains(&first) => Ok(()),
+        first if first.starts_with("tercel") => unlike(),
+        first if CRATES.iter().any(|known| strsim::jaro_winkler(known, first) > 0.9) => unlike(),
+        first if MODULES.contains(&first) => bail!("there is no `{target}`; is `tercel::{target}` meant?"),
+        _ => Ok(()),
+    }
+}
+
+fn near<'n>(name: &str, known: &[&'n str]) -> &'n str {
+    let likeness = |known: &&&str| strsim::jaro_winkler(known, name);
+    known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).copied().unwrap_or("tercel")
 }
 
 /// What was counted in this process.
@@ -89,11 +198,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_part_of_the_server_can_be_named() {
+        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let names = std::fs::read_dir(source).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.map(|name| name.trim_end_matches(".rs").to_owned()).collect();
+        names.retain(|name| !["lib", "main"].contains(&name.as_str()));
+        names.sort();
+        names.dedup();
+        assert_eq!(names, MODULES);
+    }
+
+    #[test]
     fn a_level_that_does_not_exist_is_refused() {
         for good in ["info", "WARN", "info,tercel=debug", "warn, tercel::outbox=trace", "off", "", "tercel[run]=debug"]
         {
             assert!(filter(good).is_ok(), "{good}");
         }
+        for (bad, meant) in [
+            ("tercel::outbx=debug", "`tercel::outbox`"),
+            ("info,terzel=debug", "`tercel`"),
+            ("tercel_stroe=debug", "`tercel_store`"),
+            ("outbox=debug", "`tercel::outbox`"),
+        ] {
+            let said = format!("{:#}", filter(bad).unwrap_err());
+            assert!(said.contains(&format!("is {meant} meant?")), "{said}");
+        }
+        assert!(filter("hyper=debug,tercel::api::outer=trace,tercel_store::writer=debug").is_ok());
         for (bad, meant) in
             [("inof", "info"), ("info,tercel=debg", "debug"), ("tercel", "off, error"), ("tercel=", "off, error")]
         {

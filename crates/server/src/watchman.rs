@@ -1,18 +1,26 @@
 //! Says that the server is there, and afterwards when it was not; and whose credentials are refused.
 
-use crate::{api::time::rfc3339, app::App, catalog::DEFAULT};
+use crate::{
+    api::time::rfc3339,
+    app::App,
+    catalog::DEFAULT,
+    clock::{Clock, Wall},
+    gaps,
+};
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 use tercel_sdk::{Error, Kind};
-use tercel_store::{DownTime, NewNotice};
+use tercel_store::{DownTime, NewNotice, now};
 
 /// How exactly an end without a word is known.
 const BEAT: Duration = Duration::from_secs(30);
 /// Microseconds without a server that are worth telling.
 const GAP: i64 = 300_000_000;
+/// Microseconds that the wall's clock may gain before the machine counts as having slept.
+const ASLEEP: i64 = 60_000_000;
 const CREDENTIALS: &str = "credentials:";
 const DOWN: &str = "downtime";
 
@@ -26,12 +34,26 @@ impl Refused {
     }
 }
 
-/// Leaves a sign now and then until the server stops.
+/// Leaves a sign now and then until the server stops, and notices when the machine slept.
 pub async fn watch(app: Arc<App>) {
+    watch_by(app, Arc::new(now), BEAT).await;
+}
+
+/// The same by a given clock, so often.
+pub async fn watch_by(app: Arc<App>, wall: Wall, beat: Duration) {
+    let mut clock = Clock::of(wall);
     loop {
+        let before = clock.now();
         tokio::select! {
             () = app.stopping.cancelled() => return,
-            () = tokio::time::sleep(BEAT) => app.store.is_here(),
+            () = tokio::time::sleep(beat) => app.store.is_here(),
+        }
+        if clock.jump() > ASLEEP {
+            let slept = DownTime { from: before, to: clock.now(), orderly: true };
+            if slept.to - slept.from > GAP {
+                app.raise(not_there(slept, "The machine slept, or its clock was put forward")).await;
+            }
+            tokio::spawn(gaps::after(app.clone(), Some(slept)));
         }
     }
 }
@@ -59,18 +81,31 @@ fn told(down: DownTime) -> Option<NewNotice> {
     if down.orderly && !is_long {
         return None;
     }
+    let why = if down.orderly { "It was told to stop" } else { "It ended without being told to" };
+    let notice = not_there(down, why);
+    Some(match is_long {
+        true => notice,
+        false => NewNotice { key: DOWN.into(), ..notice },
+    })
+}
+
+fn not_there(down: DownTime, why: &str) -> NewNotice {
     let (from, to) = (rfc3339(down.from), rfc3339(down.to));
-    let how = if down.orderly { "was told to stop" } else { "ended without being told to" };
-    Some(NewNotice {
-        key: if is_long { format!("{DOWN}:{from}") } else { DOWN.into() },
+    NewNotice {
+        key: format!("{DOWN}:{from}"),
         severity: "warning",
         title: "The server was not running".into(),
-        detail: format!("From {from} to {to}. It {how}"),
+        detail: format!("From {from} to {to}. {why}"),
         repair: Some(
             "What services sent meanwhile may be missing here: let them deliver it again. The log says why it ended"
                 .into(),
         ),
-    })
+    }
+}
+
+/// Whether people were told that the credentials of an integration are refused.
+pub fn is_refused(app: &App, integration: &str) -> bool {
+    app.refused.lock().contains(integration)
 }
 
 /// What a call to a service says about the credentials.
@@ -81,15 +116,16 @@ pub async fn saw<T>(app: &App, integration: &str, connection: &str, outcome: &Re
     };
     match outcome {
         Err(error) if error.kind == Kind::Auth => {
-            if !app.refused.lock().insert(name.clone()) {
-                return;
-            }
+            app.refused.lock().insert(name.clone());
             app.raise(NewNotice {
                 key: format!("{CREDENTIALS}{name}"),
                 severity: "error",
                 title: format!("The credentials of `{name}` are refused"),
                 detail: error.message.clone(),
-                repair: Some(format!("Give `{name}` new ones in its settings; the test of the connection closes this")),
+                repair: Some(format!(
+                    "Give `{name}` new ones in its settings; the test of the connection closes this, and answers that wait \
+                     are sent then"
+                )),
             })
             .await;
         }

@@ -172,14 +172,14 @@ pub async fn replay(app: &Arc<App>, id: Uuid) -> Result<(i64, Answer), Error> {
 pub fn polled(app: &App, integration: &str, connection: &str, news: News) -> Accept {
     let body = serde_json::to_vec(&news.event).unwrap_or_default();
     let items = items(app, integration, &news.name, news.event);
-    let outcome = if items.iter().any(|item| item.task.is_some()) { "run" } else { "stored" };
+    let (outcome, reason) = outcome(&items);
     let delivery = NewDelivery {
         id: Uuid::now_v7(),
         integration: integration.into(),
         connection: connection.into(),
         event: news.name,
         outcome,
-        reason: None,
+        reason,
         verified_by: POLLED.into(),
         headers: "{}".into(),
         body,
@@ -187,6 +187,17 @@ pub fn polled(app: &App, integration: &str, connection: &str, news: News) -> Acc
     };
     let dedupe = vec![(format!("news/{integration}/{connection}/{}", news.id), now() + 30 * DAY)];
     Accept { delivery: Some(delivery), dedupe, items, ..Accept::default() }
+}
+
+/// What becomes of an event, and why, if that is nothing.
+fn outcome(items: &[Item]) -> (&'static str, Option<String>) {
+    match items.iter().any(|item| item.task.is_some()) {
+        true => ("run", None),
+        false if items.is_empty() => {
+            ("ignored", Some("It mentions no bot, and no channel keeps what it does not answer".into()))
+        }
+        false => ("stored", None),
+    }
 }
 
 fn part(app: &Arc<App>, integration: &str, connection: &str) -> Result<(Webhook, Host), Error> {
@@ -237,8 +248,7 @@ async fn process(app: &Arc<App>, received: Received, origin: Origin) -> Result<A
         Outcome::Events(events) => {
             accept.items =
                 events.into_iter().flat_map(|event| items(app, &integration, &received.name, event)).collect();
-            let runs = accept.items.iter().any(|item| item.task.is_some());
-            (if runs { "run" } else { "stored" }, None)
+            outcome(&accept.items)
         }
         Outcome::Ignored(reason) => ("ignored", Some(reason)),
         Outcome::Reply(answer) => {
@@ -315,16 +325,19 @@ impl From<StoredReply> for Answer {
 fn items(app: &App, integration: &str, name: &str, event: Event) -> Vec<Item> {
     let catalog = app.catalog();
     let places = places(&catalog, name, &event);
+    let is_meant = |place: &Place| {
+        let bot = catalog.bots.get(&place.bot_id);
+        place.channel.as_ref().is_none_or(|channel| is_addressed(channel, bot, &event.text))
+    };
+    let is_kept = |place: &Place| place.channel.as_ref().is_none_or(|channel| channel.options.passive_memory);
     places
         .into_iter()
+        .filter(|place| is_kept(place) || is_meant(place))
         .map(|place| {
             let bot = catalog.bots.get(&place.bot_id);
             let model = event.brief.as_ref().and_then(|brief| brief.model.as_deref());
             let (_, rehearse) = app.model_of(model.or(bot.and_then(|bot| bot.model.as_deref())));
-            let brief = event
-                .brief
-                .as_ref()
-                .filter(|_| place.channel.as_ref().is_none_or(|c| is_addressed(c, bot, &event.text)));
+            let brief = event.brief.as_ref().filter(|_| is_meant(&place));
             let task = brief.map(|brief| NewTask {
                 id: Uuid::now_v7(),
                 bot_id: place.bot_id.clone(),

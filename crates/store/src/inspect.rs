@@ -1,8 +1,9 @@
 //! Looking at a database from outside: nothing is written, whether a server runs on it or not.
 
 use crate::{
-    Error, Health, Notice, Result, Setting,
+    Error, Health, Notice, Overview, Result, Setting,
     engine::{self, Connection, list},
+    overview,
 };
 use secrecy::SecretString;
 use std::path::Path;
@@ -20,6 +21,8 @@ pub struct Inspection {
     pub latest: Option<(i64, Option<i64>)>,
     /// Bytes of each table with its indexes, the largest first.
     pub tables: Vec<(String, i64)>,
+    /// Absent for a database of an earlier version.
+    pub overview: Option<Overview>,
     /// Bytes inside the file of an embedded database that new rows will use.
     pub free: i64,
 }
@@ -65,6 +68,10 @@ async fn look_around(mut connection: Connection) -> Result<Option<Inspection>> {
     };
     let inspection = Inspection {
         schema,
+        overview: match schema < crate::snapshot::newest_schema() {
+            true => None,
+            false => Some(overview::of(&mut connection).await?),
+        },
         tables: connection.all(tables, list![]).await?,
         free: connection.first::<(i64,)>(free, list![]).await?.unwrap_or_default().0,
         settings: connection.all("SELECT integration, connection, key, value FROM settings", list![]).await?,

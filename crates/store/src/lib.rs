@@ -1,6 +1,7 @@
 //! Everything that lasts. Reads are functions of [`Store`], writes are values that one writer commits in groups.
 
 pub mod accept;
+mod accounts;
 mod announcements;
 mod attachments;
 mod bots;
@@ -15,10 +16,12 @@ pub mod failpoint;
 mod hold;
 mod inspect;
 mod keys;
+pub mod left_out;
 mod lock;
 mod messages;
 mod notices;
 mod outbox;
+mod overview;
 mod parked;
 pub mod passphrase;
 #[cfg(test)]
@@ -44,6 +47,7 @@ mod writer;
 extern crate self as tercel_store;
 
 pub use accept::{Accept, Accepted, Item, NewDelivery, NewMessage, NewTask, Placed, SessionRef};
+pub use accounts::Closed;
 pub use announcements::Announcement;
 pub use attachments::Attachment;
 pub use bots::Bot;
@@ -59,6 +63,7 @@ pub use lock::DirectoryLock;
 pub use messages::Message;
 pub use notices::{NewNotice, Notice};
 pub use outbox::{Attempt, AttemptEnd, Leaving, NewOutbox, OutboxRow};
+pub use overview::{Overview, Planned};
 pub use parked::{Held, Release};
 pub use polls::{Gap, Poll, Polled};
 pub use providers::Provider;

@@ -516,6 +516,15 @@ impl Store {
         Ok(rows.into_iter().map(|(state,)| state).collect())
     }
 
+    /// Whether rows of a dispatch type have been tried and are to be tried again. Those about notices do not count.
+    pub async fn is_tried_again(&self, dispatch_type: &str) -> Result<bool> {
+        let sql = "SELECT CAST(1 AS BIGINT) FROM outbox WHERE state = 'pending' AND attempts > 0 AND dispatch_type = $1 \
+                   AND target NOT LIKE 'notice:%' UNION ALL \
+                   SELECT CAST(1 AS BIGINT) FROM outbox WHERE state = 'sending' AND attempts > 1 AND dispatch_type = $1 \
+                   AND target NOT LIKE 'notice:%' LIMIT 1";
+        Ok(self.engine.read_first::<(i64,)>(sql, list![dispatch_type]).await?.is_some())
+    }
+
     /// Rows by state, and when the oldest pending one was made.
     pub async fn outbox_backlog(&self) -> Result<(Vec<(String, i64)>, Option<i64>)> {
         let sql = format!(

@@ -52,8 +52,13 @@ pub(crate) struct Digest<'a> {
 /// Makes tasks that were just inserted wait.
 pub(crate) async fn park(tasks: &[(Uuid, &str)], connection: &mut Connection, time: i64) -> Result<()> {
     let error = |scope: &str| {
-        let message = format!("The ceiling of `{scope}` is reached");
-        let hint = "The run goes on when the window of the ceiling is over, or when the ceiling is raised";
+        let (message, hint) = match scope.strip_prefix("paused:") {
+            Some(paused) => (format!("`{paused}` is paused"), "The run goes on when it is resumed"),
+            None => (
+                format!("The ceiling of `{scope}` is reached"),
+                "The run goes on when the window of the ceiling is over, or when the ceiling is raised",
+            ),
+        };
         serde_json::json!({"code": "rate_limited", "message": message, "hint": hint}).to_string()
     };
     let rows = tasks.iter().map(|(task, scope)| list![*task, error(scope)]).collect();

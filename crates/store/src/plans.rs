@@ -172,7 +172,12 @@ async fn use_everything(world: &mut world::World) {
     }
     let task = store.claim_tasks(1).await.unwrap().tasks.remove(0);
     let steps = vec![step(1)];
-    let write = Commit { steps, tokens: 1, spent: vec![world::spent("server", 1, 1)], ..commit(&task, None) };
+    let write = Commit {
+        steps,
+        used: crate::Counts { prompt_tokens: 1, ..crate::Counts::default() },
+        spent: vec![world::spent("server", 1, 1)],
+        ..commit(&task, None)
+    };
     store.commit(write).await.unwrap();
     world.end(&task, complete((1..=3).map(|part| leaving(&task, "t", part, 3)).collect())).await;
     let task = world.claim().await;

@@ -14,7 +14,10 @@ use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 use zeroize::Zeroizing;
 
 /// What a sealed value begins with; after it come the key's id and the nonce with the ciphertext.
-const PREFIX: &str = "sealed:1:";
+pub(crate) const PREFIX: &str = "sealed:1:";
+
+/// What stands in a copy that was made without secrets.
+pub const LEFT_OUT: &str = "sealed:left-out";
 
 /// Words that make a key of a `dispatch_config` a secret.
 const SECRET_KEYS: [&str; 5] = ["token", "secret", "password", "key", "authorization"];
@@ -119,6 +122,9 @@ impl Sealer {
     /// # Errors
     /// `Sealed` when the value was sealed with another key or for another place.
     pub fn open(&self, place: &str, sealed: &str) -> Result<String> {
+        if sealed == LEFT_OUT {
+            return Err(Error::Sealed(format!("The secret at {place} was left out of the backup; enter it again")));
+        }
         let Some(rest) = sealed.strip_prefix(PREFIX) else { return Ok(sealed.to_owned()) };
         let (id, text) = rest.split_once(':').unwrap_or_default();
         if id != self.id {
@@ -176,7 +182,7 @@ impl Sealer {
 }
 
 pub fn is_sealed(text: &str) -> bool {
-    text.starts_with(PREFIX)
+    text.starts_with(PREFIX) || text == LEFT_OUT
 }
 
 /// Puts the mask in place of what stands under a secret key.

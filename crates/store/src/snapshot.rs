@@ -2,8 +2,13 @@
 
 use crate::{
     Error, Result, Store,
-    engine::sqlite::{self, blocking},
+    engine::{
+        self,
+        sqlite::{self, blocking},
+    },
+    left_out,
 };
+use futures::executor::block_on;
 use rusqlite::{Connection, OpenFlags};
 use std::{
     fs,
@@ -53,17 +58,29 @@ pub async fn check(file: &Path) -> Result<i64> {
     schema.ok_or_else(|| Error::Unusable(format!("{} is empty", file.display())))
 }
 
-/// Removes the sealed settings from a copy and leaves no trace of them. Answers how many there were.
-pub async fn remove_secrets(file: &Path) -> Result<u64> {
+/// Takes the sealed values out of a copy and leaves no trace of them. Answers what needs its secrets again.
+pub async fn remove_secrets(file: &Path) -> Result<Vec<String>> {
     let file = file.to_owned();
     blocking(move || {
         let connection = sqlite::connect(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.pragma_update(None, "secure_delete", true)?;
-        let removed = connection.execute("DELETE FROM settings WHERE value LIKE 'sealed:%'", ())?;
-        connection.close().map_err(|(_, error)| error)?;
-        Ok(removed as u64)
+        let mut connection = engine::Connection::Sqlite(connection);
+        block_on(async {
+            left_out::leave_out(&mut connection).await?;
+            let needed = left_out::needed(&mut connection).await?;
+            connection.close().await?;
+            Ok(needed)
+        })
     })
     .await
+}
+
+/// What was left out of the secrets of a copy, a line each.
+pub async fn needed_secrets(file: &Path) -> Result<Vec<String>> {
+    let mut connection = engine::Connection::Sqlite(sqlite::look(file).await?);
+    let needed = left_out::needed(&mut connection).await?;
+    connection.close().await?;
+    Ok(needed)
 }
 
 /// Copies a database that is about to be migrated to a file beside it, and removes the copy before the last migration.

@@ -1,7 +1,7 @@
 //! What a run has done: the log that it is resumed from, and the commit that ends it.
 
 use crate::{
-    Error, NewOutbox, Result, Spent, Store,
+    Counts, Error, NewOutbox, Result, Spent, Store,
     engine::{Connection, list, record},
     now,
     writer::{Bell, Write},
@@ -35,8 +35,9 @@ pub struct Commit {
     pub task: Uuid,
     pub attempt: i64,
     pub steps: Vec<NewStep>,
-    pub tokens: i64,
-    /// What the steps cost, where it is counted.
+    /// What models took for it.
+    pub used: Counts,
+    /// The same, where it is counted.
     pub spent: Vec<Spent>,
     /// The ceiling that a run which ends waiting waits for.
     pub parked: Option<String>,
@@ -120,14 +121,16 @@ async fn insert_steps(commits: &[&Commit], connection: &mut Connection, time: i6
 }
 
 async fn count_tokens(commits: &[&Commit], connection: &mut Connection) -> Result<()> {
-    let mut tasks: BTreeMap<Uuid, i64> = BTreeMap::new();
-    for commit in commits.iter().filter(|commit| commit.tokens > 0) {
-        *tasks.entry(commit.task).or_default() += commit.tokens;
+    let mut tasks: BTreeMap<Uuid, Counts> = BTreeMap::new();
+    for commit in commits.iter().filter(|commit| commit.used != Counts::default()) {
+        *tasks.entry(commit.task).or_default() += commit.used;
     }
+    let row = |(task, used): (Uuid, Counts)| list![task, used.tokens(), used.completion_tokens, used.cost];
     connection
         .run_rows(
-            "UPDATE tasks SET tokens = tasks.tokens + v.column2 FROM (VALUES",
-            tasks.into_iter().map(|(task, tokens)| list![task, tokens]).collect(),
+            "UPDATE tasks SET tokens = tasks.tokens + v.column2, completion_tokens = tasks.completion_tokens + v.column3, \
+             cost = tasks.cost + v.column4 FROM (VALUES",
+            tasks.into_iter().map(row).collect(),
             ") AS v WHERE tasks.id = v.column1",
         )
         .await?;

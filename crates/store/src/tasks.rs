@@ -37,6 +37,10 @@ pub struct Task {
     /// JSON of an `sdk::Error`.
     pub error: Option<String>,
     pub tokens: i64,
+    /// How many of them were written by models.
+    pub completion_tokens: i64,
+    /// Millionths of a dollar.
+    pub cost: i64,
 }
 
 record!(Task {
@@ -68,7 +72,7 @@ record!(Task {
 
 const COLUMNS: &str = "id, session_id, message_id, channel_id, delivery_id, bot_id, origin, seq, status, execution_config, \
                        sealed_target, trusted, hops, rehearse, attempt, cancelled, run_at, created_at, started_at, \
-                       completed_at, context_seq, result, error, tokens";
+                       completed_at, context_seq, result, error, tokens, completion_tokens, cost";
 
 pub(crate) async fn insert_all(rows: Vec<Vec<Arg>>, connection: &mut Connection) -> Result<()> {
     let rows = rows

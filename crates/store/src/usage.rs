@@ -95,7 +95,7 @@ const ADD: (&str, &str) = (
      RETURNING scope, hour, runs, calls, prompt_tokens, completion_tokens, cost",
 );
 
-const SUM: &str = "CAST(COALESCE(SUM(u.runs), 0) AS BIGINT) AS runs, CAST(COALESCE(SUM(u.calls), 0) AS BIGINT) AS calls, \
+pub(crate) const SUM: &str = "CAST(COALESCE(SUM(u.runs), 0) AS BIGINT) AS runs, CAST(COALESCE(SUM(u.calls), 0) AS BIGINT) AS calls, \
                    CAST(COALESCE(SUM(u.prompt_tokens), 0) AS BIGINT) AS prompt_tokens, \
                    CAST(COALESCE(SUM(u.completion_tokens), 0) AS BIGINT) AS completion_tokens, \
                    CAST(COALESCE(SUM(u.cost), 0) AS BIGINT) AS cost";

@@ -48,8 +48,9 @@ pub struct NewChannel {
     display_name: Option<String>,
     #[serde(default)]
     require_mention: bool,
-    #[serde(default)]
-    passive_memory: bool,
+    /// True when absent.
+    passive_memory: Option<bool>,
+    /// Only false.
     #[serde(default)]
     allow_bot_messages: bool,
     thinking_display: Option<String>,
@@ -109,6 +110,7 @@ pub async fn create(
     let bot_id = body.bot_id.unwrap_or_else(|| DEFAULT.into());
     check_bot(&app.catalog(), &bot_id)?;
     check_display_name(body.display_name.as_deref())?;
+    refuse_bots(body.allow_bot_messages)?;
     let id = super::new_id(&identity, "channels", key.as_deref());
     if let Some(made) = app.catalog().channel(id) {
         if made.client_id != body.client_id {
@@ -124,8 +126,8 @@ pub async fn create(
         display_name: body.display_name,
         options: Options {
             require_mention: body.require_mention,
-            passive_memory: body.passive_memory,
-            allow_bot_messages: body.allow_bot_messages,
+            passive_memory: body.passive_memory.unwrap_or(true),
+            allow_bot_messages: false,
             thinking_display: body.thinking_display,
         },
         sealed_target: target.map(|target| app.seal_target(&target)),
@@ -169,10 +171,10 @@ pub async fn change(
         let target = restored.map(target::whole).transpose()?;
         channel.sealed_target = target.map(|target| app.seal_target(&target));
     }
+    refuse_bots(body.allow_bot_messages.unwrap_or_default())?;
     let options = &mut channel.options;
     options.require_mention = body.require_mention.unwrap_or(options.require_mention);
     options.passive_memory = body.passive_memory.unwrap_or(options.passive_memory);
-    options.allow_bot_messages = body.allow_bot_messages.unwrap_or(options.allow_bot_messages);
     if let Some(thinking_display) = body.thinking_display {
         options.thinking_display = thinking_display;
     }
@@ -191,6 +193,17 @@ pub async fn delete(State(app): State<Arc<App>>, Ids(id): Id) -> Result<StatusCo
 
 pub fn find(app: &App, id: Uuid) -> Result<Arc<channel::Channel>> {
     app.catalog().channel(id).cloned().ok_or_else(|| Error::not_found(format!("There is no channel {id}")))
+}
+
+/// Two bots that answer each other do not stop.
+fn refuse_bots(allowed: bool) -> Result<()> {
+    match allowed {
+        true => Err(Error::invalid(
+            "allow_bot_messages: what bots write is kept and not answered, because two bots that answer each other do not \
+             stop; leave it out or send false",
+        )),
+        false => Ok(()),
+    }
 }
 
 fn check_bot(catalog: &Catalog, id: &str) -> Result<()> {

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     app::App,
     catalog::{DEFAULT, Entry},
+    pause,
 };
 use axum::{Json, extract::State};
 use serde::Serialize;
@@ -44,7 +45,7 @@ pub struct Integration {
     process_status: Option<String>,
     env_vars: Vec<Variable>,
     webhook: Option<Webhook>,
-    /// `ready`, `partial`, `not_configured` or `error`.
+    /// `ready`, `partial`, `not_configured`, `error` or `paused`.
     status: String,
     error: Option<String>,
     readme: String,
@@ -107,6 +108,24 @@ pub async fn show_webhook(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> 
     Ok(Json(WatchedWebhook { webhook, refused }))
 }
 
+/// Store what an integration sends and run nothing of it; runs that have begun wait before they ask a model again
+#[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/pause", tag = "integrations", operation_id = "pause_integration", params(("id" = String, Path)), responses((status = 200, body = Integration)))]
+pub async fn pause(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result<Json<Integration>> {
+    set_paused(&app, &id, true).await
+}
+
+/// Let a paused integration go on with what was stored meanwhile, the oldest first
+#[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/resume", tag = "integrations", operation_id = "resume_integration", params(("id" = String, Path)), responses((status = 200, body = Integration)))]
+pub async fn resume(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result<Json<Integration>> {
+    set_paused(&app, &id, false).await
+}
+
+async fn set_paused(app: &Arc<App>, id: &str, paused: bool) -> Result<Json<Integration>> {
+    find(app, id)?;
+    pause::set(app, id, paused).await?;
+    Ok(Json(shown(app, &*find(app, id)?)))
+}
+
 fn webhook(app: &App, entry: &Entry) -> Option<Webhook> {
     entry.integration.webhook.as_ref()?;
     let path = format!("/integrations/{}/webhook", entry.integration.name);
@@ -149,7 +168,7 @@ fn shown(app: &App, entry: &Entry) -> Integration {
             })
             .collect(),
         webhook,
-        status: entry.status().into(),
+        status: if app.ceilings.paused.has(&integration.name) { "paused" } else { entry.status() }.into(),
         error: entry.error.clone().or(broken),
         readme: integration.readme.clone(),
     }

@@ -20,6 +20,7 @@ pub mod health;
 pub mod held;
 pub mod integrations;
 pub mod keys;
+pub mod log;
 pub mod messages;
 pub mod metrics;
 mod multipart;
@@ -139,6 +140,8 @@ fn table() -> Vec<Row> {
 
         row(GET, "/api/v1/admin/integrations", "integrations:read", handler!(integrations::list)),
         row(GET, "/api/v1/admin/integrations/{id}/webhook", "integrations:read", handler!(integrations::show_webhook)),
+        row(POST, "/api/v1/admin/integrations/{id}/pause", "integrations:write", handler!(integrations::pause)),
+        row(POST, "/api/v1/admin/integrations/{id}/resume", "integrations:write", handler!(integrations::resume)),
         row(GET, "/api/v1/admin/integrations/{id}/settings", "integrations:read", handler!(settings::show)),
         row(PUT, "/api/v1/admin/integrations/{id}/settings", "integrations:write", handler!(settings::put)),
         row(DELETE, "/api/v1/admin/integrations/{id}/settings/{key}", "integrations:write", handler!(settings::delete)),
@@ -146,6 +149,10 @@ fn table() -> Vec<Row> {
         row(POST, "/api/v1/admin/integrations/{id}/connection/test", "integrations:write", handler!(connections::test)),
         row(POST, "/api/v1/admin/integrations/{id}/connection/connect", "integrations:write", handler!(connections::connect)),
         row(POST, "/api/v1/admin/integrations/{id}/connection/disconnect", "integrations:write", handler!(connections::disconnect)),
+
+        row(GET, "/api/v1/admin/log", "log:read", handler!(log::show)),
+        row(PUT, "/api/v1/admin/log", "log:write", handler!(log::put)),
+        row(DELETE, "/api/v1/admin/log", "log:write", handler!(log::delete)),
 
         row(GET, "/api/v1/sessions", "sessions:read", handler!(sessions::list)),
         row(POST, "/api/v1/sessions", "sessions:write", handler!(sessions::open)),

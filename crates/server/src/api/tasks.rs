@@ -36,6 +36,10 @@ pub struct Task {
     dispatch_type: String,
     dispatch: Dispatch,
     tokens: i64,
+    prompt_tokens: i64,
+    completion_tokens: i64,
+    /// At the prices of that time.
+    cost_usd: f64,
     /// Nothing of it leaves: the model is the rehearsal.
     rehearsal: bool,
     created_at: Time,
@@ -76,6 +80,9 @@ impl Task {
             dispatch_type,
             dispatch: dispatch(&outbox),
             tokens: row.tokens,
+            prompt_tokens: row.tokens - row.completion_tokens,
+            completion_tokens: row.completion_tokens,
+            cost_usd: super::usage::dollars(row.cost),
             rehearsal: row.rehearse,
             created_at: Time(row.created_at),
             scheduled_at: None,

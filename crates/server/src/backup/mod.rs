@@ -82,8 +82,8 @@ pub async fn prepare(app: &Arc<App>, secrets: Secrets) -> Result<Ready> {
     let key = match &secrets {
         Secrets::SealedTo(passphrase) => Some(sealed_key(app, passphrase.clone()).await?),
         Secrets::LeftOut => {
-            let removed = snapshot::remove_secrets(&copy).await?;
-            tracing::info!("The backup is made without secrets: {removed} settings are left out");
+            let needed = snapshot::remove_secrets(&copy).await?;
+            tracing::info!("The backup is made without secrets. Left out: {}", needed.join("; "));
             None
         }
     };

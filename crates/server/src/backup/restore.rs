@@ -67,8 +67,9 @@ pub fn key(head: &Head, passphrase: &SecretString) -> Result<Option<SecretString
     Ok(Some(SecretString::from(key.as_str())))
 }
 
-/// Writes a backup that was verified into an empty directory. The server that starts on it is held.
-pub async fn extract(file: &Path, data: &Path, key: Option<&SecretString>) -> Result<()> {
+/// Writes a backup that was verified into an empty directory. The server that starts on it is held. Answers what needs its
+/// secrets again, a line each.
+pub async fn extract(file: &Path, data: &Path, key: Option<&SecretString>) -> Result<Vec<String>> {
     let _lock = DirectoryLock::take(data)?;
     refuse_used(data)?;
     let draft = data.join(DRAFT);
@@ -79,6 +80,11 @@ pub async fn extract(file: &Path, data: &Path, key: Option<&SecretString>) -> Re
     let head = archive::read(open(file)?, |_, path, mode, from| write(&draft.join(path), mode | 0o600, from))?;
     let database = draft.join(archive::DATABASE);
     snapshot::check(&database).await?;
+    // What was left out stays so, whatever key a server has now.
+    if key.is_none() && head.key.is_some() {
+        snapshot::remove_secrets(&database).await?;
+    }
+    let needed = snapshot::needed_secrets(&database).await?;
     if let Some(key) = key {
         write(&draft.join("key"), 0o600, &mut key.expose_secret().as_bytes())?;
         Sealer::from_file(&draft.join("key"))?.check_directory(&draft)?;
@@ -96,7 +102,7 @@ pub async fn extract(file: &Path, data: &Path, key: Option<&SecretString>) -> Re
     fs::rename(&database, data.join("tercel.db"))?;
     fs::remove_dir(&draft)?;
     File::open(data)?.sync_all()?;
-    Ok(())
+    Ok(needed)
 }
 
 fn open(file: &Path) -> Result<impl Read> {

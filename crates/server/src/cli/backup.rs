@@ -97,10 +97,11 @@ pub async fn restore(config: Config, arguments: Restore) -> Result<ExitCode> {
             "ENCRYPTION_KEY is not the key of this backup, so that its secrets could not be opened: unset it, or set that one"
         );
     }
-    restore::extract(&file, data, key.as_ref()).await?;
+    let needed = restore::extract(&file, data, key.as_ref()).await?;
     say(&format!("Restored the backup of {} into {}", head.made_at, data.display()))?;
-    if key.is_none() {
-        say("There are no secrets in it: enter them again")?;
+    if !needed.is_empty() {
+        say("Secrets were left out. Nothing leaves that needs one of them; enter again those of")?;
+        needed.iter().try_for_each(|line| say(&format!("  {line}")))?;
     }
     say("The server starts held: runs and answers wait until `tercel resume`")?;
     Ok(ExitCode::SUCCESS)

@@ -1,8 +1,11 @@
-//! `tercel doctor`: what is well, what is not, and what to do. It changes nothing and calls nobody outside this machine.
+//! `tercel doctor`: what is well, what is not, and what to do. It changes nothing and, but for looking at the database, sends
+//! nothing.
 
 mod configured;
 mod kept;
 mod machine;
+mod speech;
+mod work;
 
 use super::{
     client,
@@ -11,6 +14,7 @@ use super::{
 use crate::config::{Config, Environment};
 use anyhow::Result;
 use std::process::ExitCode;
+use tercel_store::now;
 
 pub async fn run(environment: Environment) -> Result<ExitCode> {
     let findings = match Config::from(environment) {
@@ -44,6 +48,16 @@ async fn examine(config: &Config) -> Vec<Finding> {
     };
     findings.extend(configured::database(config, &inspected, server.is_some()));
     let inspection = inspected.ok().flatten();
+    if let Some(inspection) = &inspection
+        && let Some(overview) = &inspection.overview
+    {
+        let works = server.is_some() && crate::hold::look(&config.data_dir).is_none();
+        findings.extend(work::clock(overview.ahead));
+        findings.extend(work::schedules(&overview.schedules, now(), works));
+        findings.extend(work::polls(&overview.polls, &inspection.notices, now()));
+        findings.extend(work::prices(overview));
+        findings.extend(overview.paused.iter().map(|name| work::paused(name)));
+    }
     findings.extend(kept::held(config));
     findings.extend(kept::backup(config, inspection.is_some()));
     findings.extend(kept::sizes(config, inspection.as_ref()));
@@ -54,6 +68,7 @@ async fn examine(config: &Config) -> Vec<Finding> {
     if let Some(http) = crate::ollama::client(config) {
         findings.extend(crate::ollama::offer(config, &http).await.map(|offer| Finding::ok("ollama", offer)));
     }
+    findings.push(speech::look(config).await);
     findings.push(configured::api_key(config));
     findings.extend(configured::integrations(config, inspection.as_ref()));
     findings
@@ -134,6 +149,20 @@ fail  port            Taken
 To be mended: 1. Worth a look: 1.";
         assert_eq!(report(&findings, Ink::Plain), expected);
         assert!(report(&findings[..1], Ink::Plain).ends_with("All is well."));
+    }
+
+    #[tokio::test]
+    async fn a_database_that_does_not_answer_is_found_and_its_password_is_not_shown() {
+        let place = tempfile::tempdir().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut environment = Environment::default();
+        environment.set("TERCEL_DATA_DIR", place.path().to_string_lossy());
+        environment.set("TERCEL_LISTEN", "127.0.0.1:0");
+        environment.set("DATABASE_URL", format!("postgres://me:hush@127.0.0.1:{port}/tercel"));
+        let findings = examine(&Config::from(environment).unwrap()).await;
+        let database = findings.iter().find(|finding| finding.what == "database").unwrap();
+        assert_eq!(database.level, Level::Fail, "{database:?}");
+        assert!(!format!("{findings:?}").contains("hush"), "{findings:#?}");
     }
 
     #[tokio::test]

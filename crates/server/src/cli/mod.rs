@@ -4,6 +4,7 @@ mod backup;
 mod call;
 mod client;
 mod doctor;
+mod integrations;
 mod keys;
 mod logs;
 mod rehearse;
@@ -38,6 +39,9 @@ enum Command {
     Rehearse(rehearse::Arguments),
     /// Call a tool
     Call(call::Arguments),
+    /// What is connected, and pausing it
+    #[command(subcommand)]
+    Integrations(integrations::Command),
     /// API keys
     #[command(subcommand)]
     Keys(keys::Command),
@@ -90,6 +94,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Serve { .. } => crate::serve::serve(Config::from(environment)?).await.map(|()| ExitCode::SUCCESS),
         Command::Rehearse(arguments) => rehearse::run(environment, arguments).await,
         Command::Call(arguments) => call::run(Config::from(environment)?, arguments).await,
+        Command::Integrations(command) => integrations::run(Config::from(environment)?, command).await,
         Command::Keys(command) => keys::run(Config::from(environment)?, command).await,
         Command::Backup(arguments) => backup::make(Config::from(environment)?, arguments).await,
         Command::Restore(arguments) => backup::restore(Config::from(environment)?, arguments).await,

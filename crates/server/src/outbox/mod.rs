@@ -7,7 +7,7 @@ mod send;
 
 pub use self::{
     core::{TYPES, webhook_secret},
-    notices::settle,
+    notices::{settle, settle_all},
 };
 
 use crate::{

@@ -1,8 +1,8 @@
 //! What an answer that does not get through tells people, and when that is over.
 
 use super::core::TYPES;
-use crate::{announce, app::App};
-use tercel_sdk::Error;
+use crate::{announce, app::App, watchman};
+use tercel_sdk::{Error, Kind};
 use tercel_store::{AttemptEnd, NewNotice, OutboxRow, Result};
 
 /// States in which rows wait for a person; each has a notice for each dispatch type.
@@ -27,9 +27,15 @@ pub async fn raise(app: &App, row: &OutboxRow, end: &AttemptEnd) {
         ),
         AttemptEnd::Sent(_) | AttemptEnd::Retry { .. } | AttemptEnd::Withheld | AttemptEnd::Expired => return,
     };
-    let detail = serde_json::from_str::<Error>(error).map_or_else(|_| error.clone(), |error| error.message);
+    let cause = serde_json::from_str::<Error>(error);
+    let is_refused = cause.as_ref().is_ok_and(|error| error.kind == Kind::Auth) && watchman::is_refused(app, kind);
+    let detail = cause.map_or_else(|_| error.clone(), |error| error.message);
     if announce::is_one(row) {
         return announce::failed(app, row, detail).await;
+    }
+    // One cause, one notice: that the credentials are refused is told already.
+    if state == "parked" && is_refused {
+        return;
     }
     app.raise(NewNotice { key: key(state, kind), severity: "error", title, detail, repair: Some(repair) }).await;
 }
@@ -40,6 +46,20 @@ fn mend(kind: &str) -> String {
         true => "See GET /api/v1/outbox?state=parked; when the receiver is mended, send them again".into(),
         false => format!("Mend the settings of `{kind}`: what waits is sent then"),
     }
+}
+
+/// Closes, at the start, the notices of rows that wait no more. Those that are tried again may wait again.
+pub async fn settle_all(app: &App) -> Result<()> {
+    let open = app.store.notices(true, None, 1000).await?;
+    let kind = |key: &str| {
+        let (state, kind) = key.split_once(':')?;
+        STATES.contains(&state).then(|| kind.to_owned())
+    };
+    let kinds: std::collections::BTreeSet<String> = open.iter().filter_map(|notice| kind(&notice.key)).collect();
+    for kind in kinds {
+        try_settle(app, &kind).await?;
+    }
+    Ok(())
 }
 
 /// Closes the notices of a dispatch type whose rows have gone on.
@@ -56,7 +76,11 @@ async fn try_settle(app: &App, kind: &str) -> Result<()> {
     if told.is_empty() {
         return Ok(());
     }
-    let stuck = app.store.stuck(kind).await?;
+    let mut stuck = app.store.stuck(kind).await?;
+    // What is on its way once more has not arrived yet.
+    if app.store.is_tried_again(kind).await? {
+        stuck.push("parked".into());
+    }
     for state in told.into_iter().filter(|state| !stuck.iter().any(|other| other == state)) {
         app.close_notice(&key(state, kind)).await;
     }

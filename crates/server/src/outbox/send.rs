@@ -11,6 +11,7 @@ use crate::{
     part::{within, words},
     queue::patiently,
     redact::Redactor,
+    watchman,
 };
 use chrono::{DateTime, SecondsFormat};
 use futures::FutureExt;
@@ -88,10 +89,21 @@ async fn attempt(app: &Arc<App>, row: &OutboxRow) -> AttemptEnd {
             }
         }
     }
-    match unquoted(app, &target, way.deliver(app, row, &target).await) {
+    let delivered = unquoted(app, &target, way.deliver(app, row, &target).await);
+    if let Way::Part { .. } = way
+        && !has_own_secret(&target)
+    {
+        watchman::saw(app, &target.kind, DEFAULT, &delivered).await;
+    }
+    match delivered {
         Ok(receipt) => sent(&receipt),
         Err(error) => failed(row, &way, error),
     }
+}
+
+/// Then a refusal says nothing about the credentials of the connection.
+fn has_own_secret(target: &Target) -> bool {
+    serde_json::to_value(target).is_ok_and(|target| !tercel_store::seal::secrets_in(target).is_empty())
 }
 
 /// A service may quote what it was sent: secrets of ours, of its connection, of the target.

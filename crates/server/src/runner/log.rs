@@ -1,10 +1,10 @@
 //! The committed steps of a run, and those about to be.
 
-use crate::{app::App, ceilings, queue::patiently};
+use crate::{app::App, ceilings, queue::patiently, unpriced};
 use std::sync::Arc;
 use tercel_agent::{Committed, Step};
 use tercel_sdk::chat::Usage;
-use tercel_store::{Commit, End, NewStep, Result, Task};
+use tercel_store::{Commit, Counts, End, NewStep, Result, Task};
 
 pub struct Log {
     task: Arc<Task>,
@@ -12,7 +12,7 @@ pub struct Log {
     waiting: Vec<NewStep>,
     /// What models spent that are paid for.
     spent: Vec<(String, Usage)>,
-    tokens: i64,
+    used: Counts,
     /// Whether something waits that must not be lost.
     urgent: bool,
 }
@@ -20,8 +20,14 @@ pub struct Log {
 impl Log {
     /// Reads what earlier attempts committed. A step that says what the run was given is for people, not for the agent.
     pub async fn read(app: &App, task: &Arc<Task>) -> Result<(Self, Vec<Committed>)> {
-        let mut log =
-            Self { task: task.clone(), n: 0, waiting: Vec::new(), spent: Vec::new(), tokens: 0, urgent: false };
+        let mut log = Self {
+            task: task.clone(),
+            n: 0,
+            waiting: Vec::new(),
+            spent: Vec::new(),
+            used: Counts::default(),
+            urgent: false,
+        };
         if task.attempt == 1 {
             return Ok((log, Vec::new()));
         }
@@ -59,9 +65,7 @@ impl Log {
         self.urgent = true;
         match step {
             // The rehearsal costs nothing.
-            Step::Model { provider, answer, .. } if provider == "rehearsal" => {
-                self.tokens += answer.usage.total() as i64;
-            }
+            Step::Model { provider, answer, .. } if provider == "rehearsal" => self.used += counts(answer.usage),
             Step::Model { model, answer, .. } => self.spend(model, answer.usage),
             _ => {}
         }
@@ -70,7 +74,7 @@ impl Log {
 
     /// Adds what a call took to what the next commit counts.
     pub fn spend(&mut self, model: &str, usage: Usage) {
-        self.tokens += usage.total() as i64;
+        self.used += counts(usage);
         self.spent.push((model.to_owned(), usage));
     }
 
@@ -98,16 +102,33 @@ impl Log {
         let spent = std::mem::take(&mut self.spent);
         let task = &self.task;
         let whose = ceilings::whose(app, &task.bot_id, &task.origin, client_id);
+        let mut used = std::mem::take(&mut self.used);
+        let spent = match task.rehearse {
+            true => Vec::new(),
+            false => {
+                unpriced::look(app, &whose, &spent).await;
+                used.cost = spent.iter().map(|(model, usage)| ceilings::cost(app, model, *usage)).sum();
+                ceilings::account(app, &whose, &spent)
+            }
+        };
         let commit = Commit {
             task: task.id,
             attempt: task.attempt,
             steps: std::mem::take(&mut self.waiting),
-            tokens: std::mem::take(&mut self.tokens),
-            spent: if task.rehearse { Vec::new() } else { ceilings::account(app, &whose, &spent) },
+            used,
+            spent,
             parked,
             end,
         };
         self.urgent = false;
         patiently("The commit of a step", || app.store.commit(commit.clone())).await
+    }
+}
+
+fn counts(usage: Usage) -> Counts {
+    Counts {
+        prompt_tokens: usage.prompt_tokens as i64,
+        completion_tokens: usage.completion_tokens as i64,
+        ..Counts::default()
     }
 }

@@ -37,6 +37,8 @@ pub struct Runs {
     counted_at: AtomicI64,
     /// Models that runs wait for.
     missed: Mutex<HashSet<String>>,
+    /// Runs that waited when the server started: they show whether what they waited for is there again.
+    doubted: Mutex<HashSet<Uuid>>,
 }
 
 #[derive(Default)]
@@ -55,6 +57,7 @@ impl Runs {
             waiting: AtomicI64::new(0),
             counted_at: AtomicI64::new(0),
             missed: Mutex::default(),
+            doubted: Mutex::default(),
         }
     }
 
@@ -119,6 +122,25 @@ impl Runs {
     fn found(&self, model: &str) -> bool {
         self.missed.lock().expect("no holder of this lock panics").remove(model)
     }
+
+    /// Whether the last run in doubt has gone its way, and none of them waits for a model again.
+    fn cleared(&self, task: Uuid) -> bool {
+        let mut doubted = self.doubted.lock().expect("no holder of this lock panics");
+        let was_last = doubted.remove(&task) && doubted.is_empty();
+        was_last && self.missed.lock().expect("no holder of this lock panics").is_empty()
+    }
+}
+
+/// At the start: whether a model answers that runs waited for is known when they have gone on.
+pub async fn doubt(app: &App, resumed: Vec<Uuid>) -> tercel_store::Result<()> {
+    if !app.store.notices(true, None, 1000).await?.iter().any(|notice| notice.key == run::NO_MODEL) {
+        return Ok(());
+    }
+    if resumed.is_empty() {
+        app.close_notice(run::NO_MODEL).await;
+    }
+    app.runs.doubted.lock().expect("no holder of this lock panics").extend(resumed);
+    Ok(())
 }
 
 /// Claims and runs until the server stops.
@@ -194,6 +216,8 @@ mod tests {
             result: None,
             error: None,
             tokens: 0,
+            completion_tokens: 0,
+            cost: 0,
         }
     }
 

@@ -17,11 +17,11 @@ use std::{
 use tercel_agent::{Committed, Finish, Next, Step, next};
 use tercel_models::Meter;
 use tercel_sdk::{Error, Kind, Trust, chat, hook, host::Ids};
-use tercel_store::{Ceiling, Commit, End, NewNotice, Task, Uuid};
+use tercel_store::{Ceiling, Commit, Counts, End, NewNotice, Task, Uuid};
 use tokio_util::sync::CancellationToken;
 
 /// The notice that runs wait for a model.
-const NO_MODEL: &str = "model";
+pub const NO_MODEL: &str = "model";
 /// Starts of one run that ended with the process, after which the run is held to be the cause.
 const MOST_DEATHS: usize = 20;
 
@@ -39,6 +39,10 @@ pub async fn run(app: &Arc<App>, task: Task, cancel: CancellationToken) {
             give_up(app, &task, format!("The run hit a fault in the program: it panicked ({words})")).await
         }
     };
+    // One that goes on elsewhere, or at the next start, says nothing.
+    if outcome.is_ok() && app.runs.cleared(task.id) {
+        app.close_notice(NO_MODEL).await;
+    }
     match outcome {
         Ok(status) => {
             tracing::info!(task.id = %task.id, bot = %task.bot_id, status, "A run has ended");
@@ -59,7 +63,7 @@ async fn give_up(app: &Arc<App>, task: &Arc<Task>, why: String) -> tercel_store:
         task: task.id,
         attempt: task.attempt,
         steps: Vec::new(),
-        tokens: 0,
+        used: Counts::default(),
         spent: Vec::new(),
         parked: None,
         end: Some(End::Failed(json(&Error::new(Kind::Error, why)))),

@@ -7,6 +7,7 @@ use crate::{
     budgets::Whose,
     ceilings,
     redact::Tail,
+    unpriced,
 };
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::{
@@ -226,7 +227,9 @@ impl<'a> Answering<'a> {
     }
 
     async fn spend(&self, model: &str, usage: Usage) {
-        let spent = ceilings::account(self.app, &self.whose(), &[(model.to_owned(), usage)]);
+        let spent = [(model.to_owned(), usage)];
+        unpriced::look(self.app, &self.whose(), &spent).await;
+        let spent = ceilings::account(self.app, &self.whose(), &spent);
         if let Err(error) = self.app.store.spend(spent).await {
             tracing::error!("Tokens could not be counted: {error}");
         }

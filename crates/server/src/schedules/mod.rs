@@ -12,22 +12,19 @@ pub use definition::Definition;
 pub use quiet::QuietHours;
 pub use when::{MOST, Timing, When, count, is_silent, next_fire};
 
-use crate::{app::App, ceilings, disk};
-use futures::future::join_all;
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
+use crate::{
+    app::App,
+    ceilings,
+    clock::{Clock, Wall},
+    disk,
 };
+use futures::future::join_all;
+use std::sync::Arc;
 use tercel_store::{Error, Fire, Fired, NewNotice, Result, Schedule, now};
 use tokio::sync::Notify;
 
 /// Schedules taken at once.
 const GROUP: i64 = 256;
-/// How long one sleep is at the most: after it the clock is looked at, which somebody may have set.
-const NAP: Duration = Duration::from_secs(10);
-/// A clock that goes back by less was only corrected.
-const SET_BACK: i64 = 1_000_000;
-
 /// Rung when a schedule was made, changed or resumed.
 #[derive(Default)]
 pub struct Bell(Notify);
@@ -40,25 +37,30 @@ impl Bell {
 
 /// Starts what is due, until the server stops.
 pub async fn run_all(app: Arc<App>) {
+    run_by(app, Arc::new(now)).await;
+}
+
+/// The same by a given clock.
+pub async fn run_by(app: Arc<App>, wall: Wall) {
     tokio::select! {
         () = app.hold.released() => {}
         () = app.stopping.cancelled() => return,
     }
-    let mut clock = Clock::now();
+    let mut clock = Clock::of(wall);
     let mut was_set_back = true;
     loop {
         let done = async {
             if was_set_back {
-                realign(&app).await?;
+                realign(&app, &clock).await?;
             }
-            start_due(&app).await
+            start_due(&app, &clock).await
         };
         let next = match done.await {
             Ok(next) => next,
             Err(Error::Stopping) => return,
             Err(error) => {
                 tracing::error!("Schedules cannot be read or started and are tried again: {error}");
-                Some(now() + 1_000_000)
+                Some(clock.now() + 1_000_000)
             }
         };
         was_set_back = tokio::select! {
@@ -70,9 +72,9 @@ pub async fn run_all(app: Arc<App>) {
 }
 
 /// Starts what is due; answers when the next time comes.
-async fn start_due(app: &Arc<App>) -> Result<Option<i64>> {
+async fn start_due(app: &Arc<App>, clock: &Clock) -> Result<Option<i64>> {
     loop {
-        let time = now();
+        let time = clock.now();
         let (due, next) = app.store.due_schedules(time, GROUP).await?;
         if due.is_empty() {
             return Ok(next);
@@ -157,8 +159,8 @@ async fn report(app: &Arc<App>, schedule: &Schedule, fired: &Fired) {
 }
 
 /// Brings back next times that lie too far ahead, because the clock was put back or a time zone has new rules.
-async fn realign(app: &Arc<App>) -> Result<()> {
-    let time = now();
+async fn realign(app: &Arc<App>, clock: &Clock) -> Result<()> {
+    let time = clock.now();
     for schedule in app.store.schedules(None, i64::MAX).await?.iter().filter(|schedule| schedule.active) {
         let Some(definition) = Definition::read(schedule).ok() else { continue };
         let Ok(timing @ (Timing::Cron(..) | Timing::Every(..))) = definition.when.parse() else { continue };
@@ -196,38 +198,5 @@ fn unreadable(schedule: &Schedule, problem: String) -> NewNotice {
         title: format!("The schedule `{}` does not fire any more", schedule.name),
         detail: problem,
         repair: Some(format!("PUT /api/v1/schedules/{} writes it anew", schedule.id)),
-    }
-}
-
-/// The clock on the wall, and one that nobody can set.
-struct Clock {
-    wall: i64,
-    steady: Instant,
-}
-
-impl Clock {
-    fn now() -> Self {
-        Self { wall: now(), steady: Instant::now() }
-    }
-
-    /// Whether the wall's clock was put back since it was last looked at.
-    fn was_set_back(&mut self) -> bool {
-        let before = std::mem::replace(self, Self::now());
-        let passed = i64::try_from(before.steady.elapsed().as_micros()).unwrap_or(i64::MAX);
-        self.wall - before.wall < passed - SET_BACK
-    }
-
-    /// Sleeps until the wall's clock says that it is so late, for ever without a time. Ends early, and answers true, when
-    /// the clock is put back.
-    async fn sleep_until(&mut self, at: Option<i64>) -> bool {
-        let Some(at) = at else { std::future::pending().await };
-        loop {
-            let left = Duration::from_micros((at - now()).max(0).unsigned_abs());
-            tokio::time::sleep(left.min(NAP)).await;
-            let set_back = self.was_set_back();
-            if set_back || left <= NAP {
-                return set_back;
-            }
-        }
     }
 }

@@ -257,17 +257,6 @@ fn an_interval_keeps_its_beat_when_the_clock_is_put_back() {
     assert_eq!(next("2025-12-31T12:00:00Z"), "2025-12-31T12:10:00+00:00");
 }
 
-#[tokio::test]
-async fn a_sleeper_notices_that_the_clock_was_put_back() {
-    let mut clock = Clock::now();
-    assert!(!clock.was_set_back());
-    clock.wall += 60_000_000;
-    assert!(clock.was_set_back());
-    clock.wall += 60_000_000;
-    assert!(clock.sleep_until(Some(now())).await);
-    assert!(!clock.sleep_until(Some(now())).await);
-}
-
 const ZONES: [&str; 8] = [
     "UTC",
     "Europe/Berlin",

@@ -1,8 +1,11 @@
 //! What happens when a part of an integration, a stored row or the moment is bad: nothing is lost, nothing happens twice,
 //! and it is said why.
 
+mod asking;
 mod chat;
+mod clock;
 mod dispatchers;
+mod mentions;
 mod order;
 mod restarts;
 mod tools;

@@ -14,11 +14,11 @@ fn receive(_: Host, request: Inbound) -> Result<Received, Refusal> {
     Ok(Received { dedupe: Dedupe::Body, name: "post".into(), outcome: Outcome::Events(vec![event]) })
 }
 
-async fn listening(place: &tempfile::TempDir) -> World {
+pub async fn listening(place: &tempfile::TempDir) -> World {
     start(place.path(), vec![board().webhook(receive)]).await
 }
 
-fn signed(body: &str, age: Duration) -> HeaderMap {
+pub fn signed(body: &str, age: Duration) -> HeaderMap {
     Scheme::slack(SECRET).sign(body.as_bytes(), SystemTime::now() - age)
 }
 

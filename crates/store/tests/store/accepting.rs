@@ -91,7 +91,7 @@ async fn spent_tokens_close_a_ceiling_of_tokens(world: World) {
     world.accept(ask.clone()).await;
     let task = world.claim().await;
     let mut commit = crate::world::commit(&task, None);
-    (commit.tokens, commit.spent) = (50, vec![spent("bot:default", 1, 50)]);
+    (commit.used.prompt_tokens, commit.spent) = (50, vec![spent("bot:default", 1, 50)]);
     world.store.commit(commit).await.unwrap();
     assert_eq!(world.accept(again(Busy::Enqueue)).await.refused.as_deref(), Some("bot:default"));
     // A run that is refused does not stop the one that goes on.

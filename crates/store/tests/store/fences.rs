@@ -1,7 +1,7 @@
 //! What no longer holds a thing changes nothing about it.
 
 use crate::world::{World, ask, commit, complete, is_out, leaving, spent, step};
-use tercel_store::{AttemptEnd, Commit, Error};
+use tercel_store::{AttemptEnd, Commit, Counts, Error};
 
 async fn a_commit_of_an_attempt_that_is_over_changes_nothing(mut world: World) {
     world.accept(ask("a")).await;
@@ -11,7 +11,7 @@ async fn a_commit_of_an_attempt_that_is_over_changes_nothing(mut world: World) {
     assert_eq!((stale.id, stale.attempt, fresh.attempt), (fresh.id, 1, 2));
     let write = |task| Commit {
         steps: vec![step(1)],
-        tokens: 9,
+        used: Counts { prompt_tokens: 9, ..Counts::default() },
         spent: vec![spent("server", 1, 5)],
         ..commit(task, Some(complete(vec![leaving(task, "t", 1, 1)])))
     };
@@ -33,7 +33,7 @@ async fn a_commit_of_an_attempt_that_is_over_changes_nothing(mut world: World) {
 async fn a_commit_without_steps_or_end_is_fenced_too(world: World) {
     world.accept(ask("a")).await;
     let task = world.claim().await;
-    let tokens = || Commit { tokens: 5, ..commit(&task, None) };
+    let tokens = || Commit { used: Counts { prompt_tokens: 5, ..Counts::default() }, ..commit(&task, None) };
     let (one, two) = tokio::join!(world.store.commit(tokens()), world.store.commit(tokens()));
     assert!(one.is_ok() && two.is_ok());
     world.end(&task, complete(vec![])).await;

@@ -2,20 +2,25 @@
 
 use crate::world::{World, ask, commit, complete, leaving, spent, step};
 use futures::{FutureExt, future::join_all};
-use tercel_store::{Commit, End, Uuid};
+use tercel_store::{Commit, Counts, End, Uuid};
 
 async fn a_run_goes_from_its_claim_to_its_answer_and_the_next_one_follows(world: World) {
     let first = world.accept(ask("a")).await;
     let second = world.accept(ask("a")).await;
     let task = world.claim().await;
     assert_eq!((Some(task.id), task.attempt, task.context_seq), (first.task_id, 1, Some(2)));
-    let mut model = Commit { steps: vec![step(1), step(2)], tokens: 7, ..commit(&task, None) };
+    let mut model = Commit {
+        steps: vec![step(1), step(2)],
+        used: Counts { prompt_tokens: 4, completion_tokens: 3, cost: 5, ..Counts::default() },
+        ..commit(&task, None)
+    };
     model.spent = vec![spent("server", 3, 7)];
     world.store.commit(model).await.unwrap();
     let row = leaving(&task, "t", 1, 1);
     world.end(&task, complete(vec![row.clone()])).await;
     let ended = world.store.task(task.id).await.unwrap().unwrap();
     assert_eq!((ended.status.as_str(), ended.result.as_deref(), ended.tokens), ("complete", Some("answer"), 7));
+    assert_eq!((ended.completion_tokens, ended.cost), (3, 5));
     let counts = world.store.spent("server", 3).await.unwrap();
     assert_eq!((counts.runs, counts.calls, counts.tokens()), (0, 1, 7));
     let steps = world.store.steps(task.id, 0).await.unwrap();

@@ -1,9 +1,13 @@
 //! Copies of the database: while it is used, and before it is migrated.
 
-use crate::world::{ask, store};
+use crate::world::{ask, schedule, store};
 use rusqlite::Connection;
 use std::{fs, path::Path};
-use tercel_store::{DirectoryLock, Store, inspect, snapshot};
+use tercel_store::{
+    DirectoryLock, Schedule, Store, inspect,
+    left_out::{Form, SEALED},
+    snapshot,
+};
 
 fn run(file: &Path, statements: &str) {
     Connection::open(file).unwrap().execute_batch(statements).unwrap();
@@ -43,7 +47,8 @@ async fn an_earlier_schema_is_copied_before_it_is_migrated_and_one_copy_is_kept(
 
     // As the version before the last migration left it.
     let file = path.join("tercel.db");
-    let back = "DROP INDEX tasks_completed; DROP INDEX outbox_ended; DELETE FROM _sqlx_migrations WHERE version = 6";
+    let back = "DROP INDEX usage_hour; ALTER TABLE tasks DROP COLUMN completion_tokens; ALTER TABLE tasks DROP COLUMN cost; \
+                DELETE FROM _sqlx_migrations WHERE version = 7";
     run(&file, back);
     fs::write(path.join("tercel.db.schema-0"), "an earlier one").unwrap();
     world.restart().await;
@@ -61,15 +66,57 @@ async fn an_earlier_schema_is_copied_before_it_is_migrated_and_one_copy_is_kept(
 }
 
 #[tokio::test]
-async fn sealed_settings_are_not_even_in_the_free_pages_of_a_copy_without_secrets() {
+async fn sealed_values_are_not_even_in_the_free_pages_of_a_copy_without_secrets() {
     let world = store().await;
-    let secret = format!("sealed:1:abcd:{}", "Zz9".repeat(3000));
-    let values = vec![("token".into(), Some(secret)), ("name".into(), Some("plain".into()))];
-    world.store.put_settings("one", "default", values).await.unwrap();
+    let canary = format!("sealed:1:abcd:{}", "Zz9".repeat(3000));
+    let target = format!(r#"{{"type":"chat","room":"R1","token":"{canary}"}}"#);
+    let values = vec![("token".into(), Some(canary.clone())), ("name".into(), Some("plain".into()))];
+    world.store.put_settings("one", "default", values.clone()).await.unwrap();
+    world.store.put_settings("one", "second", values).await.unwrap();
+    world.store.put_server_setting("notices.target", Some(target.clone())).await.unwrap();
+    for n in 0..3 {
+        let client = format!("place:{n}");
+        world.store.open_session(&client, "default", "", None, Some(target.clone())).await.unwrap();
+    }
+    let schedule = Schedule { name: "Round".into(), sealed_target: Some(target), ..schedule(None) };
+    world.store.create_schedule(schedule).await.unwrap();
     let file = world.directory.path().join("copy");
     world.store.snapshot(&file).await.unwrap();
-    assert_eq!(snapshot::remove_secrets(&file).await.unwrap(), 1);
+    let needed = [
+        "`one`: token",
+        "the connection `second` of `one`: token",
+        "the schedule `Round`: its dispatch_config",
+        "notices: where they are sent",
+        "3 conversations whose dispatch_config has a secret: open them again with it",
+    ];
+    assert_eq!(snapshot::remove_secrets(&file).await.unwrap(), needed);
+    assert_eq!(snapshot::needed_secrets(&file).await.unwrap(), needed);
     let bytes = fs::read(&file).unwrap();
     let has = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
-    assert!(!has("sealed:1:") && !has("Zz9Zz9") && has("plain"));
+    assert!(!has("sealed:1:") && !has("Zz9Zz9") && has("plain") && has(r#""room":"R1""#));
+}
+
+#[tokio::test]
+async fn every_column_that_may_hold_sealed_values_is_on_the_list() {
+    let world = store().await;
+    let named = world
+        .rows(
+            "SELECT m.name || '.' || c.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c \
+             WHERE m.type = 'table' AND c.name LIKE '%sealed%' ORDER BY 1",
+        )
+        .await;
+    let listed: Vec<String> = SEALED.iter().map(|(table, column, _)| format!("{table}.{column}")).collect();
+    // Their tables say it in words.
+    let others = ["server_settings.value", "settings.value"];
+    assert!(listed.is_sorted());
+    let expected: Vec<&str> = listed.iter().map(String::as_str).filter(|at| !others.contains(at)).collect();
+    assert_eq!(named, expected);
+    let numbered =
+        world.rows("SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE '%WITHOUT ROWID%'").await;
+    for (table, column, form) in SEALED {
+        assert!(
+            form == Form::Whole || numbered.iter().any(|name| name == table),
+            "{table}.{column} has no row numbers"
+        );
+    }
 }

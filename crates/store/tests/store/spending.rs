@@ -167,4 +167,39 @@ on_both_engines!(
     a_run_that_has_begun_waits_for_tokens_and_is_not_counted_again,
     messages_that_wait_for_each_other_are_answered_by_one_run_of_each_session,
     a_scope_has_one_budget_for_each_period,
+    old_hours_become_days_and_old_days_end,
 );
+
+async fn old_hours_become_days_and_old_days_end(world: World) {
+    // More than one piece: three scopes over ten days, each hour one call.
+    let counts = Counts { runs: 1, calls: 1, prompt_tokens: 3, completion_tokens: 2, cost: 5 };
+    let scopes = ["bot:a", "channel:b", "server"];
+    let hours = scopes.iter().flat_map(|scope| (0..240).map(|hour| (scope.to_string(), hour)));
+    world.store.spend(hours.map(|(scope, hour)| Spent { scope, hour, counts }).collect()).await.unwrap();
+    let account = async |step| world.store.account("", 0, 999, step, 9999).await.unwrap();
+    let by_day = account(24).await;
+    let mut pieces = 0;
+    while world.store.fold_usage(5 * 24).await.unwrap().more {
+        pieces += 1;
+    }
+    assert!(pieces > 0);
+    assert_eq!(account(24).await, by_day, "no day has changed");
+    let lines = account(1).await;
+    assert_eq!(lines.len(), 3 * (5 + 5 * 24), "five days, and the hours of the others");
+    assert_eq!((lines[0].hour, lines[0].counts.calls, lines[0].counts.cost), (0, 24, 120));
+    assert_eq!(world.store.fold_usage(5 * 24).await.unwrap().rows, 0);
+    // A day may be added to once more.
+    world.store.spend(vec![Spent { scope: "server".into(), hour: 25, counts }]).await.unwrap();
+    assert_eq!(world.store.fold_usage(5 * 24).await.unwrap().rows, 1);
+    assert_eq!(world.store.account("server", 24, 48, 1, 9).await.unwrap()[0].counts.calls, 25);
+    let mut gone = 0;
+    loop {
+        let closed = world.store.drop_usage(7 * 24).await.unwrap();
+        gone += closed.rows;
+        if !closed.more {
+            break;
+        }
+    }
+    assert_eq!(gone, 3 * (5 + 2 * 24));
+    assert_eq!(account(24).await, by_day.into_iter().filter(|line| line.hour >= 7 * 24).collect::<Vec<_>>());
+}

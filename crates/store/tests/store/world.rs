@@ -311,7 +311,15 @@ pub fn step(n: i64) -> NewStep {
 }
 
 pub fn commit(task: &Task, end: Option<End>) -> Commit {
-    Commit { task: task.id, attempt: task.attempt, steps: Vec::new(), tokens: 0, spent: Vec::new(), parked: None, end }
+    Commit {
+        task: task.id,
+        attempt: task.attempt,
+        steps: Vec::new(),
+        used: Counts::default(),
+        spent: Vec::new(),
+        parked: None,
+        end,
+    }
 }
 
 /// A ceiling of an hour, without limits.

@@ -36,7 +36,8 @@ pub fn database(config: &Config, inspected: &tercel_store::Result<Option<Inspect
     if !running {
         findings.extend(inspection.latest.map(|(began, ended)| last_end(began, ended, now())));
     }
-    for notice in &inspection.notices {
+    let has_own_row = |notice: &&tercel_store::Notice| super::work::OWN.iter().any(|own| notice.key.starts_with(own));
+    for notice in inspection.notices.iter().filter(|notice| inspection.overview.is_none() || !has_own_row(notice)) {
         let repair = notice.repair.clone().unwrap_or_else(|| "See GET /api/v1/notices".into());
         findings.push(Finding::warn("notice", format!("{}: {}", notice.title, notice.detail), repair));
     }
@@ -72,8 +73,8 @@ pub fn secrets(config: &Config, inspection: Option<&Inspection>) -> Vec<Finding>
         Some(key) => ("ENCRYPTION_KEY".to_owned(), Sealer::from_hex(key.expose_secret())),
         // Looking must not make a key.
         None if !file.exists() => {
-            let stored =
-                inspection.is_some_and(|inspection| inspection.settings.iter().any(|s| s.value.starts_with("sealed:")));
+            let stored = inspection
+                .is_some_and(|inspection| inspection.settings.iter().any(|s| s.value.starts_with("sealed:1:")));
             return vec![match stored {
                 true => Finding::fail(
                     "secrets",
@@ -136,7 +137,7 @@ pub fn model(config: &Config) -> Finding {
 }
 
 /// Without a password or a key that may stand in it.
-fn address(url: &str) -> String {
+pub fn address(url: &str) -> String {
     url::Url::parse(url)
         .map_or_else(|_| "an address".into(), |url| format!("{}{}", url.origin().ascii_serialization(), url.path()))
 }
@@ -218,6 +219,7 @@ mod tests {
             healths: Vec::new(),
             notices: Vec::new(),
             latest: None,
+            overview: None,
             tables: Vec::new(),
             free: 0,
         }

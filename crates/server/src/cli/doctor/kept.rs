@@ -48,14 +48,44 @@ pub fn sizes(config: &Config, inspection: Option<&Inspection>) -> Option<Finding
     Some(Finding::ok(
         "size",
         format!(
-            "{}; {} free for new rows\nKept: bodies {}, steps {}, outbox {}, egress {}, notices {}",
+            "{}; {} free for new rows\nKept: bodies {}, steps {}, outbox {}, egress {}, notices {}, usage {}",
             largest.join(", "),
             mega(inspection.free),
             days(keep.bodies),
             days(keep.steps),
             days(keep.answers),
             days(keep.egress),
-            days(keep.notices)
+            days(keep.notices),
+            days(keep.usage)
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cli::doctor::Level, config::Environment};
+
+    #[test]
+    fn a_backup_that_is_missing_or_old_is_found() {
+        let place = tempfile::tempdir().unwrap();
+        let mut environment = Environment::default();
+        environment.set("TERCEL_DATA_DIR", place.path().to_string_lossy());
+        let config = Config::from(environment).unwrap();
+        let look = || backup(&config, true).unwrap();
+        assert!(backup(&config, false).is_none(), "there is nothing to keep");
+        assert_eq!((look().level, look().detail.as_str()), (Level::Warn, "None was made yet"));
+        let made = |days: i64| {
+            let at = now() - days * 86_400_000_000;
+            let note = serde_json::json!({"at": at, "bytes": 5000, "secrets": false}).to_string();
+            std::fs::write(place.path().join("last-backup.json"), note).unwrap();
+        };
+        made(2);
+        assert_eq!(
+            (look().level, look().detail.as_str()),
+            (Level::Ok, "The last one is 2 days old (5 kB, without secrets)")
+        );
+        made(8);
+        assert_eq!(look().level, Level::Warn);
+    }
 }

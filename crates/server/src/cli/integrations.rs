@@ -1,0 +1,75 @@
+//! `tercel integrations`: what is connected, and pausing it.
+
+use super::{
+    client::{self, Client},
+    terminal::say,
+};
+use crate::config::Config;
+use anyhow::Result;
+use clap::Subcommand;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// List the integrations and how they stand
+    List,
+    /// Store what an integration sends and run nothing of it
+    Pause {
+        /// As `list` shows it
+        name: String,
+    },
+    /// Let an integration go on with what was stored meanwhile
+    Resume {
+        /// As `list` shows it
+        name: String,
+    },
+}
+
+pub async fn run(config: Config, command: Command) -> Result<ExitCode> {
+    let client = client::open(config).await?;
+    let outcome = match command {
+        Command::List => list(&client).await,
+        Command::Pause { name } => {
+            let words = "is paused: what it sends is stored. `tercel integrations resume` runs it";
+            change(&client, &name, "pause", words).await
+        }
+        Command::Resume { name } => change(&client, &name, "resume", "goes on with what was stored").await,
+    };
+    client.close().await;
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+async fn list(client: &Client) -> Result<()> {
+    let answer = client.get("/api/v1/admin/integrations").await?;
+    Ok(say(&lines(answer["integrations"].as_array().map(Vec::as_slice).unwrap_or_default()))?)
+}
+
+async fn change(client: &Client, name: &str, what: &str, words: &str) -> Result<()> {
+    client.post(&format!("/api/v1/admin/integrations/{name}/{what}"), &json!({})).await?;
+    Ok(say(&format!("`{name}` {words}."))?)
+}
+
+fn lines(all: &[Value]) -> String {
+    let text = |one: &Value, field: &str| one[field].as_str().unwrap_or_default().to_owned();
+    let width = all.iter().map(|one| text(one, "id").chars().count()).max().unwrap_or_default();
+    let line = |one: &Value| {
+        let why = one["error"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+        format!("{:width$}  {}{why}", text(one, "id"), text(one, "status"))
+    };
+    all.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_an_integration_stands_and_why() {
+        let all = [
+            json!({"id": "forge", "status": "paused", "error": null}),
+            json!({"id": "a", "status": "error", "error": "Its name is taken"}),
+        ];
+        assert_eq!(lines(&all), "forge  paused\na      error: Its name is taken");
+    }
+}

@@ -1,0 +1,150 @@
+//! Services that are asked what is new, and what they sent while nobody listened.
+
+use crate::world::{World, board, open_with, place, start};
+use serde_json::{Value, json};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tercel::{gaps, polls};
+use tercel_sdk::{
+    Brief, Cursor, Error, Event, Gap, Host, Inbound, Integration, Kind, Missed, News, Polled, Received, Refusal, Result,
+};
+use tercel_store::{DownTime, now};
+
+const OFTEN: Duration = Duration::from_millis(5);
+const HOUR: i64 = 3_600_000_000;
+
+fn news(id: &str) -> News {
+    let event = Event::stored("board:main", format!("hello {id}")).run(Brief::default());
+    News { id: id.into(), name: "post.created".into(), event }
+}
+
+fn brought(all: &[&str], upto: usize) -> Result<Polled> {
+    Ok(Polled { news: all.iter().map(|id| news(id)).collect(), cursor: Cursor::of(&upto)? })
+}
+
+/// Asked often; answers by how often it was asked before, from 0.
+fn polled(answer: impl Fn(usize) -> Result<Polled> + Send + Sync + Clone + 'static) -> (Integration, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let poll = move |_: Host, _: Cursor| {
+        let (answer, count) = (answer.clone(), count.clone());
+        async move { answer(count.fetch_add(1, Ordering::SeqCst)) }
+    };
+    (board().poll("posts", OFTEN, poll), asked)
+}
+
+async fn asking(place: &tempfile::TempDir, integration: Integration) -> World {
+    let world = start(place.path(), vec![integration]).await;
+    world.app.work.spawn(polls::run_all(world.app.clone()));
+    world
+}
+
+async fn outcomes(world: &World) -> Vec<String> {
+    let rows = world.get("/api/v1/deliveries").await;
+    rows.as_array().unwrap().iter().map(|row| row["outcome"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn tasks(world: &World) -> usize {
+    world.get("/api/v1/tasks").await.as_array().unwrap().len()
+}
+
+async fn notices(world: &World) -> Vec<Value> {
+    world.get("/api/v1/notices?open=true").await.as_array().unwrap().clone()
+}
+
+fn refused(_: Host, _: Inbound) -> Result<Received, Refusal> {
+    Err(Refusal::Malformed("Nothing comes this way".into()))
+}
+
+/// Nobody listened for an hour.
+fn down() -> Option<DownTime> {
+    Some(DownTime { from: now() - 2 * HOUR, to: now() - HOUR, orderly: true })
+}
+
+#[tokio::test]
+async fn a_poll_that_fails_is_told_after_a_while_and_taken_back_when_it_works() {
+    let place = place();
+    let (integration, asked) = polled(|n| match n {
+        0..3 => Err(Error::new(Kind::Network, "Nobody answers there")),
+        3 => brought(&["1"], 1),
+        _ => brought(&[], 1),
+    });
+    let world = asking(&place, integration).await;
+    let told = async || notices(&world).await.pop();
+    let notice = world.until("it is told", told).await;
+    assert_eq!(
+        (&notice["key"], &notice["detail"]),
+        (&json!("poll:board:default:posts"), &json!("Nobody answers there"))
+    );
+    assert!((3..=4).contains(&asked.load(Ordering::SeqCst)), "not at the first failure");
+    world.until("it is over", async || notices(&world).await.is_empty().then_some(())).await;
+    assert_eq!((outcomes(&world).await, tasks(&world).await), (vec!["run".into()], 1));
+}
+
+#[tokio::test]
+async fn what_was_told_of_a_poll_before_a_restart_is_taken_back_when_it_works() {
+    let place = place();
+    let (integration, _) = polled(|_| Err(Error::new(Kind::Auth, "Bad credentials")));
+    let world = asking(&place, integration).await;
+    world.until("it is told at once", async || (!notices(&world).await.is_empty()).then_some(())).await;
+    world.stop().await;
+    drop(world);
+    let (integration, _) = polled(|_| brought(&[], 0));
+    let world = asking(&place, integration).await;
+    world.until("it is over", async || notices(&world).await.is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+async fn news_that_come_again_are_known_whichever_way_they_come() {
+    let place = place();
+    let (integration, asked) = polled(|n| match n {
+        0 => brought(&["1", "2"], 1),
+        1 => brought(&["2", "3"], 2),
+        _ => brought(&[], 2),
+    });
+    let missed = |_: Host, _: Gap| async { Ok(Missed { news: vec![news("3"), news("4")], ..Missed::default() }) };
+    let world = asking(&place, integration.webhook(refused).missed(missed)).await;
+    world.until("it was asked again", async || (asked.load(Ordering::SeqCst) > 2).then_some(())).await;
+    assert_eq!(tasks(&world).await, 3);
+    gaps::after(world.app.clone(), down()).await;
+    assert_eq!(tasks(&world).await, 4);
+    let mut all = outcomes(&world).await;
+    all.sort();
+    assert_eq!(all, ["duplicate", "duplicate", "run", "run", "run", "run"]);
+    assert_eq!(notices(&world).await, [] as [Value; 0], "the gap was filled");
+}
+
+#[tokio::test]
+async fn a_gap_that_cannot_be_filled_is_told_with_its_times() {
+    let place = place();
+    let world = open_with(place.path(), vec![board().webhook(refused)], &[]).await;
+    let brief = DownTime { from: now() - 30_000_000, to: now(), orderly: true };
+    gaps::after(world.app.clone(), Some(brief)).await;
+    assert_eq!(notices(&world).await, [] as [Value; 0], "services try again for so long");
+    gaps::after(world.app.clone(), down()).await;
+    let [notice] = &notices(&world).await[..] else { panic!("one notice") };
+    assert_eq!(notice["key"], "gap:board:default");
+    let detail = notice["detail"].as_str().unwrap();
+    assert!(detail.starts_with("The server was down from 20") && detail.contains(" to 20"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_gap_that_a_service_fills_in_part_is_told_with_what_is_unknown() {
+    let place = place();
+    let missed = |_: Host, gap: Gap| async move {
+        assert_eq!(gap.until - gap.since, 3600);
+        let unknown = vec!["Older posts than 50 are not listed".into()];
+        Ok(Missed { news: vec![news("1")], unknown, ..Missed::default() })
+    };
+    let world = start(place.path(), vec![board().webhook(refused).missed(missed)]).await;
+    gaps::after(world.app.clone(), down()).await;
+    assert_eq!(outcomes(&world).await, ["run"]);
+    let [notice] = &notices(&world).await[..] else { panic!("one notice") };
+    assert!(notice["detail"].as_str().unwrap().ends_with("Older posts than 50 are not listed"), "{notice:#}");
+    assert!(world.app.store.gaps().await.unwrap().is_empty(), "it is not fetched again");
+}
