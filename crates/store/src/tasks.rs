@@ -67,7 +67,9 @@ record!(Task {
     context_seq,
     result,
     error,
-    tokens
+    tokens,
+    completion_tokens,
+    cost,
 });
 
 const COLUMNS: &str = "id, session_id, message_id, channel_id, delivery_id, bot_id, origin, seq, status, execution_config, \
