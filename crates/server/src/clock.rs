@@ -11,7 +11,7 @@ pub type Wall = Arc<dyn Fn() -> i64 + Send + Sync>;
 /// How long one sleep is at the most: after it the wall is looked at again.
 const NAP: Duration = Duration::from_secs(10);
 /// A clock that goes back by less was only corrected.
-const SET_BACK: i64 = 1_000_000;
+pub const SET_BACK: i64 = 1_000_000;
 
 pub struct Clock {
     read: Wall,

@@ -46,7 +46,7 @@ impl Environment {
             Ok(lines) => {
                 for line in lines {
                     let (key, value) = line.context(".env is not valid")?;
-                    refuse_unknown(Origin::DotEnv, [key.as_str()].into_iter())?;
+                    refuse_unknown(Origin::DotEnv, [key.as_str()])?;
                     values.insert(key, value);
                 }
             }

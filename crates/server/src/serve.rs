@@ -98,6 +98,7 @@ async fn go_on(app: &App) -> Result<(), tercel_store::Error> {
     for name in app.catalog().integrations.keys().map(String::as_str).chain(outbox::TYPES) {
         app.store.unpark_outbox(name).await?;
     }
+    watchman::pull_back(app).await;
     // Nobody is told that something is over before it was seen to be.
     runner::doubt(app, resumed).await?;
     outbox::settle_all(app).await?;

@@ -4,7 +4,7 @@ use crate::{
     api::time::rfc3339,
     app::App,
     catalog::DEFAULT,
-    clock::{Clock, Wall},
+    clock::{Clock, SET_BACK, Wall},
     gaps,
 };
 use std::{
@@ -48,13 +48,26 @@ pub async fn watch_by(app: Arc<App>, wall: Wall, beat: Duration) {
             () = app.stopping.cancelled() => return,
             () = tokio::time::sleep(beat) => app.store.is_here(),
         }
-        if clock.jump() > ASLEEP {
+        let jump = clock.jump();
+        if jump < -SET_BACK {
+            pull_back(&app).await;
+        }
+        if jump > ASLEEP {
             let slept = DownTime { from: before, to: clock.now(), orderly: true };
             if slept.to - slept.from > GAP {
                 app.raise(not_there(slept, "The machine slept, or its clock was put forward")).await;
             }
             tokio::spawn(gaps::after(app.clone(), Some(slept)));
         }
+    }
+}
+
+/// Makes due what would wait until a clock that was put back is as late again.
+pub async fn pull_back(app: &App) {
+    match app.store.pull_back().await {
+        Ok(0) => {}
+        Ok(count) => tracing::warn!("The clock was put back: {count} runs and answers do not wait for its old time"),
+        Err(error) => tracing::error!("What waits for a time that was put back cannot be made due: {error}"),
     }
 }
 

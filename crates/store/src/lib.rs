@@ -32,6 +32,7 @@ mod retention;
 mod schedules;
 pub mod seal;
 mod sessions;
+mod set_back;
 mod settings;
 pub mod snapshot;
 mod spending;

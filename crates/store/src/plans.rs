@@ -179,6 +179,10 @@ async fn use_everything(world: &mut world::World) {
         ..commit(&task, None)
     };
     store.commit(write).await.unwrap();
+    store.pull_back().await.unwrap();
+    store.is_tried_again("t").await.unwrap();
+    store.fold_usage(48).await.unwrap();
+    store.drop_usage(48).await.unwrap();
     world.end(&task, complete((1..=3).map(|part| leaving(&task, "t", part, 3)).collect())).await;
     let task = world.claim().await;
     world.end(&task, End::Waiting("{}".into())).await;

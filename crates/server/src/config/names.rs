@@ -53,16 +53,15 @@ impl Origin {
 ///
 /// # Errors
 /// Names the first of them, and the setting that it is nearest to.
-pub fn refuse_unknown<'n>(origin: Origin, names: impl Iterator<Item = &'n str>) -> Result<()> {
+pub fn refuse_unknown<'n>(origin: Origin, names: impl IntoIterator<Item = &'n str>) -> Result<()> {
     let integrations = tercel_integrations::all();
     let fields = integrations.iter().flat_map(|integration| &integration.fields).map(|field| field.env.as_str());
     let known: Vec<&str> = super::KNOWN.into_iter().chain(OTHERS).chain(fields).collect();
-    for name in names.filter(|name| origin.is_ours(name) && !known.contains(name)) {
-        let likeness = |known: &&&str| strsim::jaro_winkler(&name.to_uppercase(), known);
-        let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).copied().unwrap_or("another");
-        bail!("{}{name} is not a setting; is {nearest} meant?", origin.words());
-    }
-    Ok(())
+    let is_unknown = |name: &&str| origin.is_ours(name) && !known.contains(name);
+    let Some(name) = names.into_iter().find(is_unknown) else { return Ok(()) };
+    let likeness = |known: &&&str| strsim::jaro_winkler(&name.to_uppercase(), known);
+    let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).copied().unwrap_or("another");
+    bail!("{}{name} is not a setting; is {nearest} meant?", origin.words())
 }
 
 #[cfg(test)]
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     fn said(origin: Origin, name: &str) -> Option<String> {
-        refuse_unknown(origin, [name].into_iter()).err().map(|error| error.to_string())
+        refuse_unknown(origin, [name]).err().map(|error| error.to_string())
     }
 
     #[test]

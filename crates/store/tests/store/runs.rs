@@ -161,6 +161,7 @@ async fn who_waits_for_work_is_woken_by_the_commit_that_made_it(world: World) {
 }
 
 on_both_engines!(
+    what_waits_for_a_time_far_ahead_is_made_due_when_the_clock_was_put_back,
     a_run_goes_from_its_claim_to_its_answer_and_the_next_one_follows,
     a_run_does_not_see_the_questions_that_came_after_its_own,
     a_session_has_one_run_at_a_time_in_order,
@@ -172,3 +173,12 @@ on_both_engines!(
     tasks_are_listed_by_status_and_by_session_newest_first,
     who_waits_for_work_is_woken_by_the_commit_that_made_it,
 );
+
+async fn what_waits_for_a_time_far_ahead_is_made_due_when_the_clock_was_put_back(world: World) {
+    world.accept(ask("a")).await;
+    assert_eq!(world.store.pull_back().await.unwrap(), 0);
+    world.rows("UPDATE tasks SET run_at = run_at + 86400000000 RETURNING status").await;
+    assert!(world.store.claim_tasks(1).await.unwrap().tasks.is_empty());
+    assert_eq!(world.store.pull_back().await.unwrap(), 1);
+    world.claim().await;
+}

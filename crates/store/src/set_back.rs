@@ -1,0 +1,35 @@
+//! A clock that was put back: what was to happen by the old one must not wait until it is so late again.
+
+use crate::{
+    Result, Store,
+    engine::{Connection, list},
+    now,
+    writer::{Bell, Write},
+};
+
+/// No attempt to send waits longer by itself.
+const LONGEST: i64 = 2 * 3_600_000_000;
+
+struct PullBack;
+
+impl Write for PullBack {
+    type Answer = u64;
+    const WAKES: &'static [Bell] = &[Bell::Tasks, Bell::Outbox];
+
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<u64>>> {
+        let time = now();
+        // Runs are due when they are made.
+        let sql = "UPDATE tasks SET run_at = $1 WHERE status = 'pending' AND run_at > $1";
+        let tasks = connection.run(sql, list![time]).await?;
+        let sql = "UPDATE outbox SET next_at = $1 WHERE state = 'pending' AND next_at > $2";
+        let rows = connection.run(sql, list![time, time + LONGEST]).await?;
+        Ok(group.iter().map(|_| Ok(tasks + rows)).collect())
+    }
+}
+
+impl Store {
+    /// Makes due what waits for a time that lies further ahead than anything waits by itself. Answers how much that was.
+    pub async fn pull_back(&self) -> Result<u64> {
+        self.writer.write(PullBack).await
+    }
+}
