@@ -30,7 +30,7 @@ fn backup(options: &Options) -> PathBuf {
 /// Restores a backup for a server with the same environment otherwise.
 fn restored(file: &Path, options: Options) -> Options {
     let data = options.place().join("restored");
-    let options = options.data(&data);
+    let options = options.elsewhere(&data);
     let said =
         options.clone().env("TERCEL_BACKUP_PASSPHRASE", PASSPHRASE).run(&["restore", file.to_str().unwrap()]).ok();
     assert!(said.contains("tercel resume"), "{said}");
@@ -229,7 +229,7 @@ fn a_backup_without_secrets_has_no_sealed_value_and_says_after_the_restore_who_n
     let packed = unpacked(&bare);
     assert!(!packed.contains("sealed:1:") && !packed.contains("argon2id") && !packed.contains(SECRET));
 
-    let options = server.options.clone().data(&server.options.place().join("bare"));
+    let options = server.options.clone().elsewhere(&server.options.place().join("bare"));
     let said = options.run(&["restore", bare.to_str().unwrap()]).ok();
     for line in [
         "`github`: token",
@@ -266,7 +266,7 @@ fn a_restore_without_secrets_leaves_out_those_that_are_in_the_backup() {
     let settings = json!({"settings": {"GITHUB_TOKEN": "ghp_typed_by_somebody_0123456789"}});
     server.put("/api/v1/admin/integrations/github/settings", settings).expect(200);
     let file = backup(&server.options);
-    let options = server.options.clone().data(&server.options.place().join("bare"));
+    let options = server.options.clone().elsewhere(&server.options.place().join("bare"));
     let said = options.run(&["restore", file.to_str().unwrap(), "--without-secrets"]).ok();
     assert!(said.contains("\n  `github`: token\n"), "{said}");
 }
@@ -331,6 +331,33 @@ fn an_answer_that_left_after_the_backup_is_not_sent_again() {
     copy.options.run(&["resume", "--yes"]).ok();
     copy.outbox(&task, &["sent"]);
     assert_eq!(world.github.posts(), 1, "it was looked for and found");
+}
+
+#[test]
+fn a_database_that_is_used_or_of_the_other_engine_is_not_restored_into() {
+    let server = Server::start(Options::new());
+    let file = backup(&server.options);
+    let name = file.to_str().unwrap();
+    let data = server.options.place().join("other");
+    let bare = server.options.clone().data(&data).env("TERCEL_BACKUP_PASSPHRASE", PASSPHRASE);
+    let cases = match Engine::tested() {
+        Engine::Sqlite => vec![(bare.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing"), "unset it")],
+        Engine::Postgres => {
+            let used = Server::start(Options::new());
+            let into = used.options.clone().data(&data).env("TERCEL_BACKUP_PASSPHRASE", PASSPHRASE);
+            let running = into.run(&["restore", name]).failed();
+            assert!(running.contains("Another server"), "{running}");
+            drop(used);
+            vec![(into, "used already"), (bare.without("DATABASE_URL"), "set DATABASE_URL")]
+        }
+    };
+    for (options, words) in cases {
+        let said = options.run(&["restore", name]).failed();
+        assert!(said.contains(words), "{said}");
+        // Another try finds nothing in its way.
+        let left: Vec<_> = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| name == "lock" || name == "restore.tmp"), "{left:?}");
+    }
 }
 
 #[test]

@@ -84,6 +84,11 @@ fn runs(path: &str) -> String {
     let makefile = root().join("Makefile");
     let made = Command::new("make").args(["-s", "-f"]).arg(makefile).arg(".env").current_dir(&place).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    if let Some(url) = options.database_url() {
+        let mut text = fs::read_to_string(place.join(".env")).unwrap();
+        text.push_str(&format!("DATABASE_URL={url}\n"));
+        fs::write(place.join(".env"), text).unwrap();
+    }
     let server = Server::start(options);
     let program = server.options.command(&[]).get_program().to_owned();
     for name in ["bin", "target/debug"] {

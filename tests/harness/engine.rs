@@ -9,7 +9,7 @@ pub enum Engine {
 }
 
 /// Tests that are about the embedded database alone. All others run on both, except those of `postgres.rs`.
-const ON_SQLITE: [(&str, &str); 5] = [
+pub const ON_SQLITE: [(&str, &str); 5] = [
     ("a_file_that_is_no_database_is_not_overwritten", "PostgreSQL looks after its own files"),
     ("a_damaged_database_is_not_overwritten", "PostgreSQL looks after its own files"),
     ("a_database_that_was_cut_short_is_not_overwritten", "PostgreSQL looks after its own files"),

@@ -123,6 +123,10 @@ impl Options {
         self.env("DATABASE_URL", &url)
     }
 
+    pub fn database_url(&self) -> Option<&str> {
+        self.database.as_deref().map(|database| database.url.as_str())
+    }
+
     /// An empty place to store in, on the same engine.
     pub fn elsewhere(self, data: &Path) -> Self {
         let options = self.data(data);

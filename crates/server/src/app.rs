@@ -91,7 +91,10 @@ impl App {
         };
         sealer.check_directory(&config.data_dir)?;
         let store = match &config.database_url {
-            Some(url) => Store::open_postgres(url, PostgresOptions::default()).await?,
+            Some(url) => {
+                let copies = Some(config.data_dir.clone());
+                Store::open_postgres(url, PostgresOptions { copies, ..PostgresOptions::default() }).await?
+            }
             None => Store::open(&lock, &config.data_dir).await?,
         };
         let stored = store.bots().await?;

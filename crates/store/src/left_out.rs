@@ -30,10 +30,23 @@ pub enum Form {
     Json,
 }
 
+pub(crate) fn form(table: &str, column: &str) -> Option<Form> {
+    SEALED.into_iter().find(|(t, c, _)| (*t, *c) == (table, column)).map(|(.., form)| form)
+}
+
+/// What PostgreSQL puts in the place of a column.
+pub(crate) fn expression(column: &str, form: Form) -> String {
+    match form {
+        Form::Whole => format!("CASE WHEN {column} LIKE '{PREFIX}%' THEN '{LEFT_OUT}' ELSE {column} END"),
+        // A string of JSON, to its end.
+        Form::Json => format!(r#"regexp_replace({column}, '"{PREFIX}([^"\\]|\\.)*"', '"{LEFT_OUT}"', 'g')"#),
+    }
+}
+
 /// Rows that are rewritten at once.
 const PIECE: i64 = 1_000;
 
-/// Puts a word that opens nowhere in the place of every sealed value. What needs its secret says so instead of going out
+/// On SQLite, puts a word that opens nowhere in the place of every sealed value. What needs its secret says so instead of going out
 /// without it.
 pub(crate) async fn leave_out(connection: &mut Connection) -> Result<()> {
     let there = tables(connection).await?;
@@ -84,7 +97,11 @@ fn without(json: &str) -> String {
 
 /// A copy may be of an earlier version.
 async fn tables(connection: &mut Connection) -> Result<HashSet<String>> {
-    let tables: Vec<(String,)> = connection.all("SELECT name FROM sqlite_schema WHERE type = 'table'", list![]).await?;
+    let sql = connection.dialect().either(
+        "SELECT name FROM sqlite_schema WHERE type = 'table'",
+        "SELECT tablename::TEXT FROM pg_tables WHERE schemaname = current_schema()",
+    );
+    let tables: Vec<(String,)> = connection.all(sql, list![]).await?;
     Ok(tables.into_iter().map(|(name,)| name).collect())
 }
 
@@ -94,7 +111,7 @@ pub(crate) async fn needed(connection: &mut Connection) -> Result<Vec<String>> {
     let like = format!("%{LEFT_OUT}%");
     let mut lines = Vec::new();
     let sql = "SELECT CASE WHEN connection = 'default' THEN '`' || integration || '`: ' \
-               ELSE 'the connection `' || connection || '` of `' || integration || '`: ' END || group_concat(key, ', ') \
+               ELSE 'the connection `' || connection || '` of `' || integration || '`: ' END || string_agg(key, ', ' ORDER BY key) \
                FROM settings WHERE value LIKE $1 GROUP BY integration, connection ORDER BY integration, connection";
     lines.extend(connection.all::<(String,)>(sql, list![&like]).await?);
     for (table, condition, named) in [

@@ -8,6 +8,7 @@ mod bots;
 mod budgets;
 mod channels;
 mod connections;
+pub mod copies;
 mod deliveries;
 mod documents;
 mod egress;
@@ -193,11 +194,13 @@ pub struct Store {
 pub struct PostgresOptions {
     /// Connections for reading. One more writes.
     pub readers: u32,
+    /// Where the database is copied to before it is migrated; without it, it is not.
+    pub copies: Option<std::path::PathBuf>,
 }
 
 impl Default for PostgresOptions {
     fn default() -> Self {
-        Self { readers: 8 }
+        Self { readers: 8, copies: None }
     }
 }
 
@@ -223,7 +226,7 @@ impl Store {
     /// `Unusable`, with what to do. Nothing of the address but server, database and user is ever shown.
     pub async fn open_postgres(url: &SecretString, options: PostgresOptions) -> Result<Arc<Self>> {
         let address = engine::postgres::Address::parse(url)?;
-        let (engine, connection) = engine::postgres::open(address.clone(), options.readers).await?;
+        let (engine, connection) = engine::postgres::open(address.clone(), &options).await?;
         Self::enter(engine, connection, None).await.map_err(|error| match error {
             Error::Database(error) => engine::postgres::unusable(&address, error),
             error => error,

@@ -14,7 +14,9 @@ use std::{
 use tercel_store::passphrase;
 
 pub const FORMAT: u32 = 1;
+/// The embedded database, or a copy of a PostgreSQL one.
 pub const DATABASE: &str = "database.db";
+pub const COPY: &str = "database.copy";
 /// What belongs to the data besides the database, if it is there.
 pub const DIRECTORIES: [&str; 5] = ["attachments", "bots", "integrations", "state", "workspace"];
 const HEAD: &str = "tercel-backup.json";
@@ -38,13 +40,15 @@ struct Listed {
     sha256: String,
 }
 
+/// The file of the database is named as it is to be in the archive.
 pub fn write(out: impl Write, head: &Head, database: &Path, data: &Path) -> Result<()> {
     let mut tar = tar::Builder::new(GzEncoder::new(out, Compression::fast()));
     let mut list = Vec::new();
     let text = serde_json::to_vec_pretty(head)?;
     list.push(append(&mut tar, HEAD, 0o600, text.len() as u64, &text[..])?);
     let file = File::open(database)?;
-    list.push(append(&mut tar, DATABASE, 0o600, file.metadata()?.len(), file)?);
+    let name = if database.ends_with(COPY) { COPY } else { DATABASE };
+    list.push(append(&mut tar, name, 0o600, file.metadata()?.len(), file)?);
     for directory in DIRECTORIES {
         for path in files(&data.join(directory))? {
             let name = path.strip_prefix(data).context("It is below the data")?.to_string_lossy().into_owned();
@@ -110,14 +114,15 @@ pub fn read(from: impl Read, mut take: impl FnMut(&Head, &Path, u32, &mut dyn Re
     if let Some(wrong) = found.iter().zip(&list).find_map(|(found, listed)| (found != listed).then_some(&listed.path)) {
         bail!("`{wrong}` was changed");
     }
-    ensure!(found.len() == list.len() && list.iter().any(|file| file.path == DATABASE), "something in it is missing");
+    let databases = list.iter().filter(|file| [DATABASE, COPY].contains(&file.path.as_str())).count();
+    ensure!(found.len() == list.len() && databases == 1, "something in it is missing");
     Ok(head)
 }
 
 fn is_expected(path: &Path) -> bool {
     let mut parts = path.components();
     let Some(Component::Normal(first)) = parts.next() else { return false };
-    if path == Path::new(DATABASE) {
+    if path == Path::new(DATABASE) || path == Path::new(COPY) {
         return true;
     }
     let below: Vec<Component> = parts.collect();

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 use tempfile::TempDir;
-use tercel_store::{now, passphrase, snapshot};
+use tercel_store::{copies, now, passphrase, snapshot};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
 /// Where the copy of the database lies while it is packed.
@@ -48,7 +48,9 @@ pub struct Last {
 /// A copy of everything, ready to be packed.
 pub struct Ready {
     head: Head,
-    scratch: TempDir,
+    /// Of the database.
+    copy: PathBuf,
+    _scratch: TempDir,
     _one: OwnedMutexGuard<()>,
 }
 
@@ -77,10 +79,15 @@ pub async fn prepare(app: &Arc<App>, secrets: Secrets) -> Result<Ready> {
         .prefix(SCRATCH)
         .tempdir_in(data)
         .with_context(|| format!("{} cannot be written", data.display()))?;
-    let copy = scratch.path().join(archive::DATABASE);
-    let schema = app.store.snapshot(&copy).await?;
+    let copy = scratch.path().join(if app.store.is_elsewhere() { archive::COPY } else { archive::DATABASE });
+    let schema = match (app.store.is_elsewhere(), &secrets) {
+        (false, _) => app.store.snapshot(&copy).await?,
+        (true, Secrets::SealedTo(_)) => app.store.copy(&copy, copies::Secrets::Kept).await?,
+        (true, Secrets::LeftOut) => app.store.copy(&copy, copies::Secrets::LeftOut).await?,
+    };
     let key = match &secrets {
         Secrets::SealedTo(passphrase) => Some(sealed_key(app, passphrase.clone()).await?),
+        Secrets::LeftOut if app.store.is_elsewhere() => None,
         Secrets::LeftOut => {
             let needed = snapshot::remove_secrets(&copy).await?;
             tracing::info!("The backup is made without secrets. Left out: {}", needed.join("; "));
@@ -94,7 +101,7 @@ pub async fn prepare(app: &Arc<App>, secrets: Secrets) -> Result<Ready> {
         made_at: rfc3339(now()),
         key,
     };
-    Ok(Ready { head, scratch, _one: one })
+    Ok(Ready { head, copy, _scratch: scratch, _one: one })
 }
 
 /// Packs, on a thread of its own. What is received ends with an error unless it is whole.
@@ -103,8 +110,7 @@ pub fn pack(app: Arc<App>, ready: Ready) -> mpsc::Receiver<io::Result<Bytes>> {
     tokio::task::spawn_blocking(move || {
         let mut out = Pieces { to: pieces.clone(), piece: Vec::with_capacity(PIECE), bytes: 0 };
         let data = &app.config.data_dir;
-        let packed = archive::write(&mut out, &ready.head, &ready.scratch.path().join(archive::DATABASE), data)
-            .and_then(|()| Ok(out.flush()?));
+        let packed = archive::write(&mut out, &ready.head, &ready.copy, data).and_then(|()| Ok(out.flush()?));
         match packed {
             Ok(()) => note(data, &Last { at: now(), bytes: out.bytes, secrets: ready.head.key.is_some() }),
             Err(error) => {

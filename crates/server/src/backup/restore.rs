@@ -10,7 +10,11 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
 };
-use tercel_store::{DirectoryLock, Sealer, passphrase, snapshot};
+use tercel_store::{
+    DirectoryLock, Sealer,
+    copies::{self, Secrets},
+    passphrase, snapshot,
+};
 
 /// Where files lie until all of them are there.
 const DRAFT: &str = "restore.tmp";
@@ -67,9 +71,28 @@ pub fn key(head: &Head, passphrase: &SecretString) -> Result<Option<SecretString
     Ok(Some(SecretString::from(key.as_str())))
 }
 
-/// Writes a backup that was verified into an empty directory. The server that starts on it is held. Answers what needs its
-/// secrets again, a line each.
-pub async fn extract(file: &Path, data: &Path, key: Option<&SecretString>) -> Result<Vec<String>> {
+/// Brings the copy that was made before a migration into an empty database. The server that starts on it is held.
+pub async fn copy(file: &Path, data: &Path, address: Option<&SecretString>) -> Result<()> {
+    let address = address.context("This is a copy of a PostgreSQL database: set DATABASE_URL to an empty one")?;
+    let _lock = DirectoryLock::take(data)?;
+    let was_held = data.join(hold::FILE).exists();
+    hold::write(data, &format!("Its database was restored from {}", file.display()))?;
+    let restored = copies::restore(address, file, Secrets::Kept).await;
+    if restored.is_err() && !was_held {
+        fs::remove_file(data.join(hold::FILE))?;
+    }
+    restored?;
+    Ok(())
+}
+
+/// Writes a backup that was verified into an empty directory and, if it is of PostgreSQL, into the empty database at the
+/// address. The server that starts on it is held. Answers what needs its secrets again, a line each.
+pub async fn extract(
+    file: &Path,
+    data: &Path,
+    key: Option<&SecretString>,
+    address: Option<&SecretString>,
+) -> Result<Vec<String>> {
     let _lock = DirectoryLock::take(data)?;
     refuse_used(data)?;
     let draft = data.join(DRAFT);
@@ -78,13 +101,23 @@ pub async fn extract(file: &Path, data: &Path, key: Option<&SecretString>) -> Re
     }
     private_directory(&draft)?;
     let head = archive::read(open(file)?, |_, path, mode, from| write(&draft.join(path), mode | 0o600, from))?;
-    let database = draft.join(archive::DATABASE);
-    snapshot::check(&database).await?;
+    let (database, copy) = (draft.join(archive::DATABASE), draft.join(archive::COPY));
+    let copy = match (copy.exists(), address) {
+        (false, None) => None,
+        (true, Some(address)) => Some((copy, address)),
+        (false, Some(_)) => bail!("DATABASE_URL is set, and this backup is of a SQLite database: unset it"),
+        (true, None) => {
+            bail!("This backup is of a PostgreSQL database: set DATABASE_URL to the address of an empty one")
+        }
+    };
     // What was left out stays so, whatever key a server has now.
-    if key.is_none() && head.key.is_some() {
-        snapshot::remove_secrets(&database).await?;
+    let secrets = if key.is_none() && head.key.is_some() { Secrets::LeftOut } else { Secrets::Kept };
+    if copy.is_none() {
+        snapshot::check(&database).await?;
+        if secrets == Secrets::LeftOut {
+            snapshot::remove_secrets(&database).await?;
+        }
     }
-    let needed = snapshot::needed_secrets(&database).await?;
     if let Some(key) = key {
         write(&draft.join("key"), 0o600, &mut key.expose_secret().as_bytes())?;
         Sealer::from_file(&draft.join("key"))?.check_directory(&draft)?;
@@ -99,7 +132,27 @@ pub async fn extract(file: &Path, data: &Path, key: Option<&SecretString>) -> Re
         }
     }
     File::open(data)?.sync_all()?;
-    fs::rename(&database, data.join("tercel.db"))?;
+    let needed = match copy {
+        None => {
+            let needed = snapshot::needed_secrets(&database).await?;
+            fs::rename(&database, data.join("tercel.db"))?;
+            needed
+        }
+        Some((copy, address)) => match copies::restore(address, &copy, secrets).await {
+            Ok(needed) => {
+                fs::remove_file(copy)?;
+                needed
+            }
+            Err(error) => {
+                // For another try.
+                for name in [DRAFT, hold::FILE, "key", "key.id"].into_iter().chain(archive::DIRECTORIES) {
+                    let path = data.join(name);
+                    let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+                }
+                return Err(error.into());
+            }
+        },
+    };
     fs::remove_dir(&draft)?;
     File::open(data)?.sync_all()?;
     Ok(needed)
@@ -163,7 +216,7 @@ mod tests {
     async fn a_database_that_is_none_leaves_no_data_directory_that_a_server_would_take() {
         let place = tempfile::tempdir().unwrap();
         let (file, data) = (made(place.path(), 1, "no pages ".repeat(1000).as_bytes()), place.path().join("data"));
-        assert!(extract(&file, &data, None).await.is_err());
+        assert!(extract(&file, &data, None, None).await.is_err());
         assert!(!data.join("tercel.db").exists());
         // What it left behind does not stand in the way of another try.
         refuse_used(&data).unwrap();

@@ -14,6 +14,7 @@ use std::{
     process::ExitCode,
     time::{Duration, Instant},
 };
+use tercel_store::copies;
 
 #[derive(Args)]
 pub struct Make {
@@ -71,13 +72,13 @@ pub async fn make(config: Config, arguments: Make) -> Result<ExitCode> {
 }
 
 pub async fn restore(config: Config, arguments: Restore) -> Result<ExitCode> {
-    if config.database_url.is_some() {
-        bail!(
-            "DATABASE_URL is set: a backup holds a SQLite database. Unset it, or bring PostgreSQL back with pg_restore"
-        );
-    }
     let Restore { file, passphrase_file, without_secrets } = arguments;
     let data = &config.data_dir;
+    if copies::is_copy(&file) {
+        restore::copy(&file, data, config.database_url.as_ref()).await?;
+        say("Restored the database. The server starts held: runs and answers wait until `tercel resume`")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     restore::refuse_used(data)?;
     let head = restore::verify(&file)?;
     let key = match (&head.key, without_secrets) {
@@ -97,7 +98,7 @@ pub async fn restore(config: Config, arguments: Restore) -> Result<ExitCode> {
             "ENCRYPTION_KEY is not the key of this backup, so that its secrets could not be opened: unset it, or set that one"
         );
     }
-    let needed = restore::extract(&file, data, key.as_ref()).await?;
+    let needed = restore::extract(&file, data, key.as_ref(), config.database_url.as_ref()).await?;
     say(&format!("Restored the backup of {} into {}", head.made_at, data.display()))?;
     if !needed.is_empty() {
         say("Secrets were left out. Nothing leaves that needs one of them; enter again those of")?;

@@ -31,6 +31,7 @@ mod leaving;
 mod polls;
 mod postgres_alone;
 mod postgres_away;
+mod postgres_copies;
 mod postgres_opening;
 mod postgres_others;
 mod providers;

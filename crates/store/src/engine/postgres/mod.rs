@@ -6,7 +6,7 @@ mod session;
 mod trouble;
 
 pub(crate) use address::Address;
-pub(crate) use open::{look, open};
+pub(crate) use open::{MIGRATIONS, enter, look, open};
 pub(crate) use session::Session;
 pub(crate) use trouble::{code, is_lost, is_passing, unusable};
 

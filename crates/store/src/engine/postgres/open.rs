@@ -6,7 +6,7 @@ use super::{
     trouble::{code, unusable},
 };
 use crate::{
-    Error, Result,
+    Error, PostgresOptions, Result,
     engine::{Connection, Engine, newer, not_migrated},
 };
 use sqlx::{Executor, PgConnection, postgres::PgPoolOptions};
@@ -17,14 +17,18 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// `Unusable` when the server does not answer or does not let us in, is too old, or the database is in use by another
 /// server, of another program, or newer than this one.
-pub(crate) async fn open(address: Address, readers: u32) -> Result<(Engine, Connection)> {
-    let failed = |error| match error {
-        Error::Database(error) => unusable(&address, error),
-        error => error,
-    };
-    let mut connection = reach(&address).await.map_err(failed)?;
-    check(&mut connection, &address).await.map_err(failed)?;
-    take_lock(&mut connection, &address).await?;
+pub(crate) async fn open(address: Address, options: &PostgresOptions) -> Result<(Engine, Connection)> {
+    let mut connection = enter(&address).await?;
+    if let Some(directory) = &options.copies {
+        let copied = crate::copies::before_migrating(&mut connection, directory).await;
+        let copied = copied.map_err(|error| match error {
+            Error::Database(error) => unusable(&address, error),
+            error => error,
+        })?;
+        if let Some(copy) = copied {
+            tracing::info!("The database is brought up to date; a copy of it as it was is {}", copy.display());
+        }
+    }
     match MIGRATIONS.run(&mut connection).await {
         Ok(()) => {}
         Err(sqlx::migrate::MigrateError::VersionMissing(version)) => return Err(newer(&address.place, version)),
@@ -34,7 +38,7 @@ pub(crate) async fn open(address: Address, readers: u32) -> Result<(Engine, Conn
         Err(error) => return Err(not_migrated(&address.place, &error)),
     }
     let pool = PgPoolOptions::new()
-        .max_connections(readers)
+        .max_connections(options.readers)
         .min_connections(0)
         .acquire_timeout(PATIENCE)
         .idle_timeout(Duration::from_secs(60))
@@ -44,6 +48,18 @@ pub(crate) async fn open(address: Address, readers: u32) -> Result<(Engine, Conn
         })
         .connect_lazy_with(address.options.clone());
     Ok((Engine::Postgres(pool), Connection::Postgres(Box::new(Session::new(address, connection)))))
+}
+
+/// A connection that has the lock of a database that we may use. Its schema may be an earlier one, or none.
+pub(crate) async fn enter(address: &Address) -> Result<PgConnection> {
+    let failed = |error| match error {
+        Error::Database(error) => unusable(address, error),
+        error => error,
+    };
+    let mut connection = reach(address).await.map_err(failed)?;
+    check(&mut connection, address).await.map_err(failed)?;
+    take_lock(&mut connection, address).await?;
+    Ok(connection)
 }
 
 /// Opens a database that another process may be writing, checks it and writes nothing.
