@@ -23,7 +23,8 @@ pub const FAST: [&str; 3] = ["fsync=off", "full_page_writes=off", "synchronous_c
 pub struct Postgres {
     /// `postgres://…` with `{}` for the name of a database.
     url: String,
-    psql: PathBuf,
+    /// The other programs lie beside it.
+    pub psql: PathBuf,
     /// None for a server that is not ours.
     own: Option<Own>,
 }
@@ -64,9 +65,8 @@ impl Postgres {
 
     /// A server of one's own, to be stopped and started. It ends with the process.
     pub fn start(settings: &[&str]) -> Self {
-        let bin = installations().into_iter().next();
-        let bin = bin.expect("no PostgreSQL was found: `make test` installs one, or TEST_DATABASE_URL names one");
-        Self::start_from(bin, &std::env::temp_dir(), settings)
+        let started = Self::start_below(&std::env::temp_dir(), settings);
+        started.expect("no PostgreSQL was found: `make test` installs one, or TEST_DATABASE_URL names one")
     }
 
     /// The same with its files below this directory; none where there is no PostgreSQL.
@@ -115,11 +115,6 @@ impl Postgres {
 
     pub fn url(&self, database: &str) -> String {
         self.url.replace("{}", database)
-    }
-
-    /// Another program of PostgreSQL beside `psql`, if it is there.
-    pub fn program(&self, name: &str) -> Option<PathBuf> {
-        Some(self.psql.with_file_name(name)).filter(|file| file.is_file())
     }
 
     /// A statement by `psql`, as the superuser.
