@@ -75,7 +75,7 @@ impl Drop for Database {
 }
 
 fn program(server: &Postgres, name: &str) -> Result<Command> {
-    let found = server.program(name).with_context(|| {
+    let found = Some(server.psql.with_file_name(name)).filter(|file| file.is_file()).with_context(|| {
         format!(
             "There is no `{name}` beside `psql`: `make bench` brings it; on Debian it is in `postgresql` or \
              `postgresql-contrib`"

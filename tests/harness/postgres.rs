@@ -24,7 +24,8 @@ pub const FAST: [&str; 3] = ["fsync=off", "full_page_writes=off", "synchronous_c
 pub struct Postgres {
     /// `postgres://…` with `{}` for the name of a database.
     url: String,
-    psql: PathBuf,
+    /// The other programs lie beside it.
+    pub psql: PathBuf,
     /// None for a server that is not ours.
     own: Option<Own>,
 }
@@ -121,11 +122,6 @@ impl Postgres {
 
     pub fn url(&self, database: &str) -> String {
         self.url.replace("{}", database)
-    }
-
-    /// Another program of PostgreSQL beside `psql`, if it is there.
-    pub fn program(&self, name: &str) -> Option<PathBuf> {
-        Some(self.psql.with_file_name(name)).filter(|file| file.is_file())
     }
 
     /// A statement by `psql`, as the superuser.
