@@ -65,6 +65,8 @@ async fn what_comes_after_ten_in_a_minute_becomes_one_message_that_leaves_later(
 
 async fn the_time_without_a_server_is_known(mut world: World) {
     assert_eq!(world.store.down_time(), None, "it is the first");
+    // The writer has noted that it is there by then.
+    world.store.put_bot("first", "{}".into()).await.unwrap();
     world.rows("UPDATE workers SET seen_at = 1000 RETURNING id").await;
     drop(world.restart().await);
     let down = world.store.down_time().unwrap();
