@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 use tercel_tests::{
-    Engine, Options, Server, World,
+    Engine, FakeModel, Options, Server, Turn, World,
     disk::{Lock, Mount, SmallDisk},
     events, until,
     wait::pause,
@@ -273,4 +273,17 @@ fn files_of_the_server_are_its_own() {
         let shown = ["address"].iter().any(|name| path.ends_with(name)) || path.is_dir();
         assert!(shown || mode(&path) & 0o077 == 0, "{path:?} is open to others: {:o}", mode(&path));
     }
+}
+
+#[test]
+fn what_was_to_run_tomorrow_by_a_clock_that_was_put_back_runs_now() {
+    let model = FakeModel::start();
+    model.script(|_| Turn::text("Done."));
+    let mut server = Server::start(Options::new().model(&model).env("TERCEL_OPEN_RUNS", "0"));
+    let task = server.ask(&server.session("web:alice"), "hello");
+    server.stop();
+    server.options.sql("UPDATE tasks SET run_at = run_at + 86400000000 RETURNING status");
+    server.start_again_with(|options| options.without("TERCEL_OPEN_RUNS"));
+    server.complete(&task);
+    assert!(server.log().contains("The clock was put back: 1 runs and answers"), "{}", server.log());
 }

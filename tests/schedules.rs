@@ -230,19 +230,6 @@ fn a_heartbeat_is_silent_through_the_night_that_is_now() {
     assert_eq!((&row["runs"], &row["state"]), (&json!(0), &json!("active")), "{row}");
 }
 
-#[test]
-fn what_was_to_run_tomorrow_by_a_clock_that_was_put_back_runs_now() {
-    let model = FakeModel::start();
-    model.script(|_| Turn::text("Done."));
-    let mut server = Server::start(options(&model).env("TERCEL_OPEN_RUNS", "0"));
-    let task = server.ask(&server.session("web:alice"), "hello");
-    server.stop();
-    server.options.sql("UPDATE tasks SET run_at = run_at + 86400000000 RETURNING status");
-    server.start_again_with(|options| options.without("TERCEL_OPEN_RUNS"));
-    server.complete(&task);
-    assert!(server.log().contains("The clock was put back: 1 runs and answers"), "{}", server.log());
-}
-
 /// Dies at the n-th commit, comes back, and goes on until that does not happen any more.
 fn dies_at_each(point: &str, when: &Value, runs: i64) {
     for n in 1..=60 {
