@@ -1,37 +1,37 @@
 //! Reads an answer off the wire: pieces as they come, or all at once from servers that do not stream.
 
-use super::{assembly::Assembly, failure, not_understood, wire::Chunk};
-use crate::Sink;
+use crate::{adapter::Assembly, failure};
 use bytes::Bytes;
-use eventsource_stream::{Event, EventStreamError, Eventsource};
+use eventsource_stream::{EventStreamError, Eventsource};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use serde_json::Value;
-use tercel_sdk::{
-    Error, Kind, Result,
-    chat::{Answer, Request},
-    http::Streaming,
-};
+use tercel_sdk::{Error, Kind, Result, chat::Answer, http::Streaming};
 
 /// No model writes as much in one answer; a server that does is broken.
 const MAX_ANSWER: usize = 16 << 20;
 
+/// `hint` says what to look at when it is no answer.
 pub async fn read(
     reply: Streaming,
-    request: &Request,
-    sink: &dyn Sink,
+    assembly: impl Assembly,
     redact: impl Fn(&str) -> String,
+    hint: &str,
 ) -> Result<Answer> {
     let content_type = reply.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
     if content_type.contains("event-stream") {
-        return pieces(reply.body, request, sink, redact).await;
+        return pieces(reply.body, assembly, redact, hint).await;
     }
     let body = collect(reply.body).await?;
     let text = String::from_utf8_lossy(&body);
     if ["data:", ":", "event:"].iter().any(|start| text.trim_start().starts_with(start)) {
         let body = futures::stream::once(async move { Ok(body.clone()) }).boxed();
-        return pieces(body, request, sink, redact).await;
+        return pieces(body, assembly, redact, hint).await;
     }
-    whole(&redact(&text), request, sink)
+    let mut assembly = assembly;
+    let said = redact(&text);
+    let value = serde_json::from_str(&said).map_err(|_| not_json(&said, hint))?;
+    assembly.whole(value, &said)?;
+    assembly.finish()
 }
 
 pub async fn collect(body: BoxStream<'static, Result<Bytes>>) -> Result<Bytes> {
@@ -42,74 +42,51 @@ pub async fn collect(body: BoxStream<'static, Result<Bytes>>) -> Result<Bytes> {
     all.await.map(Bytes::from)
 }
 
-fn whole(text: &str, request: &Request, sink: &dyn Sink) -> Result<Answer> {
-    let mut assembly = Assembly::new(request, sink);
-    let chunk = chunk(text)?;
-    if chunk.choices.as_ref().is_none_or(Vec::is_empty) {
-        assembly.push(chunk);
-        return Err(not_understood("The model provider's answer has no choices", text));
-    }
-    assembly.push(chunk);
-    assembly.finish()
+/// What was not understood, with its beginning.
+pub fn not_understood(what: &str, said: &str) -> Error {
+    let said = tercel_sdk::text::cut(said.trim(), 200);
+    Error::new(Kind::Error, format!("{what}: {said}"))
 }
 
 async fn pieces(
     body: BoxStream<'static, Result<Bytes>>,
-    request: &Request,
-    sink: &dyn Sink,
+    mut assembly: impl Assembly,
     redact: impl Fn(&str) -> String,
+    hint: &str,
 ) -> Result<Answer> {
-    let mut assembly = Assembly::new(request, sink);
     // A server that ends without a blank line has still sent its last event.
     let end = futures::stream::once(async { Ok(Bytes::from_static(b"\n\n")) });
     let mut events = limited(body).chain(end).boxed().eventsource();
     while let Some(event) = events.next().await {
-        match event {
-            Ok(event) if event.data.trim() == "[DONE]" => return assembly.finish(),
-            Ok(event) => match piece(&redact(&event.data), &event)? {
-                Some(chunk) => assembly.push(chunk),
-                None => return Err(broken_off()),
-            },
+        let event = match event {
+            Ok(event) => event,
             Err(_) if assembly.is_over() => {
                 assembly.note("the connection broke after the answer was complete");
-                return assembly.finish();
+                break;
             }
             Err(EventStreamError::Transport(error)) => return Err(error),
             Err(error) => {
                 return Err(not_understood("The model provider's stream is not readable", &error.to_string()));
             }
+        };
+        if event.data.trim() == "[DONE]" {
+            return assembly.finish();
+        }
+        let said = redact(&event.data);
+        let value: Value = match serde_json::from_str(&said) {
+            Ok(value) => value,
+            // Only the last event of a broken stream ends in its midst.
+            Err(error) if error.is_eof() && !said.trim().is_empty() => return Err(broken_off()),
+            Err(_) => return Err(not_json(&said, hint)),
+        };
+        if assembly.event(&event.event, value, &said)? {
+            return assembly.finish();
         }
     }
     if assembly.is_over() { assembly.finish() } else { Err(broken_off()) }
 }
 
-/// One event; none when it ends in its midst, which only the last one of a broken stream does.
-fn piece(data: &str, event: &Event) -> Result<Option<Chunk>> {
-    match serde_json::from_str::<Value>(data) {
-        Ok(value) if event.event == "error" => Err(failure::within(&value)),
-        Err(error) if error.is_eof() && !data.trim().is_empty() => Ok(None),
-        _ => chunk(data).map(Some),
-    }
-}
-
-fn chunk(text: &str) -> Result<Chunk> {
-    let value: Value = serde_json::from_str(text).map_err(|_| {
-        let error = not_understood("The model provider's answer is not JSON", text);
-        error.hint("Is LLM_BASE_URL the address of an OpenAI-compatible API? It usually ends in /v1")
-    })?;
-    let is_error = value.get("error").is_some_and(|error| !error.is_null())
-        || value.get("object").and_then(Value::as_str) == Some("error");
-    if is_error {
-        return Err(failure::within(&value));
-    }
-    if !value.is_object() {
-        return Err(not_understood("The model provider's answer has no choices", text));
-    }
-    serde_json::from_value(value)
-        .map_err(|error| not_understood(&format!("The model provider's answer has an unknown shape ({error})"), text))
-}
-
-pub fn limited(body: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> {
+fn limited(body: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> {
     let mut seen = 0;
     body.map(move |piece| {
         let piece = piece.map_err(failure::in_stream)?;
@@ -120,6 +97,10 @@ pub fn limited(body: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Re
         Ok(piece)
     })
     .boxed()
+}
+
+fn not_json(said: &str, hint: &str) -> Error {
+    not_understood("The model provider's answer is not JSON", said).hint(hint)
 }
 
 fn broken_off() -> Error {
