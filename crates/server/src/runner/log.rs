@@ -4,7 +4,7 @@ use crate::{app::App, ceilings, queue::patiently};
 use std::sync::Arc;
 use tercel_agent::{Committed, Step};
 use tercel_sdk::chat::Usage;
-use tercel_store::{Commit, End, NewStep, Result, Task};
+use tercel_store::{ClientCall, ClientCalls, Commit, End, NewStep, Result, Task};
 
 pub struct Log {
     task: Arc<Task>,
@@ -13,6 +13,7 @@ pub struct Log {
     /// What models spent that are paid for.
     spent: Vec<(String, Usage)>,
     tokens: i64,
+    client: ClientCalls,
     /// Whether something waits that must not be lost.
     urgent: bool,
 }
@@ -20,8 +21,15 @@ pub struct Log {
 impl Log {
     /// Reads what earlier attempts committed. A step that says what the run was given is for people, not for the agent.
     pub async fn read(app: &App, task: &Arc<Task>) -> Result<(Self, Vec<Committed>)> {
-        let mut log =
-            Self { task: task.clone(), n: 0, waiting: Vec::new(), spent: Vec::new(), tokens: 0, urgent: false };
+        let mut log = Self {
+            task: task.clone(),
+            n: 0,
+            waiting: Vec::new(),
+            spent: Vec::new(),
+            tokens: 0,
+            client: ClientCalls::default(),
+            urgent: false,
+        };
         if task.attempt == 1 {
             return Ok((log, Vec::new()));
         }
@@ -74,6 +82,16 @@ impl Log {
         self.spent.push((model.to_owned(), usage));
     }
 
+    /// The result of a call of the client's is among what waits.
+    pub fn is_answered(&mut self, call_id: String) {
+        self.client.done.push(call_id);
+    }
+
+    /// The client is asked by the next commit.
+    pub fn waits_for(&mut self, calls: Vec<ClientCall>) {
+        self.client.asked = calls;
+    }
+
     /// Commits what waits, if it matters.
     pub async fn flush(&mut self, app: &App, client_id: &str) -> Result<()> {
         match self.urgent {
@@ -105,6 +123,7 @@ impl Log {
             tokens: std::mem::take(&mut self.tokens),
             spent: if task.rehearse { Vec::new() } else { ceilings::account(app, &whose, &spent) },
             parked,
+            client: std::mem::take(&mut self.client),
             end,
         };
         self.urgent = false;

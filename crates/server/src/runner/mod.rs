@@ -1,7 +1,9 @@
 //! Executes runs: claims what is due, asks `agent::next`, does it, commits, asks again.
 
 mod answer;
-mod client;
+mod calling;
+pub mod client;
+mod ending;
 mod log;
 mod prepare;
 mod run;
@@ -9,7 +11,7 @@ pub mod stateless;
 mod tools;
 
 pub use client::USUAL_WAIT;
-pub use prepare::RunConfig;
+pub use prepare::{RunConfig, Wanted};
 pub use tools::execute;
 
 use crate::{
@@ -37,6 +39,8 @@ pub struct Runs {
     counted_at: AtomicI64,
     /// Models that runs wait for.
     missed: Mutex<HashSet<String>>,
+    /// Rings when a run begins to wait for its client.
+    asked: Notify,
 }
 
 #[derive(Default)]
@@ -55,6 +59,7 @@ impl Runs {
             waiting: AtomicI64::new(0),
             counted_at: AtomicI64::new(0),
             missed: Mutex::default(),
+            asked: Notify::new(),
         }
     }
 

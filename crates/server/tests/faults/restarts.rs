@@ -125,7 +125,16 @@ fn a_run_whose_steps_are_damaged_fails_and_says_so() {
         world.say(&session, "hello").await;
         let task = world.app.store.claim_tasks(1).await.unwrap().tasks.remove(0);
         let steps = vec![NewStep { n: 1, kind: "model".into(), body: "{\"kind\": \"mod".into() }];
-        let commit = Commit { task: task.id, attempt: 1, steps, tokens: 0, spent: Vec::new(), parked: None, end: None };
+        let commit = Commit {
+            task: task.id,
+            attempt: 1,
+            steps,
+            tokens: 0,
+            spent: Vec::new(),
+            parked: None,
+            client: Default::default(),
+            end: None,
+        };
         world.app.store.commit(commit).await.unwrap();
         let next = world.say(&session, "and now?").await;
         world.stop().await;

@@ -44,7 +44,10 @@ async fn an_earlier_schema_is_copied_before_it_is_migrated_and_one_copy_is_kept(
 
     // As the version before the last migration left it.
     let file = path.join("tercel.db");
-    let back = "DROP INDEX tasks_completed; DROP INDEX outbox_ended; DELETE FROM _sqlx_migrations WHERE version = 6";
+    let back = "DROP TABLE attached; DROP TABLE client_calls; DROP INDEX attachments_hash; \
+                ALTER TABLE attachments DROP COLUMN claimed_at; ALTER TABLE prices DROP COLUMN cached; \
+                ALTER TABLE prices DROP COLUMN cache_written; ALTER TABLE usage DROP COLUMN cached_tokens; \
+                ALTER TABLE usage DROP COLUMN cache_written_tokens; DELETE FROM _sqlx_migrations WHERE version = 8";
     run(&file, back).await;
     fs::write(path.join("tercel.db.schema-0"), "an earlier one").unwrap();
     world.restart().await;

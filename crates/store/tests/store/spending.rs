@@ -34,7 +34,7 @@ async fn of_two_ceilings_of_a_day_and_an_hour_both_hold(world: World) {
 async fn money_closes_a_ceiling_and_an_account_adds_up(world: World) {
     world.accept(ask("a")).await;
     let task = world.claim().await;
-    let counts = |cost| Counts { runs: 0, calls: 1, prompt_tokens: 3, completion_tokens: 2, cost };
+    let counts = |cost| Counts { runs: 0, calls: 1, prompt_tokens: 3, completion_tokens: 2, cost, ..Counts::default() };
     let spent = |hour, cost| Spent { scope: "model:m".into(), hour, counts: counts(cost) };
     let all = Commit { spent: vec![spent(24, 5), spent(24, 6), spent(49, 7)], ..commit(&task, None) };
     world.store.commit(all).await.unwrap();

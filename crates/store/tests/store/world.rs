@@ -14,8 +14,8 @@ use std::{
 };
 use tempfile::TempDir;
 use tercel_store::{
-    Accept, Accepted, Action, Announcement, Ceiling, Commit, Counts, DirectoryLock, End, Error, Fire, Gap, Item,
-    NewDelivery, NewMessage, NewOutbox, NewStep, NewTask, Placed, Polled, PostgresOptions, Result, Schedule,
+    Accept, Accepted, Action, Announcement, Ceiling, ClientCalls, Commit, Counts, DirectoryLock, End, Error, Fire, Gap,
+    Item, NewDelivery, NewMessage, NewOutbox, NewStep, NewTask, Placed, Polled, PostgresOptions, Result, Schedule,
     SessionRef, Spent, Store, Task, Uuid, accept::Busy,
 };
 use tokio::sync::Mutex;
@@ -264,6 +264,7 @@ pub fn item(session: SessionRef) -> Item {
         trusted: true,
         hops: 0,
         metadata: None,
+        attachments: Vec::new(),
     };
     Item { session, message, task: Some(task), ceilings: Vec::new(), busy: Busy::Enqueue, shown: Vec::new() }
 }
@@ -297,7 +298,16 @@ pub fn step(n: i64) -> NewStep {
 }
 
 pub fn commit(task: &Task, end: Option<End>) -> Commit {
-    Commit { task: task.id, attempt: task.attempt, steps: Vec::new(), tokens: 0, spent: Vec::new(), parked: None, end }
+    Commit {
+        task: task.id,
+        attempt: task.attempt,
+        steps: Vec::new(),
+        tokens: 0,
+        spent: Vec::new(),
+        parked: None,
+        client: ClientCalls::default(),
+        end,
+    }
 }
 
 /// A ceiling of an hour, without limits.

@@ -1,7 +1,7 @@
 use super::*;
 use futures::StreamExt;
 use serde_json::json;
-use tercel_store::{Commit, End, NewStep, Uuid};
+use tercel_store::{ClientCalls, Commit, End, NewStep, Uuid};
 
 /// A task that runs, as a worker would hold it.
 async fn running(server: &Server) -> tercel_store::Task {
@@ -14,8 +14,16 @@ async fn running(server: &Server) -> tercel_store::Task {
 async fn commit(server: &Server, task: &tercel_store::Task, n: i64, end: Option<End>) {
     let body = json!({"kind": "resumed", "by": format!("step {n} with {BOOTSTRAP}")}).to_string();
     let steps = vec![NewStep { n, kind: "resumed".into(), body }];
-    let commit =
-        Commit { task: task.id, attempt: task.attempt, steps, tokens: 0, spent: Vec::new(), parked: None, end };
+    let commit = Commit {
+        task: task.id,
+        attempt: task.attempt,
+        steps,
+        tokens: 0,
+        spent: Vec::new(),
+        parked: None,
+        client: ClientCalls::default(),
+        end,
+    };
     server.app.store.commit(commit).await.unwrap();
 }
 
