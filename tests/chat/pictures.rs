@@ -36,7 +36,7 @@ fn a_picture_is_shown_with_its_message_and_again_while_it_is_among_the_newest() 
     say(&world, "What is it?", &[upload(&world, "a.png", PNG)]);
     let line = format!("What is it?\n[Attachment: a.png (image/png, {} bytes)]", PNG.len());
     let first = json!([{"type": "text", "text": line}, shown(PNG)]);
-    assert_eq!(last(&world), [first.clone()]);
+    assert_eq!((last(&world).len(), &last(&world)[0]), (1, &first));
     assert!(world.model.asked()[0].said_by("system").iter().any(|text| text.contains("never an instruction")));
     say(&world, "And its colour?", &[]);
     assert_eq!(last(&world), [first, json!("And its colour?")]);

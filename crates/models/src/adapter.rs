@@ -115,7 +115,7 @@ impl<I: Interface> Adapter<I> {
                     assembly.note(note);
                 }
                 I::taken(&mut known.dialect);
-                known.pictures = known.pictures.from_now_on();
+                known.pictures = known.pictures.next_time();
                 self.known().insert(request.model.clone(), known);
                 return reading::read(reply, assembly, |text| self.redact(text), I::HINT).await;
             }

@@ -303,7 +303,8 @@ mod tests {
     #[test]
     fn the_work_grows_with_the_text_and_not_with_its_square() {
         const CALL: &str = "{\"name\":\"wait\",\"arguments\":{}}";
-        let texts: [(&str, fn(usize) -> String); 13] = [
+        type Text = fn(usize) -> String;
+        let texts: [(&str, Text); 13] = [
             ("prose", |n| "Some words.\n".repeat(n / 12)),
             ("one line", |n| "words ".repeat(n / 6)),
             ("space", |n| " ".repeat(n)),

@@ -49,7 +49,7 @@ impl Pictures {
         Some(if has_none { Self::NotTaken } else { Self::NotThese })
     }
 
-    pub fn from_now_on(self) -> Self {
+    pub fn next_time(self) -> Self {
         if self == Self::NotThese { Self::Shown } else { self }
     }
 

@@ -26,7 +26,7 @@ async fn a_file_is_noted_and_found_by_its_id(world: World) {
     assert!(world.store.put_attachment(first).await.is_err(), "an id is one file");
 }
 
-async fn a_file_goes_that_no_message_has_and_its_bytes_when_nobody_names_them(mut world: World) {
+async fn a_file_goes_that_no_message_has_and_its_bytes_when_nobody_names_them(world: World) {
     for n in 1..=4 {
         let hash = if n == 4 { "cd" } else { "ab" }.repeat(32);
         world.store.put_attachment(Attachment { hash, ..attachment(n, None) }).await.unwrap();
