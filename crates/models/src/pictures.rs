@@ -8,6 +8,22 @@ use tercel_sdk::chat::Request;
 const UNSEEN: &str =
     "\n[What was attached here is a picture that you cannot be shown. Say so if the answer depends on it.]";
 
+/// What refusals of pictures speak of.
+const SUBJECTS: [&str; 5] = ["image", "vision", "multimodal", "multi-modal", "media"];
+/// How servers say that content is text and nothing else.
+const NOT_A_TEXT: [&str; 4] = ["content type", "must be a string", "expected a string", "valid string"];
+/// How they say that a model takes none, whatever the picture.
+const NONE_AT_ALL: [&str; 8] = [
+    "not support",
+    "unsupported",
+    "only supported",
+    "support image",
+    "support vision",
+    "vision capab",
+    "not a multimodal",
+    "not a multi-modal",
+];
+
 /// What is known of one model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Pictures {
@@ -41,11 +57,10 @@ impl Pictures {
         }
         let said = refused.said.to_lowercase();
         let is_about = |words: &[&str]| words.iter().any(|word| said.contains(word));
-        if !is_about(&["image", "vision", "multimodal", "multi-modal", "media", "content"]) && refused.status != 413 {
+        if !is_about(&SUBJECTS) && !is_about(&NOT_A_TEXT) && refused.status != 413 {
             return None;
         }
-        let has_none =
-            is_about(&["support", "multimodal", "multi-modal", "vision", "must be a string", "expected a string"]);
+        let has_none = is_about(&NONE_AT_ALL) || is_about(&NOT_A_TEXT);
         Some(if has_none { Self::NotTaken } else { Self::NotThese })
     }
 
