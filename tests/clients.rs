@@ -107,6 +107,85 @@ fn a_session_by_metadata_remembers() {
 }
 
 #[test]
+fn an_answer_in_a_session_comes_in_pieces_too() {
+    let world = World::start();
+    let (turn, gate) = Turn::pieces(&["One ", "two ", "three."]);
+    gate.add_permits(9);
+    world.model.queue([turn]);
+    let expected = json!(["One two three.", true, "stop", 18, 0]);
+    assert_eq!(openai(&world, "placed", &["openai:bob"]), expected);
+    // Who reads too late to see the pieces has the whole all the same, and both find it in the session.
+    assert_eq!(openai(&world, "placed", &["openai:bob"])[0], "Understood.");
+    let session = world.server.list("/api/v1/sessions?client_id=openai:bob")[0]["id"].clone();
+    assert_eq!(world.server.messages(session.as_str().unwrap())[1]["content"], "One two three.");
+}
+
+#[test]
+fn each_parameter_reaches_the_model_or_is_refused_by_its_name() {
+    let world = World::start();
+    world.model.script(|asked| match asked.0["tool_choice"].is_null() {
+        true => Turn::text("{}"),
+        false => Turn::call("weather", json!({"town": "Ghent"})),
+    });
+    let about = |value: &Value| {
+        let keys = ["temperature", "max_tokens", "stop", "response_format", "tool_choice"];
+        let mut value = value.clone();
+        value.as_object_mut().unwrap().retain(|key, _| keys.contains(&key.as_str()));
+        value
+    };
+    let schema = json!({"name": "town", "schema": {"type": "object"}});
+    let sampling = json!({"temperature": 0.25, "max_tokens": 50, "stop": ["END"]});
+    for place in ["", "openai:carol"] {
+        let before = world.model.calls();
+        assert_eq!(openai(&world, "shaped", &[place]), json!(["{}", "{}", "{}"]), "{place}");
+        let asked: Vec<Value> = world.model.asked()[before..].iter().map(|asked| about(&asked.0)).collect();
+        let formats = [
+            json!({"response_format": {"type": "json_object"}}),
+            json!({"response_format": {"type": "json_schema", "json_schema": schema}, "max_tokens": 60}),
+        ];
+        assert_eq!(asked, [sampling.clone(), formats[0].clone(), formats[1].clone()], "{place}");
+    }
+    assert_eq!(openai(&world, "forced", &[]), json!(["weather", "weather", "tool_calls"]));
+    let asked = world.model.asked();
+    let forced = json!({"type": "function", "function": {"name": "weather"}});
+    assert_eq!(about(&asked[asked.len() - 2].0), json!({"tool_choice": "required"}));
+    assert_eq!(about(&asked[asked.len() - 1].0), json!({"tool_choice": forced}));
+
+    let refused = openai(&world, "unable", &[]);
+    for (name, raised) in refused.as_object().unwrap() {
+        let parameter = name.split(' ').next().unwrap();
+        assert_eq!(
+            (&raised[0], &raised[1], &raised[4]),
+            (&json!("BadRequestError"), &json!(400), &json!(parameter)),
+            "{name}"
+        );
+    }
+    assert_eq!(refused.as_object().unwrap().len(), 12);
+}
+
+#[test]
+fn what_a_provider_has_no_words_for_is_refused_by_the_parameters_name() {
+    let fake = FakeAnthropic::start();
+    let world = World::start();
+    let provider = json!({"id": "claude", "kind": "anthropic", "base_url": fake.url(), "api_key": anthropic::KEY});
+    world.server.post("/api/v1/providers", provider).expect(201);
+    world.server.post("/api/v1/bots", json!({"id": "c", "model": format!("claude/{}", anthropic::NAME)})).expect(201);
+    let raised = openai(&world, "as_json", &["c"]);
+    assert_eq!((&raised[0], &raised[4]), (&json!("BadRequestError"), &json!("response_format")), "{raised}");
+    assert!(raised[3].as_str().unwrap().contains("have no `json_object`"), "{raised}");
+    assert_eq!(fake.asked().len(), 0);
+}
+
+#[test]
+fn a_picture_in_the_request_is_shown_to_the_model() {
+    let world = World::start();
+    assert_eq!(openai(&world, "picture", &[]), "Understood.");
+    let shown = json!({"type": "image_url", "image_url": {"url": "data:image/gif;base64,R0lGODlhAQABAAAAACw="}});
+    let asked = world.model.asked();
+    assert_eq!(asked[0].messages().last().unwrap()["content"], json!([{"type": "text", "text": "What is it?"}, shown]));
+}
+
+#[test]
 fn failures_are_raised_as_clients_know_them() {
     let world = World::start();
     let raised = openai(&world, "failure", &[]);
@@ -115,6 +194,7 @@ fn failures_are_raised_as_clients_know_them() {
     assert_eq!(of("wrong key"), ("AuthenticationError".into(), json!("invalid_api_key")));
     assert_eq!(of("many").0, "BadRequestError");
     assert_eq!(of("image").0, "BadRequestError");
+    assert_eq!(raised["many"][4], "n");
     assert!(raised["unknown"][3].as_str().unwrap().contains("there is no `nobody`"), "{raised:#}");
 
     world.model.script(|_| Turn::fails(400));

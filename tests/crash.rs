@@ -12,7 +12,7 @@ use std::{
     process::ExitStatus,
     time::{Duration, Instant},
 };
-use stories::{Internal, Message, Parts, Webhook};
+use stories::{Client, Internal, Message, Parts, Webhook};
 use tercel_tests::{Asked, FakeGitHub, FakeModel, Options, Server, Turn, github::Comment, wait::pause};
 
 const POINTS: [&str; 4] = ["commit.before", "commit.after", "outbound.before", "outbound.after"];
@@ -42,6 +42,11 @@ fn an_answer_for_another_session_gets_there_once() {
 #[test]
 fn every_part_of_a_long_answer_is_posted_once_and_in_order() {
     survives(14, 4, Parts::new);
+}
+
+#[test]
+fn a_client_is_asked_and_its_answer_is_taken_once() {
+    survives(12, 3, Client::new);
 }
 
 /// What is asked of a server that may die of it, and what must have come of it in the end.

@@ -113,7 +113,7 @@ fn anthropic_is_told_everything_in_its_own_words() {
     // What was read from the cache and written to it was paid for as well: 3 + 2 + 6 in, 7 out, twice.
     assert_eq!(
         world.server.trace(&task)["steps"][1]["answer"]["usage"],
-        json!({"prompt_tokens": 11, "completion_tokens": 7})
+        json!({"prompt_tokens": 11, "completion_tokens": 7, "cached_tokens": 6, "cache_written_tokens": 2})
     );
 }
 
@@ -340,4 +340,19 @@ fn a_stream_that_breaks_off_says_so() {
     assert_eq!(error["error"]["type"], "server_error", "{said}");
     assert!(said.contains("Half an an"), "{said}");
     assert_eq!(asked.load(count), 1, "what was shown cannot be taken back, so it is not tried again");
+}
+
+#[test]
+fn what_a_cache_spared_is_counted_and_has_its_own_price() {
+    let world = World::start();
+    let claude = FakeAnthropic::start();
+    provide(&world, "claude", "anthropic", &claude.url(), json!({}));
+    let model = format!("claude/{NAME}");
+    let price = json!({"prompt": 100.0, "completion": 0.0, "cached": 10.0, "cache_written": 125.0});
+    let prices = json!({"prices": {&*model: price}});
+    assert_eq!(world.server.put("/api/v1/usage/prices", prices.clone()).expect(200), prices);
+    assert_eq!(asks(&world, &[&model])["status"], "complete");
+    let line = world.server.list("/api/v1/usage?by=model")[0].clone();
+    let counted = json!([line["prompt_tokens"], line["cached_tokens"], line["cache_written_tokens"], line["cost_usd"]]);
+    assert_eq!(counted, json!([11, 6, 2, 0.00061]), "3 for 100, 6 for 10, 2 for 125");
 }

@@ -107,6 +107,40 @@ fn a_large_heap_goes_in_pieces_while_messages_are_taken() {
 }
 
 #[test]
+fn a_file_that_no_message_has_goes_after_a_day_with_its_bytes() {
+    let mut world = World::start();
+    let keep = |name: &str, data: &str| {
+        let file = json!({"filename": name, "data": data});
+        world.server.post("/api/v1/attachments", file).expect(201)[0]["id"].as_str().unwrap().to_owned()
+    };
+    // In base64: "lost", "kept"; the third has the bytes of the second.
+    let [lost, kept, same] = [("lost.txt", "bG9zdA=="), ("kept.txt", "a2VwdA=="), ("same.txt", "a2VwdA==")]
+        .map(|(name, data)| keep(name, data));
+    world.server.post("/chat", json!({"message": "Read", "attachments": [{"id": kept}]})).expect(200);
+    let directory = world.server.options.data_directory().to_owned();
+    let files = || -> usize {
+        let shelves = std::fs::read_dir(directory.join("attachments")).unwrap();
+        shelves.map(|shelf| std::fs::read_dir(shelf.unwrap().path()).unwrap().count()).sum()
+    };
+    world.server.stop();
+    // A crash between the bytes and their name leaves a file behind.
+    std::fs::create_dir_all(directory.join("attachments/ff")).unwrap();
+    let orphan = std::fs::File::create(directory.join("attachments/ff").join("f".repeat(64))).unwrap();
+    orphan.set_modified(std::time::UNIX_EPOCH).unwrap();
+    // A day goes by; one more was sent a moment ago.
+    world.server.options.sql("UPDATE attachments SET created_at = 1, claimed_at = 0 RETURNING filename");
+    world.server.start_again();
+    let file = json!({"filename": "new.txt", "data": "bmV3"});
+    let new = world.server.post("/api/v1/attachments", file).expect(201)[0]["id"].as_str().unwrap().to_owned();
+    until("two are gone", || (pruned(&world.server, "attachments") == 2).then_some(()));
+    until("their files are gone", || (files() == 2).then_some(()));
+    let status = |id: &str| world.server.get(&format!("/api/v1/attachments/{id}/content")).status;
+    assert_eq!([&lost, &same, &kept, &new].map(|id| status(id)), [404, 404, 200, 200]);
+    let said = world.server.post("/chat", json!({"message": "a", "attachments": [{"id": lost}]}));
+    assert!(said.refused(404, "not_found").contains("kept for a day"));
+}
+
+#[test]
 fn zero_keeps_everything() {
     let world = World::start_with(|options| {
         forgetful(options).env("TERCEL_KEEP_BODIES", "0").env("TERCEL_KEEP_STEPS", "0").env("TERCEL_KEEP_OUTBOX", "0")

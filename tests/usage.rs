@@ -65,8 +65,11 @@ fn what_is_spent_stands_in_the_account_of_bot_integration_channel_model_and_serv
     assert!(table.header("content-type").unwrap().starts_with("text/csv"));
     let table = table.text();
     let rows: Vec<&str> = table.lines().collect();
-    assert_eq!(rows[0], "key,from,runs,calls,prompt_tokens,completion_tokens,cost_usd");
-    assert!(rows[1].starts_with("\"default\",") && rows[1].ends_with(",4,4,44,28,0.000283"), "{rows:?}");
+    assert_eq!(
+        rows[0],
+        "key,from,runs,calls,prompt_tokens,completion_tokens,cost_usd,cached_tokens,cache_written_tokens"
+    );
+    assert!(rows[1].starts_with("\"default\",") && rows[1].ends_with(",4,4,44,28,0.000283,0,0"), "{rows:?}");
 }
 
 #[test]

@@ -15,8 +15,8 @@ use std::{
 };
 use tempfile::TempDir;
 use tercel_store::{
-    Accept, Action, Ceiling, Commit, Counts, DirectoryLock, End, Item, NewDelivery, NewMessage, NewStep, NewTask,
-    PostgresOptions, SessionRef, Spent, Store, Uuid, accept::Busy, now,
+    Accept, Action, Ceiling, ClientCalls, Commit, Counts, DirectoryLock, End, Item, NewDelivery, NewMessage, NewStep,
+    NewTask, PostgresOptions, SessionRef, Spent, Store, Uuid, accept::Busy, now,
 };
 use tokio::task::JoinSet;
 
@@ -224,6 +224,7 @@ fn item(session: SessionRef, task: Option<NewTask>, trusted: bool) -> Item {
         trusted,
         hops: 0,
         metadata: None,
+        attachments: Vec::new(),
     };
     Item { session, message, task, ceilings: Vec::new(), busy: Busy::Enqueue, shown: Vec::new() }
 }
@@ -258,6 +259,7 @@ fn answer(task: Uuid, attempt: i64) -> Commit {
             })
             .into(),
         parked: None,
+        client: ClientCalls::default(),
         end: Some(end),
     }
 }

@@ -46,6 +46,46 @@ fn a_client_answers_the_call_of_its_own_tool() {
 }
 
 #[test]
+fn a_run_that_waits_for_its_client_gives_its_session_up() {
+    let mut world = world();
+    world.model.script(|asked| match (asked.question(), asked.results().as_slice()) {
+        ("Where am I?", []) => Turn::call("locate", json!({"precise": true})),
+        ("Where am I?", [result]) => Turn::Text(format!("Told: {result}")),
+        _ => Turn::text("Meanwhile."),
+    });
+    let mut stream = open(&world, 60);
+    let request = stream.until("tool_request").data;
+    let task = request["task_id"].as_str().unwrap();
+    let shown = world.server.get(&format!("/api/v1/tasks/{task}")).expect(200);
+    let said = "The run waits for its client to answer `locate`";
+    assert_eq!((&shown["status"], &shown["error"]["message"]), (&json!("waiting"), &json!(said)));
+    let other = json!({"message": "Are you there?", "session_id": request["session_id"]});
+    assert_eq!(world.server.post("/chat", other).expect(200)["response"], "Meanwhile.");
+
+    world.server.kill9();
+    world.server.start_again();
+    let answer = json!({"session_id": request["session_id"], "call_id": request["call_id"], "result": "Bern"});
+    world.server.post("/chat/tool_result", answer).expect(200);
+    let done = world.server.complete(task);
+    assert!(done["result"].as_str().unwrap().contains("Bern"), "{done:#}");
+    assert_eq!(world.model.calls(), 3);
+}
+
+#[test]
+fn the_time_of_a_client_ends_while_the_server_is_away_too() {
+    let mut world = world();
+    let mut stream = open(&world, 1);
+    let task = stream.until("tool_request").data["task_id"].as_str().unwrap().to_owned();
+    world.server.kill9();
+    world.server.start_again();
+    let done = world.server.complete(&task);
+    assert!(
+        done["result"].as_str().unwrap().contains("did not answer the call of `locate` within 1 seconds"),
+        "{done:#}"
+    );
+}
+
+#[test]
 fn a_client_may_say_that_it_could_not_and_answer_by_its_session() {
     let world = world();
     let mut stream = open(&world, 60);

@@ -3,6 +3,7 @@
 mod attachments;
 mod client_tools;
 mod mirror;
+mod pictures;
 mod speech;
 mod streams;
 mod talk;

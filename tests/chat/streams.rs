@@ -98,6 +98,45 @@ fn a_resumed_stream_has_one_snapshot_and_then_goes_on() {
 }
 
 #[test]
+fn a_stream_that_is_resumed_in_the_middle_of_an_answer_has_only_what_it_missed() {
+    let world = World::start();
+    let (turn, gate) = Turn::pieces(&["It ", "looks ", "good."]);
+    world.model.script(move |asked| match asked.results().as_slice() {
+        [] => reads_pull_request(1),
+        _ => turn.clone(),
+    });
+    let body = json!({"message": "review", "execution_config": {"tools": ["*"]}});
+    let mut first = world.server.open("POST", "/chat/stream", &[], body);
+    let result = first.until("tool_result");
+    gate.add_permits(2);
+    until("two pieces", || first.heard()?.data["text"].as_str()?.contains("looks").then_some(()));
+    drop(first);
+    let mut second = resumed(&world, &result.data["task_id"], &result.id);
+    let snapshot = second.heard().unwrap();
+    assert_eq!((&snapshot.data["text"], &snapshot.data["reset"]), (&json!("It looks "), &json!(true)), "no step again");
+    gate.add_permits(2);
+    let rest = second.rest();
+    assert_eq!((kinds(&rest), rest[0].data["text"].as_str()), (vec!["text_delta", "response"], Some("good.")));
+    assert_eq!(world.model.calls(), 2);
+}
+
+#[test]
+fn who_hangs_up_in_the_middle_ends_nothing() {
+    let world = World::start();
+    let (turn, gate) = Turn::pieces(&["One ", "two ", "three."]);
+    world.model.queue([turn]);
+    let mut stream = world.server.open("POST", "/chat/stream", &[], ask("count"));
+    gate.add_permits(1);
+    let heard = stream.until("text_delta");
+    drop(stream);
+    gate.add_permits(3);
+    let done = world.server.complete(heard.data["task_id"].as_str().unwrap());
+    assert_eq!(done["result"], "One two three.");
+    let said = world.server.messages(heard.data["session_id"].as_str().unwrap());
+    assert_eq!(said.last().unwrap()["content"], "One two three.");
+}
+
+#[test]
 fn a_stream_that_is_resumed_after_the_end_has_the_answer() {
     let world = World::start();
     world.model.script(|asked| match asked.results().as_slice() {
@@ -185,6 +224,9 @@ fn a_reader_that_does_not_read_holds_nobody_up_and_gets_all_of_it() {
     let mut slow = world.server.open("POST", "/chat/stream", &[], ask("much"));
     let heard = slow.until("text_delta");
     let task = heard.data["task_id"].as_str().unwrap().to_owned();
+    let path = format!("/chat/stream?task_id={task}");
+    let quick = world.server.open("GET", &path, &[], Value::Null).rest();
+    assert_eq!(quick.last().unwrap().kind(), "response", "another reader has all of it");
     world.server.complete(&task);
     let mut all = vec![heard];
     all.extend(slow.rest());

@@ -82,6 +82,68 @@ def session():
     return [first.choices[0].message.content, second]
 
 
+def placed():
+    """An answer in a session, as it comes."""
+    pieces, reasons, usage = [], [], None
+    place = {"client_id": sys.argv[4]}
+    for chunk in ask("Count", metadata=place, stream=True, stream_options={"include_usage": True}):
+        for choice in chunk.choices:
+            pieces.append(choice.delta.content or "")
+            reasons.append(choice.finish_reason)
+        usage = chunk.usage or usage
+    cached = usage.prompt_tokens_details.cached_tokens
+    return ["".join(pieces), len([piece for piece in pieces if piece]) > 1, reasons[-1], usage.total_tokens, cached]
+
+
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "town", "schema": {"type": "object"}}}
+
+
+def shaped():
+    place = {"metadata": {"client_id": sys.argv[4]}} if sys.argv[4] else {}
+    said = [
+        ask(temperature=0.25, max_tokens=50, stop="END", **place),
+        ask(response_format={"type": "json_object"}, tool_choice="auto", n=1, **place),
+        ask(response_format=SCHEMA, max_completion_tokens=60, **place),
+    ]
+    return [one.choices[0].message.content for one in said]
+
+
+def forced():
+    first = ask(tools=[WEATHER], tool_choice="required").choices[0]
+    second = ask(tools=[WEATHER], tool_choice={"type": "function", "function": {"name": "weather"}}).choices[0]
+    return [choice.message.tool_calls[0].function.name for choice in (first, second)] + [second.finish_reason]
+
+
+def unable():
+    """What cannot be had, by the name of the parameter and why."""
+    named = {"type": "function", "function": {"name": "nothing"}}
+    place = {"client_id": "openai:dave"}
+    ways = {
+        "n": {"n": 2},
+        "stop": {"stop": ["a", "b", "c", "d", "e"]},
+        "logprobs": {"logprobs": True},
+        "temperature": {"temperature": 3},
+        "max_tokens": {"max_tokens": 0},
+        "max_completion_tokens": {"max_completion_tokens": 0},
+        "stream_options": {"stream_options": {"include_usage": True}},
+        "response_format.type of another kind": {"response_format": {"type": "xml"}},
+        "response_format.json_schema without a schema": {"response_format": {"type": "json_schema", "json_schema": {}}},
+        "tool_choice of a tool that is not there": {"tools": [WEATHER], "tool_choice": named},
+        "tool_choice without tools": {"tool_choice": "required"},
+        "tools in a session": {"tools": [WEATHER], "metadata": place},
+    }
+    return {name: raised(lambda more=more: ask(**more)) for name, more in ways.items()}
+
+
+def as_json():
+    return raised(lambda: ask(model=sys.argv[4], response_format={"type": "json_object"}))
+
+
+def picture():
+    shown = {"type": "image_url", "image_url": {"url": "data:image/gif;base64,R0lGODlhAQABAAAAACw="}}
+    return ask([{"type": "text", "text": "What is it?"}, shown]).choices[0].message.content
+
+
 def failure():
     """What each way of asking raises: class, status, code and message."""
     ways = {
@@ -101,7 +163,7 @@ def raised(way):
     try:
         return ["nothing", str(way())]
     except openai.APIError as error:
-        return [type(error).__name__, getattr(error, "status_code", None), error.code, error.message]
+        return [type(error).__name__, getattr(error, "status_code", None), error.code, error.message, error.param]
 
 
 print(json.dumps(globals()[what]()))

@@ -160,6 +160,72 @@ impl Story for Parts {
     }
 }
 
+/// A call of a tool that the client has, which its client answers until somebody says that the answer is kept.
+pub struct Client {
+    session: Option<String>,
+}
+
+impl Client {
+    pub fn new() -> Self {
+        Self { session: None }
+    }
+}
+
+impl Story for Client {
+    fn model(asked: &Asked) -> Turn {
+        match asked.results().as_slice() {
+            [] => Turn::call("locate", json!({})),
+            results => Turn::text(&format!("{ANSWER} {}", results.concat())),
+        }
+    }
+
+    fn ask(&mut self, server: &Server) -> Option<()> {
+        if self.session.is_none() {
+            let target = json!({"type": "github", "repo": REPOSITORY, "number": 4});
+            let place = json!({"client_id": "web:alice", "dispatch_config": target});
+            let made = try_post(server, "/api/v1/sessions", "web:alice", place)?;
+            self.session = Some(made["session_id"].as_str().unwrap().to_owned());
+        }
+        let tasks = || -> Option<Vec<Value>> {
+            let answer = server.try_call("GET", "/api/v1/tasks", &[], "").ok()?;
+            serde_json::from_slice(&answer.body).ok()
+        };
+        if tasks()?.is_empty() {
+            let tools = json!([{"name": "locate"}]);
+            let body = json!({"message": "Where am I?", "session_id": self.session, "client_tools": tools}).to_string();
+            let client: tercel_tests::Client = (**server).clone();
+            // It is answered when the run is over, which it is after the answer below.
+            std::thread::spawn(move || {
+                let headers = [("content-type", "application/json"), ("idempotency-key", "the-only-one")];
+                client.try_call("POST", "/chat/stream", &headers, body).map(drop)
+            });
+            for _ in 0..200 {
+                if !tasks()?.is_empty() {
+                    break;
+                }
+                tercel_tests::wait::pause(std::time::Duration::from_millis(10));
+            }
+        }
+        let tasks = tasks()?;
+        let task = tasks.first().filter(|task| task["status"] != "pending" && task["status"] != "running")?;
+        let answer = json!({"task_id": task["id"], "call_id": "call_0", "result": "In Bern"}).to_string();
+        let headers = [("content-type", "application/json")];
+        let taken = server.try_call("POST", "/chat/tool_result", &headers, answer).ok()?;
+        (taken.status == 200).then_some(())
+    }
+
+    fn check(&self, server: &Server, comments: &[Comment], place: &str) {
+        let task = one_task(server, place);
+        let result = task["result"].as_str().unwrap_or_default();
+        assert!(result.starts_with(ANSWER) && result.contains("In Bern"), "{place}: {task:#}");
+        assert_eq!(said(server, &task), ["user", "assistant"], "{place}");
+        let trace = server.trace(task["id"].as_str().unwrap());
+        let results = trace["steps"].as_array().unwrap().iter().filter(|step| step["kind"] == "tool").count();
+        assert_eq!((results, comments.len()), (1, 1), "{place}: {trace:#}");
+        are_receipts(server, comments, place);
+    }
+}
+
 fn send(server: &Server, event: &Event) -> Option<()> {
     server.try_github(event).is_ok_and(|answer| answer.status < 300).then_some(())
 }

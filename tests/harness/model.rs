@@ -98,7 +98,8 @@ impl Asked {
         self.messages()
             .iter()
             .filter(|m| m["role"] == role)
-            .map(|m| m["content"].as_str().unwrap_or_default())
+            // With pictures the text is the first of several parts.
+            .map(|m| m["content"].as_str().or(m["content"][0]["text"].as_str()).unwrap_or_default())
             .collect()
     }
 

@@ -4,7 +4,7 @@ use crate::fence;
 use std::collections::HashSet;
 use tercel_sdk::{
     Skill, Trust,
-    chat::{Message, Role},
+    chat::{Image, Message, Role},
 };
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,6 +18,8 @@ pub struct Parts {
     /// `system_preamble`: stands just before the message.
     pub preamble: Option<String>,
     pub message: String,
+    /// What is shown with it.
+    pub images: Vec<Image>,
     pub trust: Trust,
     /// About how many tokens all of it may have.
     pub budget_tokens: usize,
@@ -47,7 +49,7 @@ pub fn assemble(parts: &Parts) -> Vec<Message> {
 
     let fixed: usize = told.iter().chain(&preamble).map(tokens).sum();
     let room = parts.budget_tokens.saturating_sub(fixed);
-    let message = own_message(parts, room);
+    let message = own_message(parts, room.saturating_sub(parts.images.len() * PER_IMAGE));
     let (history, left_out) = newest(&parts.history, room.saturating_sub(tokens(&message)));
 
     let mut messages = told;
@@ -79,11 +81,15 @@ pub fn skill_tags(text: &str) -> Vec<String> {
 /// About the tokens of a message: four characters are one.
 pub(crate) fn tokens(message: &Message) -> usize {
     let calls = message.tool_calls.iter().map(|call| call.name.chars().count() + call.arguments.chars().count());
-    (message.content.chars().count() + calls.sum::<usize>()).div_ceil(4) + PER_MESSAGE
+    (message.content.chars().count() + calls.sum::<usize>()).div_ceil(4)
+        + PER_MESSAGE
+        + message.images.len() * PER_IMAGE
 }
 
 /// What the role and the frame of a message cost.
 const PER_MESSAGE: usize = 4;
+/// What a picture costs, about.
+const PER_IMAGE: usize = 1200;
 
 /// However little room is left, this much of the message is shown.
 const LEAST_SHOWN: usize = 400;
@@ -96,7 +102,7 @@ fn own_message(parts: &Parts, room: usize) -> Message {
     if count > shown {
         text.push_str(&format!("\n[The message was cut: it has {count} characters, these are the first {shown}.]"));
     }
-    Message::user(text)
+    Message { images: parts.images.clone(), ..Message::user(text) }
 }
 
 fn fenced(text: String, trust: Trust) -> String {
@@ -144,7 +150,7 @@ fn exchanges(history: &[Past]) -> Vec<Vec<Message>> {
         let answers: Vec<Message> =
             opening.tool_calls.iter().filter_map(|call| result_of(&call.id)).map(readable).collect();
         opening.tool_calls.retain(|call| result_of(&call.id).is_some());
-        if opening.content.trim().is_empty() && opening.tool_calls.is_empty() {
+        if opening.content.trim().is_empty() && opening.tool_calls.is_empty() && opening.images.is_empty() {
             continue;
         }
         exchanges.push(std::iter::once(opening).chain(answers).collect());

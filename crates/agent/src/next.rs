@@ -62,6 +62,7 @@ fn call_model(run: &Run, history: &History) -> Next {
                 tools: if is_last { Vec::new() } else { run.tools.iter().map(|tool| tool.spec.clone()).collect() },
                 temperature: run.temperature,
                 max_tokens: run.max_tokens,
+                shape: run.shape.clone(),
             },
             wait,
         },

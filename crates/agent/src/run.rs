@@ -22,18 +22,19 @@ pub struct Run {
     pub tainted: bool,
     pub temperature: Option<f64>,
     pub max_tokens: Option<u32>,
+    pub shape: chat::Shape,
 }
 
 impl Run {
     /// Tokens of all model calls, whichever attempt made them.
     pub fn usage(&self) -> chat::Usage {
-        self.steps.iter().fold(chat::Usage::default(), |sum, committed| match &committed.step {
-            Step::Model { answer, .. } => chat::Usage {
-                prompt_tokens: sum.prompt_tokens.saturating_add(answer.usage.prompt_tokens),
-                completion_tokens: sum.completion_tokens.saturating_add(answer.usage.completion_tokens),
-            },
-            _ => sum,
-        })
+        let mut sum = chat::Usage::default();
+        for committed in &self.steps {
+            if let Step::Model { answer, .. } = &committed.step {
+                sum += answer.usage;
+            }
+        }
+        sum
     }
 
     pub(crate) fn offered(&self, name: &str) -> Option<&Offered> {

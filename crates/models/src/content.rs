@@ -2,27 +2,45 @@
 //!
 //! What counts stands at the beginning of a line. The result depends on the text alone, not on the pieces it came in.
 
-use crate::{
-    Sink, calls,
-    calls::Draft,
-    json::{self, Read},
-};
+mod pending;
+mod written;
+
+use crate::{Sink, calls::Draft};
+use pending::Pending;
 use serde_json::Value;
 use tercel_sdk::chat::ToolSpec;
+use written::CALL;
 
 pub struct Content<'a> {
     tools: &'a [ToolSpec],
     sink: &'a dyn Sink,
     /// What is not decided yet.
-    pending: String,
+    pending: Pending,
+    known: Known,
     mode: Mode,
     at_line_start: bool,
     has_thought: bool,
-    /// Unfinished JSON is read again when it has grown to this, so that long ones cost no more than short ones.
-    look_again_at: usize,
     /// Calls after which nothing may follow but more calls: in the midst of prose they are a quotation.
     held: Vec<(String, Vec<Draft>)>,
     found: Found,
+}
+
+/// What is known of the line that is not decided: places in what is pending.
+#[derive(Default)]
+struct Known {
+    /// Where the space before it ends.
+    gap: usize,
+    /// Where the word behind a fence ends, and the space after that.
+    word: usize,
+    body: usize,
+    /// From where on the end of a call is sought.
+    sought: usize,
+    /// JSON that was read, where it ends, and the space after that.
+    values: Vec<Value>,
+    used: usize,
+    after: usize,
+    /// Unfinished JSON is read again when it has grown to this, so that long ones cost no more than short ones.
+    look_again_at: usize,
 }
 
 #[derive(Debug, Default)]
@@ -54,8 +72,6 @@ enum Step {
 
 const THINK: &str = "<think>";
 const END_OF_THINK: &str = "</think>";
-const CALL: &str = "<tool_call>";
-const END_OF_CALL: &str = "</tool_call>";
 const FENCE: &str = "```";
 
 impl<'a> Content<'a> {
@@ -63,18 +79,18 @@ impl<'a> Content<'a> {
         Self {
             tools,
             sink,
-            pending: String::new(),
+            pending: Pending::default(),
+            known: Known::default(),
             mode: Mode::Prose,
             at_line_start: true,
             has_thought: false,
-            look_again_at: 0,
             held: Vec::new(),
             found: Found::default(),
         }
     }
 
     pub fn push(&mut self, piece: &str) {
-        self.pending.push_str(piece);
+        self.pending.push(piece);
         self.advance(Input::MayGoOn);
     }
 
@@ -111,7 +127,7 @@ impl<'a> Content<'a> {
     }
 
     fn think(&mut self, input: Input) -> Step {
-        if let Some(at) = self.pending.find(END_OF_THINK) {
+        if let Some(at) = self.pending.find(0, END_OF_THINK) {
             let thought = self.cut(at);
             self.show_thinking(&thought);
             self.cut(END_OF_THINK.len());
@@ -119,14 +135,14 @@ impl<'a> Content<'a> {
             self.at_line_start = true;
             return Step::Taken;
         }
-        let kept = if input == Input::Complete { 0 } else { partial_tail(&self.pending, END_OF_THINK) };
+        let kept = if input == Input::Complete { 0 } else { partial_tail(self.pending.rest(), END_OF_THINK) };
         let thought = self.cut(self.pending.len() - kept);
         self.show_thinking(&thought);
         Step::Wait
     }
 
     fn rest_of_line(&mut self) -> Step {
-        let end = self.pending.find('\n').map_or(self.pending.len(), |at| at + 1);
+        let end = self.pending.find(0, "\n").map_or(self.pending.len(), |at| at + 1);
         let line = self.cut(end);
         self.at_line_start = line.ends_with('\n');
         self.show(&line);
@@ -134,7 +150,8 @@ impl<'a> Content<'a> {
     }
 
     fn line_of_code(&mut self, input: Input) -> Step {
-        let line = self.pending.trim_start_matches([' ', '\t']);
+        self.known.gap = self.pending.skip(self.known.gap, |c| matches!(c, ' ' | '\t'));
+        let line = &self.pending.rest()[self.known.gap..];
         if input == Input::MayGoOn && FENCE.starts_with(line) {
             return Step::Wait;
         }
@@ -145,8 +162,9 @@ impl<'a> Content<'a> {
     }
 
     fn line_of_prose(&mut self, input: Input) -> Step {
-        let start = self.pending.len() - self.pending.trim_start().len();
-        let line = &self.pending[start..];
+        let start = self.pending.skip(self.known.gap, char::is_whitespace);
+        self.known.gap = start;
+        let line = &self.pending.rest()[start..];
         let mut markers = vec![THINK];
         if !self.has_thought {
             markers.push(END_OF_THINK);
@@ -191,102 +209,7 @@ impl<'a> Content<'a> {
         Step::Taken
     }
 
-    fn tagged(&mut self, start: usize, input: Input) -> Step {
-        let inner = start + CALL.len();
-        let (inner_end, end) = match self.pending[inner..].find(END_OF_CALL) {
-            Some(at) => (inner + at, inner + at + END_OF_CALL.len()),
-            None if input == Input::Complete => (self.pending.len(), self.pending.len()),
-            None => return Step::Wait,
-        };
-        match json::values(&self.pending[inner..inner_end]) {
-            Read::Values(values, _) => match calls::written_in(&Value::Array(values), self.tools) {
-                Some(calls) => {
-                    let raw = self.cut(end);
-                    self.accept(raw, calls);
-                    Step::Taken
-                }
-                None => self.rest_of_prose(start),
-            },
-            _ => self.rest_of_prose(start),
-        }
-    }
-
-    fn fenced(&mut self, start: usize, input: Input) -> Step {
-        let after = &self.pending[start + FENCE.len()..];
-        let word = after.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).unwrap_or(after.len());
-        let body = after[word..].trim_start();
-        if input == Input::MayGoOn && body.is_empty() {
-            return Step::Wait;
-        }
-        let may_be_call = matches!(&after[..word], "" | "json" | "tool" | "tool_call" | "tool_calls" | "tool_code");
-        if !may_be_call || !body.starts_with(['{', '[']) {
-            return self.code(start);
-        }
-        let body_start = self.pending.len() - body.len();
-        self.json_at(start, body_start, input, |rest| {
-            let trimmed = rest.trim_start();
-            match (trimmed.starts_with(FENCE), is_partial(trimmed, FENCE)) {
-                (true, _) => Some(Some(rest.len() - trimmed.len() + FENCE.len())),
-                (false, true) if input == Input::MayGoOn => None,
-                (false, _) => Some(trimmed.is_empty().then_some(rest.len())),
-            }
-        })
-    }
-
-    fn bare(&mut self, start: usize, input: Input) -> Step {
-        self.json_at(start, start, input, |_| Some(Some(0)))
-    }
-
-    /// Takes JSON that may be calls. `close` says what of the rest belongs to it: not known yet, nothing fits, or so much.
-    fn json_at(
-        &mut self,
-        start: usize,
-        body: usize,
-        input: Input,
-        close: impl Fn(&str) -> Option<Option<usize>>,
-    ) -> Step {
-        if input == Input::MayGoOn && self.pending.len() < self.look_again_at {
-            return Step::Wait;
-        }
-        let is_fence = body > start;
-        let read = if is_fence { json::values(&self.pending[body..]) } else { json::value(&self.pending[body..]) };
-        let (values, used) = match read {
-            Read::Unfinished if input == Input::MayGoOn => {
-                self.look_again_at = self.pending.len() + self.pending.len() / 4;
-                return Step::Wait;
-            }
-            Read::Values(values, used) => (values, used),
-            _ => return if is_fence { self.code(start) } else { self.rest_of_prose(start) },
-        };
-        let Some(closed) = close(&self.pending[body + used..]) else { return Step::Wait };
-        self.look_again_at = 0;
-        let calls = calls::written_in(&Value::Array(values), self.tools);
-        match (closed, calls) {
-            (Some(more), Some(calls)) => {
-                let raw = self.cut(body + used + more);
-                if self.found.text.trim().is_empty() {
-                    self.accept(raw, calls);
-                } else {
-                    self.held.push((raw, calls));
-                }
-            }
-            (Some(more), None) => {
-                let raw = self.cut(body + used + more);
-                self.at_line_start = false;
-                self.show(&raw);
-            }
-            (None, _) => return self.code(start),
-        }
-        Step::Taken
-    }
-
-    fn code(&mut self, start: usize) -> Step {
-        self.mode = Mode::Code;
-        self.rest_of_prose(start)
-    }
-
     fn rest_of_prose(&mut self, start: usize) -> Step {
-        self.look_again_at = 0;
         let gap = self.cut(start);
         self.show(&gap);
         self.at_line_start = false;
@@ -332,8 +255,8 @@ impl<'a> Content<'a> {
     }
 
     fn cut(&mut self, end: usize) -> String {
-        let rest = self.pending.split_off(end);
-        std::mem::replace(&mut self.pending, rest)
+        self.known = Known::default();
+        self.pending.cut(end)
     }
 
     fn resembles_a_call(&self) -> Option<&'a str> {
@@ -351,4 +274,62 @@ fn is_partial(text: &str, marker: &str) -> bool {
 /// How many bytes at the end of `text` may be the beginning of `marker`.
 fn partial_tail(text: &str, marker: &str) -> usize {
     (1..marker.len()).rev().find(|&length| text.ends_with(&marker[..length])).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NoSink;
+    use serde_json::json;
+
+    /// How often each byte of a text was looked at, when it comes in pieces of these sizes.
+    fn looks(text: &str, sizes: impl IntoIterator<Item = usize>) -> usize {
+        let tools = [ToolSpec { name: "wait".into(), description: String::new(), parameters: json!({}) }];
+        let mut content = Content::new(&tools, &NoSink);
+        let mut rest = text;
+        for size in sizes {
+            let (piece, after) = rest.split_at(rest.ceil_char_boundary(size.min(rest.len())));
+            content.push(piece);
+            rest = after;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        let looked = content.pending.looked.get();
+        content.finish();
+        looked / text.len()
+    }
+
+    #[test]
+    fn the_work_grows_with_the_text_and_not_with_its_square() {
+        const CALL: &str = "{\"name\":\"wait\",\"arguments\":{}}";
+        type Text = fn(usize) -> String;
+        let texts: [(&str, Text); 13] = [
+            ("prose", |n| "Some words.\n".repeat(n / 12)),
+            ("one line", |n| "words ".repeat(n / 6)),
+            ("space", |n| " ".repeat(n)),
+            ("empty lines", |n| "\n".repeat(n)),
+            ("thinking", |n| format!("<think>{}", "a<".repeat(n / 2))),
+            ("a call that has no end", |n| format!("<tool_call>{}", "<".repeat(n))),
+            ("a word behind a fence", |n| format!("```{}", "json".repeat(n / 4))),
+            ("space in a fence", |n| format!("```json{}", " ".repeat(n))),
+            ("space in code", |n| format!("```rust\n{}", " ".repeat(n))),
+            ("long JSON", |n| format!("{{\"a\": \"{}\"}}", "a".repeat(n))),
+            ("JSON and space behind it", |n| {
+                format!("```json\n{{\"a\": \"{}\"}}{}", "a".repeat(n / 2), " ".repeat(n / 2))
+            }),
+            ("many calls", |n| format!("{CALL}\n").repeat(n / CALL.len())),
+            ("many calls in a fence", |n| format!("```json\n{}", format!("{CALL}\n").repeat(n / CALL.len()))),
+        ];
+        const SMALL: usize = 300_000;
+        // Those that are read the most often.
+        let large = ["prose", "a call that has no end", "long JSON", "many calls in a fence"];
+        for (what, text) in texts {
+            let length = if large.contains(&what) { 10_000_000 } else { SMALL };
+            let by_pieces = looks(&text(length), (1..=1000).cycle());
+            let by_bytes = looks(&text(SMALL), std::iter::repeat(1));
+            let at_once = looks(&text(SMALL), [usize::MAX]);
+            assert!(by_bytes.max(by_pieces).max(at_once) <= 12, "{what}: {by_bytes}, {by_pieces}, {at_once}");
+        }
+    }
 }

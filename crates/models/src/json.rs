@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 pub enum Read {
-    /// One or more, and how many bytes they take.
-    Values(Vec<Value>, usize),
+    /// And how many bytes it takes.
+    Value(Value, usize),
     Unfinished,
     Not,
 }
@@ -12,26 +12,22 @@ pub enum Read {
 pub fn value(text: &str) -> Read {
     let mut read = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     match read.next() {
-        Some(Ok(value)) => Read::Values(vec![value], read.byte_offset()),
+        Some(Ok(value)) => Read::Value(value, read.byte_offset()),
         Some(Err(error)) if error.is_eof() => Read::Unfinished,
         _ => Read::Not,
     }
 }
 
-/// As many objects and arrays as follow each other.
-pub fn values(text: &str) -> Read {
-    let (mut all, mut used) = (Vec::new(), 0);
+/// As many objects and arrays as follow each other, at least one.
+pub fn values(mut text: &str) -> Option<Vec<Value>> {
+    let mut all = Vec::new();
     loop {
-        let gap = text[used..].len() - text[used..].trim_start().len();
-        if !text[used + gap..].starts_with(['{', '[']) {
-            return if all.is_empty() { Read::Not } else { Read::Values(all, used) };
+        text = text.trim_start();
+        if !text.starts_with(['{', '[']) {
+            return (!all.is_empty()).then_some(all);
         }
-        match value(&text[used + gap..]) {
-            Read::Values(values, length) => {
-                all.extend(values);
-                used += gap + length;
-            }
-            other => return other,
-        }
+        let Read::Value(value, length) = value(text) else { return None };
+        all.push(value);
+        text = &text[length..];
     }
 }

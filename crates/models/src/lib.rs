@@ -1,21 +1,26 @@
 //! Model providers behind one trait: what is asked and answered is the `chat` of the SDK, whoever answers.
 
+mod adapter;
 mod anthropic;
 mod breaker;
 mod calls;
 mod content;
+mod failure;
 mod json;
 mod listing;
 mod meter;
 mod openai;
+mod pictures;
+mod reading;
 mod rehearsal;
 mod usage;
 
+pub use adapter::Options;
 pub use anthropic::Anthropic;
 pub use breaker::Breaker;
 pub use listing::models;
 pub use meter::Meter;
-pub use openai::{OpenAi, Options};
+pub use openai::OpenAi;
 pub use rehearsal::Rehearsal;
 pub use secrecy::SecretString;
 
@@ -31,7 +36,7 @@ pub trait Model: Send + Sync {
     ///
     /// # Errors
     /// - `auth`, and `forbidden` with status 402 (nothing left to spend) or 403: a person must act.
-    /// - `not_found`, `schema`: the request itself is refused; repeating it changes nothing.
+    /// - `not_found`, `schema`, `unsupported`: the request itself is refused; repeating it changes nothing.
     /// - `rate_limited`, `network`, `timeout`: repeat it later.
     /// - `error`: the answer was not understood.
     fn answer<'a>(

@@ -1,7 +1,6 @@
 //! Which models a provider has, as it says itself. Asking costs nothing.
 
-use crate::{Provider, anthropic, openai::failure};
-use secrecy::{ExposeSecret, SecretString};
+use crate::{Provider, adapter::Interface, anthropic, failure, openai, reading};
 use serde_json::Value;
 use std::time::Duration;
 use tercel_sdk::{Error, Kind, Result, http};
@@ -14,14 +13,14 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub async fn models(provider: &Provider, http: &http::Client) -> Result<Vec<String>> {
     let (request, list, name) = match provider {
         Provider::OpenAi { base_url, api_key } => {
-            (bearer(http.get(format!("{}/models", trimmed(base_url))), api_key), "data", "id")
+            (openai::Chat::signed(http.get(format!("{}/models", trimmed(base_url))), api_key.as_ref()), "data", "id")
         }
         Provider::Anthropic { base_url, api_key } => {
             let request = http.get(format!("{}/v1/models", anthropic::base(base_url))).query(&[("limit", "1000")]);
-            (anthropic::signed(request, api_key.as_ref()), "data", "id")
+            (anthropic::Messages::signed(request, api_key.as_ref()), "data", "id")
         }
         Provider::Ollama { base_url, api_key } => {
-            (bearer(http.get(format!("{}/api/tags", root(base_url))), api_key), "models", "name")
+            (openai::Chat::signed(http.get(format!("{}/api/tags", root(base_url))), api_key.as_ref()), "models", "name")
         }
         Provider::Rehearsal | Provider::ScriptedRehearsal => return Ok(vec!["rehearsal".into()]),
     };
@@ -30,7 +29,7 @@ pub async fn models(provider: &Provider, http: &http::Client) -> Result<Vec<Stri
     if !status.is_success() {
         return Err(failure::Refused::read(reply, str::to_owned).await.into_error(&format!("{status}")));
     }
-    let body = crate::openai::reply::collect(reply.body).await?;
+    let body = reading::collect(reply.body).await?;
     let value: Value = serde_json::from_slice(&body).map_err(|_| not_a_list())?;
     let names = value[list].as_array().ok_or_else(not_a_list)?.iter();
     Ok(names.filter_map(|model| model[name].as_str().map(str::to_owned)).collect())
@@ -45,13 +44,6 @@ pub fn root(base_url: &str) -> &str {
 fn trimmed(base_url: &str) -> &str {
     let base = base_url.trim().trim_end_matches('/');
     base.strip_suffix("/chat/completions").unwrap_or(base)
-}
-
-fn bearer(request: http::Builder, key: &Option<SecretString>) -> http::Builder {
-    match key {
-        Some(key) => request.bearer(key.expose_secret()),
-        None => request,
-    }
 }
 
 fn not_a_list() -> Error {

@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use std::{collections::HashSet, time::Duration};
 use tercel_sdk::{
-    Result,
-    chat::{Answer, Message, Request, Role, ToolCall},
+    Error, Kind, Result,
+    chat::{Answer, Message, Request, Role, Shape, ToolCall},
     http, text,
 };
 
@@ -78,6 +78,10 @@ impl Model for Rehearsal {
         sink: &'a dyn Sink,
     ) -> BoxFuture<'a, Result<Answer>> {
         Box::pin(async move {
+            if request.shape != Shape::default() {
+                let message = "The rehearsal answers as it does: stop, response_format and tool_choice need a model";
+                return Err(Error::new(Kind::Unsupported, message).hint("Set LLM_BASE_URL and LLM_MODEL"));
+            }
             let line = self.line(request)?;
             if !line.wait.is_zero() {
                 tokio::time::sleep(line.wait).await;

@@ -3,9 +3,13 @@
 use tercel_sdk::chat::{Request, ToolCall, Usage};
 
 const CHARACTERS_PER_TOKEN: u64 = 4;
+/// A picture takes about as many tokens as so many characters.
+const PER_IMAGE: u64 = 5000;
 
 pub fn estimate(request: &Request, text: &str, calls: &[ToolCall]) -> Usage {
-    let messages = request.messages.iter().map(|message| length(&message.content) + of_calls(&message.tool_calls));
+    let messages = request.messages.iter().map(|message| {
+        length(&message.content) + of_calls(&message.tool_calls) + message.images.len() as u64 * PER_IMAGE
+    });
     let tools = request
         .tools
         .iter()
@@ -13,6 +17,7 @@ pub fn estimate(request: &Request, text: &str, calls: &[ToolCall]) -> Usage {
     Usage {
         prompt_tokens: tokens(messages.chain(tools).sum()),
         completion_tokens: tokens(length(text) + of_calls(calls)),
+        ..Usage::default()
     }
 }
 

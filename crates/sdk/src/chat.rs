@@ -23,6 +23,24 @@ pub struct Message {
     /// For a tool's result: the call it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
+    /// What is shown with it. Not written down with the message: the bytes are kept where they came from.
+    #[serde(skip)]
+    pub images: Vec<Image>,
+}
+
+/// A picture that a model is shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Image {
+    /// `image/png`, `image/jpeg`, `image/gif` or `image/webp`.
+    pub mime_type: String,
+    /// Shared, because each request of a run carries it.
+    pub base64: std::sync::Arc<str>,
+}
+
+impl std::fmt::Debug for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Image({}, {} bytes in base64)", self.mime_type, self.base64.len())
+    }
 }
 
 impl Message {
@@ -43,7 +61,7 @@ impl Message {
     }
 
     fn plain(role: Role, content: impl Into<String>) -> Self {
-        Self { role, content: content.into(), tool_calls: Vec::new(), tool_call_id: None }
+        Self { role, content: content.into(), tool_calls: Vec::new(), tool_call_id: None, images: Vec::new() }
     }
 }
 
@@ -68,8 +86,28 @@ pub struct ToolSpec {
 /// Tokens as counted by the provider.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
+    /// All that was read, whether it came out of a cache or went into one.
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
+    /// Of what was read: found in the provider's cache.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cached_tokens: u64,
+    /// Of what was read: put into the provider's cache.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_written_tokens: u64,
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.prompt_tokens = self.prompt_tokens.saturating_add(other.prompt_tokens);
+        self.completion_tokens = self.completion_tokens.saturating_add(other.completion_tokens);
+        self.cached_tokens = self.cached_tokens.saturating_add(other.cached_tokens);
+        self.cache_written_tokens = self.cache_written_tokens.saturating_add(other.cache_written_tokens);
+    }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Usage {
@@ -89,6 +127,45 @@ pub struct Request {
     pub temperature: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
+    #[serde(default)]
+    pub shape: Shape,
+}
+
+/// What an answer has to be like.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Shape {
+    /// It ends before the first of these.
+    #[serde(default)]
+    pub stop: Vec<String>,
+    #[serde(default)]
+    pub format: Format,
+    #[serde(default)]
+    pub choice: Choice,
+}
+
+/// The form of an answer's text.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    #[default]
+    Text,
+    /// An object.
+    Json,
+    /// JSON of a schema: `name`, `schema` and, perhaps, `description` and `strict`.
+    Schema(Value),
+}
+
+/// Whether the model calls tools.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// As it likes.
+    #[default]
+    Auto,
+    /// At least one.
+    Required,
+    /// This one.
+    Tool(String),
 }
 
 /// What a model answered: text, or tools to run, or both.

@@ -229,11 +229,13 @@ impl Response {
     }
 
     /// # Errors
-    /// `schema` when the body is not JSON of that shape. After a request that changed something this says nothing
-    /// about the effect: it happened.
+    /// When the body is not JSON of that shape: `schema`; after a request that cannot be repeated and was answered with
+    /// success `unknown_outcome`, because what it asked for may have happened.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.body).map_err(|e| {
-            Error::schema(format!("The answer is not what was expected: {e}")).status(self.status.as_u16())
+            let is_done = self.status.is_success() && !self.repeatable;
+            let kind = if is_done { Kind::UnknownOutcome } else { Kind::Schema };
+            Error::new(kind, format!("The answer is not what was expected: {e}")).status(self.status.as_u16())
         })
     }
 
@@ -277,6 +279,18 @@ mod tests {
         let error = response.ok().err()?;
         assert_eq!(error.status, Some(status.as_u16()));
         Some(error.kind)
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_leaves_open_whether_it_happened_unless_asking_again_does_no_harm() {
+        let kind = |status: u16, repeatable| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let body = Bytes::from_static(b"{\"id\": 7");
+            let response = Response { repeatable, ..Response::new(status, HeaderMap::new(), body) };
+            response.json::<serde_json::Value>().unwrap_err().kind
+        };
+        assert_eq!([kind(201, false), kind(200, true)], [Kind::UnknownOutcome, Kind::Schema]);
+        assert_eq!([kind(400, false), kind(500, true)], [Kind::Schema, Kind::Schema]);
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub struct App {
     pub polls: crate::polls::Bell,
     pub hold: Hold,
     pub backups: Backups,
+    /// Who keeps the bytes of an attachment reads, who lets some go writes.
+    pub files: tokio::sync::RwLock<()>,
     /// Everything that must end before the process does.
     pub work: TaskTracker,
     pub stopping: CancellationToken,
@@ -127,6 +129,7 @@ impl App {
             polls: Default::default(),
             hold: Hold::read(&config.data_dir),
             backups: Backups::default(),
+            files: Default::default(),
             work: TaskTracker::new(),
             stopping: CancellationToken::new(),
             started: Instant::now(),

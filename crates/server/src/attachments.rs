@@ -1,5 +1,11 @@
 //! Files that come with messages: taken by what is in them, kept beside the database, told to the model.
 
+mod loose;
+mod told;
+
+pub use loose::{let_go, sweep};
+pub use told::{Room, image, listed, shown, told};
+
 use crate::app::App;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,15 +14,12 @@ use std::{
     io::{self, Write},
     path::PathBuf,
 };
-use tercel_agent::fence;
 use tercel_store::{Attachment, Uuid, now};
 
 /// Bytes of one file.
 pub const LARGEST: usize = 20 << 20;
 /// Files of one message.
 pub const MOST: usize = 10;
-/// Characters of a text that the model is told.
-const TOLD: usize = 20_000;
 
 /// An attachment as messages have it, in their metadata.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -73,6 +76,8 @@ pub fn check(upload: &Upload) -> Result<&'static str, Refusal> {
 /// Writes the bytes to the disk, then the row. Bytes that are there already are not written again.
 pub async fn keep(app: &App, upload: Upload, mime: &'static str) -> anyhow::Result<Attached> {
     let hash = hex::encode(Sha256::digest(&upload.bytes));
+    // Bytes that are let go are not those that are just found to be there.
+    let _kept = app.files.read().await;
     let path = place(app, &hash);
     let size_bytes = upload.bytes.len() as i64;
     let bytes = upload.bytes.clone();
@@ -109,45 +114,6 @@ pub fn of(metadata: Option<&str>) -> Vec<Attached> {
     list.unwrap_or_default()
 }
 
-/// One line for each, as the model reads it.
-pub fn listed(metadata: Option<&str>) -> String {
-    of(metadata).iter().map(line).collect()
-}
-
-/// What the model reads of the attachments of the message it answers: a line each, and the words of those that are text.
-/// Those were written by anybody. Answers whether there are any.
-pub async fn told(app: &App, metadata: Option<&str>) -> (String, bool) {
-    let (mut text, mut has_text) = (String::new(), false);
-    for attached in of(metadata) {
-        text.push_str(&line(&attached));
-        if attached.mime_type != "text/plain" {
-            continue;
-        }
-        let row = app.store.attachment(attached.id).await.ok().flatten();
-        let read = match &row {
-            Some(row) => read(app, row).await,
-            None => Err(io::ErrorKind::NotFound.into()),
-        };
-        match read {
-            Ok(bytes) => {
-                let words = String::from_utf8_lossy(&bytes);
-                let shown: String = words.chars().take(TOLD).collect();
-                has_text = true;
-                text.push('\n');
-                text.push_str(&fence::untrusted(&shown));
-                if shown.len() < words.len() {
-                    text.push_str(&format!("\n[The attachment was cut: these are its first {TOLD} characters.]"));
-                }
-            }
-            Err(error) => {
-                tracing::warn!(attachment = %attached.id, "An attachment cannot be read: {error}");
-                text.push_str("\n[It cannot be read any more.]");
-            }
-        }
-    }
-    (text, has_text)
-}
-
 impl Attached {
     pub fn of(row: &Attachment) -> Self {
         Self {
@@ -160,13 +126,12 @@ impl Attached {
     }
 }
 
-fn line(attached: &Attached) -> String {
-    let Attached { filename, mime_type, size_bytes, .. } = attached;
-    format!("\n[Attachment: {filename} ({mime_type}, {size_bytes} bytes)]")
+fn directory(app: &App) -> PathBuf {
+    app.config.data_dir.join("attachments")
 }
 
 fn place(app: &App, hash: &str) -> PathBuf {
-    app.config.data_dir.join("attachments").join(&hash[..2]).join(hash)
+    directory(app).join(&hash[..2]).join(hash)
 }
 
 /// All or nothing: a crash leaves at most a file that nobody names.
@@ -198,7 +163,7 @@ fn is_turning(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-fn sniff(bytes: &[u8]) -> Option<&'static str> {
+pub fn sniff(bytes: &[u8]) -> Option<&'static str> {
     let at = |offset: usize, mark: &[u8]| bytes.get(offset..).is_some_and(|rest| rest.starts_with(mark));
     Some(match () {
         () if at(0, b"\x89PNG\r\n\x1a\n") => "image/png",

@@ -87,7 +87,7 @@ impl Whose<'_> {
 #[derive(Debug, Default)]
 pub struct Rules {
     limits: Vec<Limit>,
-    prices: HashMap<String, (i64, i64)>,
+    prices: HashMap<String, Price>,
 }
 
 impl Rules {
@@ -102,7 +102,7 @@ impl Rules {
                 limits.push(default);
             }
         }
-        let prices = prices.into_iter().map(|price| (price.model, (price.prompt, price.completion))).collect();
+        let prices = prices.into_iter().map(|price| (price.model.clone(), price)).collect();
         Self { limits, prices }
     }
 
@@ -146,15 +146,19 @@ impl Rules {
     }
 
     /// The first of its names that has a price, then the price of every other model.
-    fn price(&self, names: &[String]) -> Option<&(i64, i64)> {
+    fn price(&self, names: &[String]) -> Option<&Price> {
         names.iter().find_map(|name| self.prices.get(name)).or_else(|| self.prices.get("*"))
     }
 
     /// Millionths of a dollar, rounded. A model without a price costs nothing.
     pub fn cost(&self, names: &[String], usage: Usage) -> i64 {
-        let Some((prompt, completion)) = self.price(names) else { return 0 };
+        let Some(price) = self.price(names) else { return 0 };
         let of = |tokens: u64, price: i64| i128::from(tokens) * i128::from(price);
-        let whole = of(usage.prompt_tokens, *prompt) + of(usage.completion_tokens, *completion);
+        let plain = usage.prompt_tokens.saturating_sub(usage.cached_tokens).saturating_sub(usage.cache_written_tokens);
+        let whole = of(plain, price.prompt)
+            + of(usage.cached_tokens, price.cached.unwrap_or(price.prompt))
+            + of(usage.cache_written_tokens, price.cache_written.unwrap_or(price.prompt))
+            + of(usage.completion_tokens, price.completion);
         i64::try_from((whole + 500_000) / 1_000_000).unwrap_or(i64::MAX)
     }
 }
@@ -257,14 +261,31 @@ mod tests {
 
     #[test]
     fn a_call_costs_what_its_tokens_cost_to_the_millionth_of_a_dollar() {
-        let price = |model: &str, prompt, completion| Price { model: model.into(), prompt, completion };
+        let price = |model: &str, prompt, completion| Price {
+            model: model.into(),
+            prompt,
+            completion,
+            cached: None,
+            cache_written: None,
+        };
         let prices = vec![price("m", 1_250_000, 10_000_000), price("*", 500_000, 0)];
         let rules = Rules::new(Vec::new(), prices, DEFAULTS);
-        let usage = Usage { prompt_tokens: 11, completion_tokens: 7 };
+        let usage = Usage { prompt_tokens: 11, completion_tokens: 7, ..Usage::default() };
         let cost = |names: &[&str]| rules.cost(&names.iter().map(|name| name.to_string()).collect::<Vec<_>>(), usage);
         assert_eq!(cost(&["m"]), 84, "13.75 + 70");
         assert_eq!(cost(&["there/m", "m"]), 84, "the model has no price at that provider");
         assert_eq!(cost(&["other"]), 6, "5.5");
         assert_eq!(Rules::default().cost(&["m".into()], usage), 0);
+    }
+
+    #[test]
+    fn what_came_out_of_a_cache_or_went_into_one_has_its_own_price_if_one_is_given() {
+        let plain =
+            Price { model: "m".into(), prompt: 3_000_000, completion: 15_000_000, cached: None, cache_written: None };
+        let own = Price { model: "n".into(), cached: Some(300_000), cache_written: Some(3_750_000), ..plain.clone() };
+        let rules = Rules::new(Vec::new(), vec![plain, own], DEFAULTS);
+        let usage = Usage { prompt_tokens: 2120, completion_tokens: 6, cached_tokens: 1920, cache_written_tokens: 188 };
+        assert_eq!(rules.cost(&["m".into()], usage), 6450, "2120 * 3 + 6 * 15");
+        assert_eq!(rules.cost(&["n".into()], usage), 1407, "12 * 3 + 1920 * 0.3 + 188 * 3.75 + 6 * 15");
     }
 }

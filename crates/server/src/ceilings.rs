@@ -176,6 +176,8 @@ pub fn account(app: &App, whose: &Whose, spent: &[(String, Usage)]) -> Vec<Spent
             calls: 1,
             prompt_tokens: usage.prompt_tokens as i64,
             completion_tokens: usage.completion_tokens as i64,
+            cached_tokens: usage.cached_tokens as i64,
+            cache_written_tokens: usage.cache_written_tokens as i64,
             cost: rules.cost(&app.providers.names(model), *usage),
         };
         let scopes = whose.counters().into_iter().chain([format!("model:{model}")]);

@@ -5,7 +5,7 @@ use crate::{
     attachments::Attached,
     ceilings,
     mirror::{self, Author},
-    runner::RunConfig,
+    runner::{RunConfig, Wanted},
 };
 use serde_json::json;
 use std::{collections::HashSet, sync::Arc};
@@ -32,6 +32,7 @@ pub struct Input {
     /// Tools that the client has, and how many seconds it is waited for.
     pub client_tools: Vec<ToolSpec>,
     pub client_tool_seconds: Option<u64>,
+    pub wanted: Wanted,
     pub attachments: Vec<Attached>,
     /// Who typed it, for the places it is mirrored to.
     pub author: Author,
@@ -54,6 +55,7 @@ impl Input {
             brief: None,
             client_tools: Vec::new(),
             client_tool_seconds: None,
+            wanted: Wanted::default(),
             attachments: Vec::new(),
             author: Author::default(),
             busy: Busy::Enqueue,
@@ -111,6 +113,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         trusted: input.trusted,
         hops: input.hops,
         metadata: metadata_of(&input.attachments, &input.author),
+        attachments: input.attachments.iter().map(|attached| attached.id).collect(),
     };
     let item = Item {
         session: SessionRef::Id(session.id),
@@ -158,6 +161,7 @@ fn config_of(input: &Input) -> Option<String> {
         brief: input.brief.clone().unwrap_or_default(),
         client_tools: input.client_tools.clone(),
         client_tool_seconds: input.client_tool_seconds,
+        wanted: input.wanted.clone(),
     };
     (config != RunConfig::default()).then(|| serde_json::to_string(&config).expect("a configuration is JSON"))
 }

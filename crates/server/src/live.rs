@@ -2,17 +2,14 @@
 //!
 //! A feed holds the state, not a queue: whoever reads slowly gets larger pieces, and holds nobody up.
 
-use crate::catalog::Catalog;
-use serde::Serialize;
-use serde_json::Value;
+use crate::{catalog::Catalog, redact::Tail};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, Weak},
 };
 use tercel_models::Sink;
-use tercel_sdk::Result;
 use tercel_store::Uuid;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 type Feeds = Mutex<HashMap<Uuid, Weak<Feed>>>;
 
@@ -25,7 +22,6 @@ pub struct Feed {
     task: Uuid,
     all: Weak<Feeds>,
     now: watch::Sender<Now>,
-    waiting: Mutex<HashMap<String, oneshot::Sender<Result<Value>>>>,
 }
 
 /// An answer as far as it has come.
@@ -37,16 +33,6 @@ pub struct Now {
     pub take: u64,
     pub text: String,
     pub thinking: String,
-    /// Calls that wait for the client.
-    pub requests: Vec<Request>,
-}
-
-/// A call of a tool that the client has.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Request {
-    pub call_id: String,
-    pub name: String,
-    pub arguments: Value,
 }
 
 impl Live {
@@ -56,7 +42,7 @@ impl Live {
             return feed;
         }
         let now = watch::Sender::new(Now::default());
-        let feed = Arc::new(Feed { task, all: Arc::downgrade(&self.0), now, waiting: Mutex::default() });
+        let feed = Arc::new(Feed { task, all: Arc::downgrade(&self.0), now });
         feeds.insert(task, Arc::downgrade(&feed));
         feed
     }
@@ -91,21 +77,6 @@ impl Feed {
     pub fn void(&self) {
         self.now.send_modify(Now::start_over);
     }
-
-    /// Asks the client to make a call; what it answers comes by the receiver. The request stands until it is dropped.
-    pub fn request(&self, request: Request) -> Requested<'_> {
-        let (sender, answer) = oneshot::channel();
-        let call_id = request.call_id.clone();
-        lock(&self.waiting).insert(call_id.clone(), sender);
-        self.now.send_modify(|now| now.requests.push(request));
-        Requested { feed: self, call_id, answer }
-    }
-
-    /// Answers whether a call with this id waited.
-    pub fn answer(&self, call_id: &str, result: Result<Value>) -> bool {
-        let sender = lock(&self.waiting).remove(call_id);
-        sender.is_some_and(|sender| sender.send(result).is_ok())
-    }
 }
 
 impl Drop for Feed {
@@ -127,20 +98,6 @@ impl Now {
     }
 }
 
-/// A call that waits for the client.
-pub struct Requested<'f> {
-    feed: &'f Feed,
-    call_id: String,
-    pub answer: oneshot::Receiver<Result<Value>>,
-}
-
-impl Drop for Requested<'_> {
-    fn drop(&mut self) {
-        lock(&self.feed.waiting).remove(&self.call_id);
-        self.feed.now.send_modify(|now| now.requests.retain(|request| request.call_id != self.call_id));
-    }
-}
-
 /// Where a model says an answer. A secret is not shown even if it comes in pieces: what may be the beginning of one waits
 /// for the rest.
 pub struct Saying<'f> {
@@ -151,15 +108,16 @@ pub struct Saying<'f> {
 
 #[derive(Default)]
 struct Held {
-    text: String,
-    thinking: String,
+    text: Tail,
+    thinking: Tail,
 }
 
 impl Saying<'_> {
     /// The answer is complete: shows what was held back.
     pub fn finish(self) {
-        let held = std::mem::take(&mut *lock(&self.held));
-        let (text, thinking) = (self.catalog.redactor.text(&held.text), self.catalog.redactor.text(&held.thinking));
+        let redactor = &self.catalog.redactor;
+        let mut held = std::mem::take(&mut *lock(&self.held));
+        let (text, thinking) = (held.text.finish(redactor), held.thinking.finish(redactor));
         self.show(&text, &thinking);
     }
 
@@ -174,16 +132,12 @@ impl Saying<'_> {
 
 impl Sink for Saying<'_> {
     fn text(&self, delta: &str) {
-        let mut held = lock(&self.held);
-        held.text.push_str(delta);
-        let shown = self.catalog.redactor.settled(&mut held.text);
+        let shown = lock(&self.held).text.push(&self.catalog.redactor, delta);
         self.show(&shown, "");
     }
 
     fn thinking(&self, delta: &str) {
-        let mut held = lock(&self.held);
-        held.thinking.push_str(delta);
-        let shown = self.catalog.redactor.settled(&mut held.thinking);
+        let shown = lock(&self.held).thinking.push(&self.catalog.redactor, delta);
         self.show("", &shown);
     }
 }
@@ -195,7 +149,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_feed_is_there_while_somebody_holds_it() {
@@ -206,21 +159,5 @@ mod tests {
         assert!(live.find(task).is_some());
         drop(feed);
         assert!(live.find(task).is_none() && lock(&live.0).is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_call_is_answered_once_and_only_while_it_waits() {
-        let live = Live::default();
-        let feed = live.feed(Uuid::from_u128(1));
-        let request = Request { call_id: "c1".into(), name: "t".into(), arguments: json!({}) };
-        let requested = feed.request(request.clone());
-        assert_eq!(feed.watch().borrow().requests, [request]);
-        assert!(!feed.answer("c2", Ok(json!(1))));
-        assert!(feed.answer("c1", Ok(json!(2))));
-        assert!(!feed.answer("c1", Ok(json!(3))));
-        let mut requested = requested;
-        assert_eq!((&mut requested.answer).await.unwrap().unwrap(), json!(2));
-        drop(requested);
-        assert!(feed.watch().borrow().requests.is_empty() && !feed.answer("c1", Ok(json!(4))));
     }
 }

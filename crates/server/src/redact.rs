@@ -67,29 +67,6 @@ impl Redactor {
         }
     }
 
-    /// Where the end of a text begins that may become a secret when more of it comes.
-    pub fn unfinished(&self, text: &str) -> usize {
-        let longest = self.words.iter().map(String::len).max().unwrap_or(0);
-        let from = text.ceil_char_boundary((text.len() + 1).saturating_sub(longest.max(1)));
-        let mut ends = text[from..].char_indices().map(|(at, _)| from + at);
-        ends.find(|at| self.words.iter().any(|word| word.starts_with(&text[*at..]))).unwrap_or(text.len())
-    }
-
-    /// Takes from the front of a text that still grows what can be shown of it, masked: all but an end that may be the
-    /// beginning of a secret.
-    pub fn settled(&self, growing: &mut String) -> String {
-        let Some(forms) = &self.forms else { return std::mem::take(growing) };
-        let beginning = |form: &String| {
-            let ends = form.char_indices().map(|(at, _)| at).filter(|at| (1..=growing.len()).contains(at));
-            ends.rev().find(|at| growing.ends_with(&form[..*at])).unwrap_or(0)
-        };
-        let mut settled = growing.len() - self.words.iter().map(beginning).max().unwrap_or(0);
-        let crossing = forms.find_iter(growing.as_str()).find(|found| found.start() < settled && settled < found.end());
-        settled = crossing.map_or(settled, |found| found.start());
-        let rest = growing.split_off(settled);
-        self.text(&std::mem::replace(growing, rest)).into_owned()
-    }
-
     pub fn json(&self, mut value: Value) -> Value {
         if self.forms.is_some() {
             self.mask_json(&mut value);
@@ -191,24 +168,6 @@ mod tests {
                 assert!(written.len() - start.len() - end.len() >= 12, "{written} became {shown}");
             }
         }
-    }
-
-    #[test]
-    fn a_secret_in_pieces_is_masked_however_it_is_cut() {
-        let said = "say s3cret/+value, s3cret/+value-longer or s3cret! S3cret/+valus3cret/+value-";
-        let whole = redactor().text(said).into_owned();
-        for size in 1..said.len() {
-            let (mut held, mut shown) = (String::new(), String::new());
-            for piece in said.as_bytes().chunks(size) {
-                held.push_str(std::str::from_utf8(piece).unwrap());
-                shown.push_str(&redactor().settled(&mut held));
-                assert!(whole.starts_with(&shown), "{shown}");
-            }
-            shown.push_str(&redactor().text(&held));
-            assert_eq!(shown, whole, "in pieces of {size}");
-        }
-        let mut plain = "nothing secret at all. ".to_owned();
-        assert_eq!((redactor().settled(&mut plain).as_str(), plain.as_str()), ("nothing secret at all. ", ""));
     }
 
     #[test]

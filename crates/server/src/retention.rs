@@ -1,6 +1,6 @@
 //! Lets go what is old, a little at a time, while everything else goes on.
 
-use crate::{app::App, ceilings::this_hour, config::Keep};
+use crate::{app::App, attachments, ceilings::this_hour, config::Keep};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tercel_store::{Old, now};
 use tokio::time::{Instant, sleep};
@@ -37,7 +37,13 @@ async fn passes(app: &App) {
         // Once a day from the beginning: what somebody had to deal with may be dealt with by now.
         let (begun, mut reached) = (Instant::now(), HashMap::new());
         measure(app).await;
+        if let Err(error) = attachments::sweep(app).await {
+            tracing::warn!("Files without a name could not be removed and are looked at later: {error}");
+        }
         while begun.elapsed() < DAY {
+            if let Err(error) = forget_files(app).await {
+                tracing::warn!("Files that nobody has could not be removed and are looked at later: {error}");
+            }
             for old in Old::ALL {
                 let after = reached.entry(old).or_insert(0);
                 if let Err(error) = prune(app, old, after).await {
@@ -94,6 +100,12 @@ async fn prune(app: &App, old: Old, after: &mut i64) -> tercel_store::Result<()>
         }
         sleep((pruned.held * REST).clamp(Duration::from_millis(10), Duration::from_secs(5))).await;
     }
+}
+
+async fn forget_files(app: &App) -> tercel_store::Result<()> {
+    let gone = attachments::let_go(app).await?;
+    metrics::counter!("tercel_pruned_rows_total", "what" => "attachments").increment(gone);
+    Ok(())
 }
 
 /// `None`: for ever.

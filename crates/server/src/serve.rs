@@ -82,6 +82,7 @@ async fn start_work(app: &Arc<App>) {
     app.work.spawn(retention::prune_all(app.clone()));
     tokio::spawn(disk::watch(app.clone()));
     tokio::spawn(ceilings::watch(app.clone()));
+    tokio::spawn(runner::client::watch(app.clone()));
     tokio::spawn(watchman::watch(app.clone()));
     let app = app.clone();
     tokio::spawn(async move {

@@ -363,6 +363,7 @@ fn items(app: &App, integration: &str, name: &str, event: Event) -> Vec<Item> {
                     trusted: event.trust == Trust::Trusted,
                     hops: 0,
                     metadata: Some(serde_json::json!({"event": name}).to_string()),
+                    attachments: Vec::new(),
                 },
                 task,
                 busy: Busy::Enqueue,

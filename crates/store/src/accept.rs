@@ -84,6 +84,8 @@ pub struct NewMessage {
     pub trusted: bool,
     pub hops: u32,
     pub metadata: Option<String>,
+    /// Files that were kept for it.
+    pub attachments: Vec<Uuid>,
 }
 
 #[derive(Debug, Clone)]
@@ -173,6 +175,7 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
     let mut messages = Vec::new();
     let mut tasks = Vec::new();
     let mut outbox = Vec::new();
+    let mut attached = Vec::new();
     let mut waiting = Vec::new();
     let mut digests = Vec::new();
     let mut answers: Vec<Result<Accepted>> =
@@ -189,6 +192,7 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
             let task = item.task.as_ref().filter(|_| full.is_none_or(|ceiling| ceiling.action == Action::Park));
             let shown = item.shown.iter().cloned();
             outbox.extend(shown.map(|shown| NewOutbox { session_id: Some(place.session), ..shown }));
+            attached.extend(item.message.attachments.iter().map(|id| (*id, item.message.id)));
             messages.push(message_row(item, &place, task.map(|task| task.id), delivery_id, time));
             tasks.extend(task.map(|task| task_row(task, item, &place, delivery_id, time)));
             match (full, &item.task) {
@@ -226,6 +230,7 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
     }
     insert_deliveries(&deliveries, connection, time).await?;
     crate::messages::insert_all(messages, connection).await?;
+    crate::attachments::attach(attached, connection).await?;
     crate::tasks::insert_all(tasks, connection).await?;
     parked::park(&waiting, connection, time).await?;
     parked::gather(&digests, connection, time).await?;

@@ -1,8 +1,9 @@
-//! Files that came with messages: what they are called and where their bytes lie.
+//! Files that came with messages: what they are called, where their bytes lie, which messages have them.
 
 use crate::{
     Result, Store,
     engine::{Connection, list, record},
+    now,
     writer::Write,
 };
 use uuid::Uuid;
@@ -23,6 +24,9 @@ pub struct Attachment {
 record!(Attachment { id, hash, filename, mime_type, size_bytes, posted_by, created_at });
 
 const COLUMNS: &str = "id, hash, filename, mime_type, size_bytes, posted_by, created_at";
+/// That no message has it.
+const IS_LOOSE: &str = "NOT EXISTS (SELECT 1 FROM attached t CROSS JOIN messages m WHERE t.attachment_id = attachments.id \
+                        AND m.id = t.message_id)";
 
 struct Put(Attachment);
 
@@ -40,6 +44,58 @@ impl Write for Put {
     }
 }
 
+/// Notes which message has which file.
+pub(crate) async fn attach(all: Vec<(Uuid, Uuid)>, connection: &mut Connection) -> Result<()> {
+    let rows = all.into_iter().map(|(attachment, message)| list![attachment, message]).collect();
+    let sql = "INSERT INTO attached (attachment_id, message_id) VALUES";
+    connection.run_rows(sql, rows, " ON CONFLICT DO NOTHING").await
+}
+
+struct Claim(Uuid);
+
+impl Write for Claim {
+    type Answer = Option<Attachment>;
+
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<Option<Attachment>>>> {
+        let mut answers = Vec::new();
+        for Self(id) in group {
+            let sql = format!("UPDATE attachments SET claimed_at = $2 WHERE id = $1 RETURNING {COLUMNS}");
+            answers.push(Ok(connection.first(sql, list![*id, now()]).await?));
+        }
+        Ok(answers)
+    }
+}
+
+struct Forget {
+    ids: Vec<Uuid>,
+    before: i64,
+}
+
+impl Write for Forget {
+    type Answer = (u64, Vec<String>);
+
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<(u64, Vec<String>)>>> {
+        let mut answers = Vec::new();
+        for Self { ids, before } in group {
+            let (mut gone, mut hashes) = (0, Vec::new());
+            for id in ids {
+                let sql = format!(
+                    "DELETE FROM attachments WHERE id = $1 AND created_at < $2 AND claimed_at < $2 AND {IS_LOOSE} RETURNING hash"
+                );
+                let Some((hash,)) = connection.first::<(String,)>(sql, list![*id, *before]).await? else { continue };
+                gone += 1;
+                connection.run("DELETE FROM attached WHERE attachment_id = $1", list![*id]).await?;
+                let sql = "SELECT hash FROM attachments WHERE hash = $1 LIMIT 1";
+                if connection.first::<(String,)>(sql, list![&hash]).await?.is_none() {
+                    hashes.push(hash);
+                }
+            }
+            answers.push(Ok((gone, hashes)));
+        }
+        Ok(answers)
+    }
+}
+
 impl Store {
     /// Notes a file whose bytes are on the disk already.
     pub async fn put_attachment(&self, attachment: Attachment) -> Result<()> {
@@ -48,5 +104,34 @@ impl Store {
 
     pub async fn attachment(&self, id: Uuid) -> Result<Option<Attachment>> {
         self.engine.read_first(format!("SELECT {COLUMNS} FROM attachments WHERE id = $1"), list![id]).await
+    }
+
+    /// The same for a message that shall have it: it is not let go before the message is there.
+    pub async fn claim_attachment(&self, id: Uuid) -> Result<Option<Attachment>> {
+        self.writer.write(Claim(id)).await
+    }
+
+    /// Ids of files that came before a time, after that id, and that no message has.
+    pub async fn loose_attachments(&self, before: i64, after: Uuid, limit: i64) -> Result<Vec<Uuid>> {
+        let sql = format!(
+            "SELECT id FROM attachments WHERE id > $2 AND created_at < $1 AND claimed_at < $1 AND {IS_LOOSE} ORDER BY id LIMIT $3"
+        );
+        let rows: Vec<(Uuid,)> = self.engine.read(sql, list![before, after, limit]).await?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
+    }
+
+    /// Which of these hashes are of files that are noted.
+    pub async fn known_hashes(&self, hashes: Vec<String>) -> Result<Vec<String>> {
+        let mut known = Vec::new();
+        for hash in hashes {
+            let sql = "SELECT hash FROM attachments WHERE hash = $1 LIMIT 1";
+            known.extend(self.engine.read_first::<(String,)>(sql, list![hash]).await?.map(|(hash,)| hash));
+        }
+        Ok(known)
+    }
+
+    /// Forgets those of them that still are so. Answers how many, and the hashes of bytes that nobody names any more.
+    pub async fn forget_attachments(&self, ids: Vec<Uuid>, before: i64) -> Result<(u64, Vec<String>)> {
+        self.writer.write(Forget { ids, before }).await
     }
 }

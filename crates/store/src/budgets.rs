@@ -33,9 +33,12 @@ pub struct Price {
     pub model: String,
     pub prompt: i64,
     pub completion: i64,
+    /// Of what was found in the provider's cache, and of what was put there; none: as `prompt`.
+    pub cached: Option<i64>,
+    pub cache_written: Option<i64>,
 }
 
-record!(Price { model, prompt, completion });
+record!(Price { model, prompt, completion, cached, cache_written });
 
 enum Change {
     Create(Budget),
@@ -84,8 +87,12 @@ impl Write for Change {
                 }
                 Self::Prices(prices) => {
                     connection.run("DELETE FROM prices", list![]).await?;
-                    let rows = prices.iter().map(|price| list![&price.model, price.prompt, price.completion]).collect();
-                    connection.run_rows("INSERT INTO prices (model, prompt, completion) VALUES", rows, "").await?;
+                    let row = |price: &Price| {
+                        let Price { model, prompt, completion, cached, cache_written } = price;
+                        list![model, *prompt, *completion, *cached, *cache_written]
+                    };
+                    let sql = "INSERT INTO prices (model, prompt, completion, cached, cache_written) VALUES";
+                    connection.run_rows(sql, prices.iter().map(row).collect(), "").await?;
                     Ok(())
                 }
             });
@@ -171,7 +178,9 @@ impl Store {
     }
 
     pub async fn prices(&self) -> Result<Vec<Price>> {
-        self.engine.read("SELECT model, prompt, completion FROM prices ORDER BY model", list![]).await
+        self.engine
+            .read("SELECT model, prompt, completion, cached, cache_written FROM prices ORDER BY model", list![])
+            .await
     }
 
     /// Replaces all of them.

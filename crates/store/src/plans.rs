@@ -32,12 +32,13 @@ pub(crate) fn note_typed(sql: &str, args: &[Arg]) {
 }
 
 /// What stays small, and lists of values.
-const MAY_BE_SCANNED: [&str; 23] = [
+const MAY_BE_SCANNED: [&str; 24] = [
     "api_keys",
     "bindings",
     "bots",
     "budgets",
     "channels",
+    "client_calls",
     "connections",
     "gaps",
     "notices",
@@ -248,6 +249,14 @@ async fn use_everything(world: &mut world::World) {
     };
     store.put_attachment(attachment).await.unwrap();
     store.attachment(task.id).await.unwrap();
+    store.claim_attachment(task.id).await.unwrap();
+    store.known_hashes(vec!["h".into()]).await.unwrap();
+    store.loose_attachments(1, task.id, 9).await.unwrap();
+    store.forget_attachments(vec![task.id], 1).await.unwrap();
+    store.answer_client_call(task.id, "c".into(), "{}".into()).await.unwrap();
+    store.client_calls(task.id).await.unwrap();
+    store.task_of_client(task.session_id, Some("c")).await.unwrap();
+    store.expire_client_calls().await.unwrap();
     store.delete_document(task.id).await.unwrap();
     use_schedules(&store).await;
     store.close_notice("key").await.unwrap();
@@ -287,7 +296,16 @@ async fn use_budgets(store: &crate::Store) {
     store.create_budget(budget.clone()).await.unwrap();
     store.update_budget(budget.clone()).await.unwrap();
     store.delete_budget(budget.id).await.unwrap();
-    store.put_prices(vec![crate::Price { model: "m".into(), prompt: 1, completion: 1 }]).await.unwrap();
+    store
+        .put_prices(vec![crate::Price {
+            model: "m".into(),
+            prompt: 1,
+            completion: 1,
+            cached: None,
+            cache_written: None,
+        }])
+        .await
+        .unwrap();
     store.prices().await.unwrap();
     store.put_server_setting("key", Some("value".into())).await.unwrap();
     store.server_setting("key").await.unwrap();

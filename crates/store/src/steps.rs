@@ -1,7 +1,7 @@
 //! What a run has done: the log that it is resumed from, and the commit that ends it.
 
 use crate::{
-    Counts, Error, NewOutbox, Result, Spent, Store,
+    ClientCalls, Counts, Error, NewOutbox, Result, Spent, Store, client_calls,
     engine::{Connection, list, record},
     now,
     writer::{Bell, Write},
@@ -41,6 +41,7 @@ pub struct Commit {
     pub spent: Vec<Spent>,
     /// The ceiling that a run which ends waiting waits for.
     pub parked: Option<String>,
+    pub client: ClientCalls,
     pub end: Option<End>,
 }
 
@@ -81,7 +82,10 @@ impl Write for Committing {
             group.iter().zip(&held).filter(|(_, held)| **held).map(|(c, _)| &c.commit).collect();
         insert_steps(&holding, connection, time).await?;
         count_tokens(&holding, connection).await?;
+        let client: Vec<(Uuid, &ClientCalls)> = holding.iter().map(|commit| (commit.task, &commit.client)).collect();
+        client_calls::change(&client, connection).await?;
         end_tasks(&holding, connection, time).await?;
+        client_calls::look(&client, connection, time).await?;
         let parked: Vec<(Uuid, &str)> =
             holding.iter().filter_map(|commit| Some((commit.task, commit.parked.as_deref()?))).collect();
         crate::parked::note(&parked, true, connection, time).await?;

@@ -204,10 +204,11 @@ impl Write for Resume {
     }
 }
 
-/// Sends on one waiting task, or all that do not wait for a ceiling.
+/// Sends on one waiting task, or all that wait neither for a ceiling nor for their client.
 pub(crate) async fn go_on(id: Option<Uuid>, by: &str, connection: &mut Connection, time: i64) -> Result<Vec<Uuid>> {
     let sql = "UPDATE tasks SET status = 'pending', ready = FALSE, run_at = $1, error = NULL WHERE status = 'waiting' \
-               AND (id = $2 OR $2 IS NULL AND NOT EXISTS (SELECT 1 FROM parked p WHERE p.task_id = tasks.id)) \
+               AND (id = $2 OR $2 IS NULL AND NOT EXISTS (SELECT 1 FROM parked p WHERE p.task_id = tasks.id) \
+               AND NOT EXISTS (SELECT 1 FROM client_calls c WHERE c.task_id = tasks.id)) \
                RETURNING id, session_id, attempt";
     let rows: Vec<(Uuid, Uuid, i64)> = connection.all(sql, list![time, id]).await?;
     for (task, session, attempt) in &rows {
@@ -239,7 +240,7 @@ impl Store {
         self.writer.write(Cancel { id }).await
     }
 
-    /// Sends a waiting task on, or all of them but those that wait for a ceiling. Answers which.
+    /// Sends a waiting task on, or all of them but those that wait for a ceiling or for their client. Answers which.
     pub async fn resume_tasks(&self, id: Option<Uuid>, by: &'static str) -> Result<Vec<Uuid>> {
         self.writer.write(Resume { id, by }).await
     }

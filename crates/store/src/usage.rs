@@ -14,11 +14,14 @@ pub struct Counts {
     pub calls: i64,
     pub prompt_tokens: i64,
     pub completion_tokens: i64,
+    /// Of the prompts: found in the provider's cache, put there.
+    pub cached_tokens: i64,
+    pub cache_written_tokens: i64,
     /// Millionths of a dollar.
     pub cost: i64,
 }
 
-record!(Counts { runs, calls, prompt_tokens, completion_tokens, cost });
+record!(Counts { runs, calls, prompt_tokens, completion_tokens, cached_tokens, cache_written_tokens, cost });
 
 impl Counts {
     pub fn tokens(&self) -> i64 {
@@ -32,6 +35,8 @@ impl std::ops::AddAssign for Counts {
         self.calls += other.calls;
         self.prompt_tokens += other.prompt_tokens;
         self.completion_tokens += other.completion_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.cache_written_tokens += other.cache_written_tokens;
         self.cost += other.cost;
     }
 }
@@ -88,16 +93,21 @@ impl Ceiling {
 type Counter<'a> = (&'a str, i64);
 
 const ADD: (&str, &str) = (
-    "INSERT INTO usage (scope, hour, runs, calls, prompt_tokens, completion_tokens, cost) VALUES",
+    "INSERT INTO usage (scope, hour, runs, calls, prompt_tokens, completion_tokens, cached_tokens, cache_written_tokens, cost) \
+     VALUES",
     " ON CONFLICT (scope, hour) DO UPDATE SET runs = usage.runs + excluded.runs, calls = usage.calls + excluded.calls, \
      prompt_tokens = usage.prompt_tokens + excluded.prompt_tokens, \
-     completion_tokens = usage.completion_tokens + excluded.completion_tokens, cost = usage.cost + excluded.cost \
-     RETURNING scope, hour, runs, calls, prompt_tokens, completion_tokens, cost",
+     completion_tokens = usage.completion_tokens + excluded.completion_tokens, \
+     cached_tokens = usage.cached_tokens + excluded.cached_tokens, \
+     cache_written_tokens = usage.cache_written_tokens + excluded.cache_written_tokens, cost = usage.cost + excluded.cost \
+     RETURNING scope, hour, runs, calls, prompt_tokens, completion_tokens, cached_tokens, cache_written_tokens, cost",
 );
 
 pub(crate) const SUM: &str = "CAST(COALESCE(SUM(u.runs), 0) AS BIGINT) AS runs, CAST(COALESCE(SUM(u.calls), 0) AS BIGINT) AS calls, \
                    CAST(COALESCE(SUM(u.prompt_tokens), 0) AS BIGINT) AS prompt_tokens, \
                    CAST(COALESCE(SUM(u.completion_tokens), 0) AS BIGINT) AS completion_tokens, \
+                   CAST(COALESCE(SUM(u.cached_tokens), 0) AS BIGINT) AS cached_tokens, \
+                   CAST(COALESCE(SUM(u.cache_written_tokens), 0) AS BIGINT) AS cache_written_tokens, \
                    CAST(COALESCE(SUM(u.cost), 0) AS BIGINT) AS cost";
 
 struct Row {
@@ -111,7 +121,17 @@ record!(Row { scope, hour }, |row| { counts: Record::read(row)? });
 /// Adds to counters and answers what they come to.
 async fn add(counts: BTreeMap<Counter<'_>, Counts>, connection: &mut Connection) -> Result<Vec<Row>> {
     let row = |((scope, hour), c): (Counter<'_>, Counts)| -> Vec<Arg> {
-        list![scope, hour, c.runs, c.calls, c.prompt_tokens, c.completion_tokens, c.cost]
+        list![
+            scope,
+            hour,
+            c.runs,
+            c.calls,
+            c.prompt_tokens,
+            c.completion_tokens,
+            c.cached_tokens,
+            c.cache_written_tokens,
+            c.cost
+        ]
     };
     connection.all_rows(ADD.0, counts.into_iter().map(row).collect(), ADD.1).await
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use tercel_agent::{Parts, Past, assemble, fence::RULE, skill_tags};
 use tercel_sdk::{
     Skill, Trust,
-    chat::{Message, Role, ToolCall},
+    chat::{Image, Message, Role, ToolCall},
 };
 
 fn parts(message: &str) -> Parts {
@@ -47,6 +47,19 @@ fn the_order_is_prompt_skills_history_preamble_message() {
         Message::user("Now"),
     ];
     assert_eq!(assemble(&parts), expected);
+}
+
+#[test]
+fn pictures_are_shown_with_their_message_and_take_their_room() {
+    let image = Image { mime_type: "image/png".into(), base64: "aQ==".into() };
+    let shown = |text: &str| Message { images: vec![image.clone()], ..Message::user(text) };
+    let history = vec![past(shown("")), past(Message::assistant("A cat."))];
+    let with = Parts { history, images: vec![image.clone()], ..parts("And this?") };
+    let expected = [Message::system("Be kind."), shown(""), Message::assistant("A cat."), shown("And this?")];
+    assert_eq!(assemble(&with), expected);
+    let tight = assemble(&Parts { budget_tokens: 2000, ..with });
+    assert_eq!(tight.iter().map(|message| message.images.len()).sum::<usize>(), 1, "{tight:?}");
+    assert_eq!(tight.last(), expected.last());
 }
 
 #[test]

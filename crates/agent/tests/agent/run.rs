@@ -18,6 +18,7 @@ fn a_run_begins_with_a_call_of_the_bots_model() {
             tools: ["read", "write", "destroy"].map(|name| tool(name, Effect::Read).spec).into(),
             temperature: Some(0.5),
             max_tokens: Some(100),
+            shape: chat::Shape::default(),
         },
         wait: Duration::ZERO,
     };
@@ -106,7 +107,7 @@ fn a_run_over_its_tokens_ends_unless_it_has_its_answer() {
 #[test]
 fn tokens_of_all_attempts_count() {
     let run = run().calls(&[("a", "read", "{}")]).attempt(2).text("x");
-    assert_eq!(run.usage(), chat::Usage { prompt_tokens: 20, completion_tokens: 10 });
+    assert_eq!(run.usage(), chat::Usage { prompt_tokens: 20, completion_tokens: 10, ..chat::Usage::default() });
 }
 
 #[test]

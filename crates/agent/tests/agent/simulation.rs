@@ -82,7 +82,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (model_name.clone(), prop::sample::select(vec!["", "text"]), calls, any::<bool>(), any::<u64>()).prop_map(
             |(name, text, calls, truncated, tokens)| {
-                let usage = chat::Usage { prompt_tokens: tokens % 1000, completion_tokens: 1 };
+                let usage = chat::Usage { prompt_tokens: tokens % 1000, completion_tokens: 1, ..chat::Usage::default() };
                 model(name, chat::Answer { truncated, usage, ..answer(text, &calls) })
             }
         ),

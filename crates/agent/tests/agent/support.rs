@@ -16,6 +16,7 @@ pub fn run() -> Run {
         tainted: false,
         temperature: Some(0.5),
         max_tokens: Some(100),
+        shape: chat::Shape::default(),
     }
 }
 
@@ -81,7 +82,7 @@ pub fn answer(text: &str, calls: &[(&str, &str, &str)]) -> chat::Answer {
     chat::Answer {
         text: text.into(),
         tool_calls: calls.iter().map(call).collect(),
-        usage: chat::Usage { prompt_tokens: 10, completion_tokens: 5 },
+        usage: chat::Usage { prompt_tokens: 10, completion_tokens: 5, ..chat::Usage::default() },
         model: "big-2026".into(),
         truncated: false,
         repairs: Vec::new(),

@@ -3,10 +3,10 @@
 //! System messages stand anywhere in our conversations; here all of them go, in their order, into `system`: what the
 //! operator says keeps its weight, and nobody who writes a message can pass for it.
 
-use crate::{calls, openai::failure::Refused};
+use crate::{calls, failure::Refused};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
-use tercel_sdk::chat::{Message, Request, Role, ToolSpec};
+use tercel_sdk::chat::{Choice, Format, Image, Message, Request, Role, ToolSpec};
 
 /// The interface demands a limit; this one is taken where the request has none.
 const MAX_TOKENS: u64 = 8192;
@@ -16,6 +16,7 @@ const MAX_TOKENS: u64 = 8192;
 pub struct Dialect {
     most_tokens: Option<u64>,
     without_temperature: bool,
+    without_cache: bool,
 }
 
 impl Dialect {
@@ -23,6 +24,9 @@ impl Dialect {
     pub fn adapted(&self, sent: &Value, refused: &Refused) -> Option<Self> {
         if refused.status != 400 {
             return None;
+        }
+        if refused.said.contains("cache_control") {
+            return (!self.without_cache).then(|| Self { without_cache: true, ..self.clone() });
         }
         // "max_tokens: 8192 > 4096, which is the maximum allowed number of output tokens for …"
         if let Some((_, rest)) = refused.said.split_once("max_tokens: ").and_then(|(_, rest)| rest.split_once(" > ")) {
@@ -41,12 +45,20 @@ pub fn of(request: &Request, dialect: &Dialect, stream: bool) -> Value {
     body.insert("model".into(), request.model.clone().into());
     body.insert("max_tokens".into(), dialect.most_tokens.map_or(limit, |most| limit.min(most)).into());
     let system = request.messages.iter().filter(|message| message.role == Role::System).map(|said| &said.content);
-    let system: Vec<Value> = system.filter(|text| !text.trim().is_empty()).map(|text| text_block(text)).collect();
+    let mut system: Vec<Value> = system.filter(|text| !text.trim().is_empty()).map(|text| text_block(text)).collect();
+    if !dialect.without_cache {
+        // The bot's own words come first and are the same in all its conversations; all of it is the same in one run.
+        mark(system.first_mut());
+        mark(system.last_mut());
+    }
     if !system.is_empty() {
         body.insert("system".into(), system.into());
     }
     body.insert("messages".into(), conversation(&request.messages));
-    let tools: Vec<Value> = request.tools.iter().map(tool).collect();
+    let mut tools: Vec<Value> = request.tools.iter().map(tool).collect();
+    if !dialect.without_cache {
+        mark(tools.last_mut());
+    }
     if tools.is_empty() {
         // A conversation with calls in it is refused when no tools are named.
         let used: BTreeSet<&str> =
@@ -58,6 +70,18 @@ pub fn of(request: &Request, dialect: &Dialect, stream: bool) -> Value {
         }
     } else {
         body.insert("tools".into(), tools.into());
+        match &request.shape.choice {
+            Choice::Auto => {}
+            Choice::Required => drop(body.insert("tool_choice".into(), json!({ "type": "any" }))),
+            Choice::Tool(name) => drop(body.insert("tool_choice".into(), json!({ "type": "tool", "name": name }))),
+        }
+    }
+    if !request.shape.stop.is_empty() {
+        body.insert("stop_sequences".into(), request.shape.stop.clone().into());
+    }
+    if let Format::Schema(schema) = &request.shape.format {
+        let format = json!({ "type": "json_schema", "schema": schema["schema"] });
+        body.insert("output_config".into(), json!({ "format": format }));
     }
     if let Some(temperature) = request.temperature.filter(|_| !dialect.without_temperature) {
         body.insert("temperature".into(), temperature.clamp(0.0, 1.0).into());
@@ -72,7 +96,7 @@ fn conversation(messages: &[Message]) -> Value {
     for message in messages {
         match message.role {
             Role::System => {}
-            Role::User => turns.say("user", &message.content),
+            Role::User => turns.ask(&message.content, &message.images),
             Role::Tool => turns.result(message.tool_call_id.as_deref().unwrap_or_default(), &message.content),
             Role::Assistant => {
                 turns.say("assistant", &message.content);
@@ -109,6 +133,17 @@ impl Turns {
         }
     }
 
+    fn ask(&mut self, text: &str, images: &[Image]) {
+        self.say("user", text);
+        if !images.is_empty() {
+            self.close();
+        }
+        for Image { mime_type, base64 } in images {
+            let source = json!({ "type": "base64", "media_type": mime_type, "data": **base64 });
+            self.add("user", json!({ "type": "image", "source": source }));
+        }
+    }
+
     fn result(&mut self, id: &str, content: &str) {
         let id = permitted(id);
         match self.open.iter().position(|open| *open == id) {
@@ -141,6 +176,13 @@ impl Turns {
             self.all.insert(0, ("user", vec![text_block("(The conversation began earlier.)")]));
         }
         self.all.into_iter().map(|(role, blocks)| json!({ "role": role, "content": blocks })).collect()
+    }
+}
+
+/// What stands up to here is the same the next time: the provider may keep it.
+fn mark(block: Option<&mut Value>) {
+    if let Some(block) = block {
+        block["cache_control"] = json!({ "type": "ephemeral" });
     }
 }
 

@@ -1,13 +1,12 @@
 //! Puts an answer together from its pieces.
 
-use super::{
-    not_understood,
-    wire::{Call, Chunk, Function, Turn, texts},
-};
+use super::shape::{Call, Chunk, Function, Turn, texts};
 use crate::{
-    Sink,
+    Sink, adapter,
     calls::{self, Draft},
     content::Content,
+    failure,
+    reading::not_understood,
     usage,
 };
 use serde_json::Value;
@@ -50,7 +49,7 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    pub fn push(&mut self, chunk: Chunk) {
+    fn push(&mut self, chunk: Chunk) {
         self.model = chunk.model.filter(|model| !model.is_empty()).or(self.model.take());
         if let Some(usage) = chunk.usage.and_then(|counts| counts.usage()) {
             self.sink.spent(usage);
@@ -64,73 +63,6 @@ impl<'a> Assembly<'a> {
             self.take(choice.turn());
             self.finish_reason = choice.finish_reason.filter(|reason| !reason.is_empty()).or(self.finish_reason.take());
         }
-    }
-
-    /// Whether the provider has said that the answer is over.
-    pub fn is_over(&self) -> bool {
-        self.finish_reason.is_some()
-    }
-
-    pub fn note(&mut self, repair: impl Into<String>) {
-        self.repairs.push(repair.into());
-    }
-
-    /// # Errors
-    /// `error` when there is no answer in what came.
-    pub fn finish(self) -> Result<Answer> {
-        if !self.has_choice {
-            return Err(Error::new(Kind::Error, "The model provider answered without a choice: there is no answer"));
-        }
-        let mut repairs = self.repairs;
-        let mut found = self.content.finish();
-        let mut drafts: Vec<_> = self.calls.into_iter().map(|call| call.draft).collect();
-        if drafts.is_empty() {
-            drafts = std::mem::take(&mut found.calls);
-        } else if !found.calls.is_empty() {
-            let is_repetition = found.calls.iter().all(|written| drafts.iter().any(|made| is_same(made, written)));
-            found.repairs.pop();
-            if is_repetition {
-                repairs.push("left out tool calls that were repeated as text".into());
-            } else {
-                found.text = [found.raw.concat(), found.text].concat();
-                repairs.push("left what looks like a tool call as text: the answer has tool calls besides".into());
-            }
-        }
-        repairs.append(&mut found.repairs);
-        let has_drafts = !drafts.is_empty();
-        let tool_calls = calls::mend(drafts, self.request, &mut repairs);
-        let mut text = found.text;
-        let reason = self.finish_reason.as_deref().unwrap_or_default();
-        if text.is_empty() && !self.refusal.is_empty() {
-            text = self.refusal;
-            repairs.push("the model refused: its refusal is the answer".into());
-        }
-        let is_empty = text.is_empty() && tool_calls.is_empty();
-        match reason {
-            "content_filter" if is_empty => {
-                let message = "The provider's content filter withheld the answer";
-                return Err(Error::new(Kind::Error, message).hint("Say it differently, or use another model"));
-            }
-            "content_filter" => repairs.push("the provider's content filter cut the answer".into()),
-            "error" => return Err(Error::new(Kind::Error, "The model provider broke off its answer with an error")),
-            _ if is_empty && has_drafts => {
-                return Err(not_understood("The tool calls have no names", &repairs.join("; ")));
-            }
-            _ if is_empty => repairs.push("the answer is empty".into()),
-            _ => {}
-        }
-        let usage = self.usage.unwrap_or_else(|| {
-            repairs.push("the provider did not count tokens: estimated from the number of characters".into());
-            usage::estimate(self.request, &text, &tool_calls)
-        });
-        Ok(Answer {
-            text,
-            tool_calls,
-            usage,
-            model: self.model.unwrap_or_else(|| self.request.model.clone()),
-            truncated: matches!(reason, "length" | "max_tokens" | "MAX_TOKENS"),
-            repairs,
-        })
     }
 
     fn take(&mut self, turn: Turn) {
@@ -190,10 +122,107 @@ impl<'a> Assembly<'a> {
         };
         let draft = &self.calls[at].draft;
         let is_other_id = matches!((id, &draft.id), (Some(new), Some(old)) if new != old);
-        let is_anonymous_next = index.is_none() && id.is_none() && calls::is_object(&draft.arguments);
-        let is_next = has_name && (is_other_id || is_anonymous_next);
+        // Looked at last: the arguments may be long, and a piece with a name is rare.
+        let is_anonymous_next = || index.is_none() && id.is_none() && calls::is_object(&draft.arguments);
+        let is_next = has_name && (is_other_id || is_anonymous_next());
         (!is_next).then_some(at)
     }
+}
+
+impl adapter::Assembly for Assembly<'_> {
+    fn whole(&mut self, value: Value, said: &str) -> Result<()> {
+        let chunk = chunk(value, said)?;
+        let is_none = chunk.choices.as_ref().is_none_or(Vec::is_empty);
+        self.push(chunk);
+        if is_none { Err(not_understood(NO_CHOICES, said)) } else { Ok(()) }
+    }
+
+    fn event(&mut self, name: &str, value: Value, said: &str) -> Result<bool> {
+        if name == "error" {
+            return Err(failure::within(&value));
+        }
+        self.push(chunk(value, said)?);
+        Ok(false)
+    }
+
+    fn is_over(&self) -> bool {
+        self.finish_reason.is_some()
+    }
+
+    fn note(&mut self, repair: &str) {
+        self.repairs.push(repair.into());
+    }
+
+    fn finish(self) -> Result<Answer> {
+        if !self.has_choice {
+            return Err(Error::new(Kind::Error, "The model provider answered without a choice: there is no answer"));
+        }
+        let mut repairs = self.repairs;
+        let mut found = self.content.finish();
+        let mut drafts: Vec<_> = self.calls.into_iter().map(|call| call.draft).collect();
+        if drafts.is_empty() {
+            drafts = std::mem::take(&mut found.calls);
+        } else if !found.calls.is_empty() {
+            let is_repetition = found.calls.iter().all(|written| drafts.iter().any(|made| is_same(made, written)));
+            found.repairs.pop();
+            if is_repetition {
+                repairs.push("left out tool calls that were repeated as text".into());
+            } else {
+                found.text = [found.raw.concat(), found.text].concat();
+                repairs.push("left what looks like a tool call as text: the answer has tool calls besides".into());
+            }
+        }
+        repairs.append(&mut found.repairs);
+        let has_drafts = !drafts.is_empty();
+        let tool_calls = calls::mend(drafts, self.request, &mut repairs);
+        let mut text = found.text;
+        let reason = self.finish_reason.as_deref().unwrap_or_default();
+        if text.is_empty() && !self.refusal.is_empty() {
+            text = self.refusal;
+            repairs.push("the model refused: its refusal is the answer".into());
+        }
+        let is_empty = text.is_empty() && tool_calls.is_empty();
+        match reason {
+            "content_filter" if is_empty => {
+                let message = "The provider's content filter withheld the answer";
+                return Err(Error::new(Kind::Error, message).hint("Say it differently, or use another model"));
+            }
+            "content_filter" => repairs.push("the provider's content filter cut the answer".into()),
+            "error" => return Err(Error::new(Kind::Error, "The model provider broke off its answer with an error")),
+            _ if is_empty && has_drafts => {
+                return Err(not_understood("The tool calls have no names", &repairs.join("; ")));
+            }
+            _ if is_empty => repairs.push("the answer is empty".into()),
+            _ => {}
+        }
+        let usage = self.usage.unwrap_or_else(|| {
+            repairs.push("the provider did not count tokens: estimated from the number of characters".into());
+            usage::estimate(self.request, &text, &tool_calls)
+        });
+        Ok(Answer {
+            text,
+            tool_calls,
+            usage,
+            model: self.model.unwrap_or_else(|| self.request.model.clone()),
+            truncated: matches!(reason, "length" | "max_tokens" | "MAX_TOKENS"),
+            repairs,
+        })
+    }
+}
+
+const NO_CHOICES: &str = "The model provider's answer has no choices";
+
+fn chunk(value: Value, said: &str) -> Result<Chunk> {
+    let is_error = value.get("error").is_some_and(|error| !error.is_null())
+        || value.get("object").and_then(Value::as_str) == Some("error");
+    if is_error {
+        return Err(failure::within(&value));
+    }
+    if !value.is_object() {
+        return Err(not_understood(NO_CHOICES, said));
+    }
+    serde_json::from_value(value)
+        .map_err(|error| not_understood(&format!("The model provider's answer has an unknown shape ({error})"), said))
 }
 
 fn is_same(one: &Draft, other: &Draft) -> bool {

@@ -1,9 +1,8 @@
 //! A request in OpenAI's words, less what a server turned out not to take.
 
-use super::failure::Refused;
-use crate::calls;
+use crate::{calls, failure::Refused};
 use serde_json::{Map, Value, json};
-use tercel_sdk::chat::{Message, Request, Role, ToolSpec};
+use tercel_sdk::chat::{Choice, Format, Message, Request, Role, ToolSpec};
 
 /// How one server differs from what is documented.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,12 +50,29 @@ pub fn of(request: &Request, dialect: &Dialect, stream: bool) -> Value {
     body.insert("messages".into(), request.messages.iter().map(message).collect());
     if !request.tools.is_empty() {
         body.insert("tools".into(), request.tools.iter().map(tool).collect());
+        match &request.shape.choice {
+            Choice::Auto => {}
+            Choice::Required => drop(body.insert("tool_choice".into(), "required".into())),
+            Choice::Tool(name) => {
+                body.insert("tool_choice".into(), json!({ "type": "function", "function": { "name": name } }));
+            }
+        }
     }
     if let Some(temperature) = request.temperature.filter(|_| dialect.temperature) {
         body.insert("temperature".into(), temperature.into());
     }
     if let Some(limit) = request.max_tokens {
         body.insert(dialect.max_tokens.into(), limit.into());
+    }
+    if !request.shape.stop.is_empty() {
+        body.insert("stop".into(), request.shape.stop.clone().into());
+    }
+    match &request.shape.format {
+        Format::Text => {}
+        Format::Json => drop(body.insert("response_format".into(), json!({ "type": "json_object" }))),
+        Format::Schema(schema) => {
+            body.insert("response_format".into(), json!({ "type": "json_schema", "json_schema": schema }));
+        }
     }
     body.insert("stream".into(), stream.into());
     if stream && dialect.usage_in_stream {
@@ -68,7 +84,15 @@ pub fn of(request: &Request, dialect: &Dialect, stream: bool) -> Value {
 fn message(message: &Message) -> Value {
     match message.role {
         Role::System => json!({ "role": "system", "content": message.content }),
-        Role::User => json!({ "role": "user", "content": message.content }),
+        Role::User if message.images.is_empty() => json!({ "role": "user", "content": message.content }),
+        Role::User => {
+            let text = (!message.content.is_empty()).then(|| json!({ "type": "text", "text": message.content }));
+            let images = message.images.iter().map(|image| {
+                let url = format!("data:{};base64,{}", image.mime_type, image.base64);
+                json!({ "type": "image_url", "image_url": { "url": url } })
+            });
+            json!({ "role": "user", "content": text.into_iter().chain(images).collect::<Vec<_>>() })
+        }
         Role::Tool => {
             json!({ "role": "tool", "tool_call_id": message.tool_call_id, "content": message.content })
         }

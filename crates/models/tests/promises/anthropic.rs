@@ -87,7 +87,8 @@ fn a_conversation_is_put_as_this_interface_wants_it() {
         ]},
     ]);
     assert_eq!(sent["messages"], expected);
-    assert_eq!(sent["system"], json!([text("You help."), text("Be quick.")]));
+    let kept = |said: &str| json!({"type": "text", "text": said, "cache_control": {"type": "ephemeral"}});
+    assert_eq!(sent["system"], json!([kept("You help."), kept("Be quick.")]));
     assert_eq!((&sent["max_tokens"], &sent["temperature"]), (&json!(8192), &json!(1.0)));
 }
 
@@ -129,7 +130,7 @@ fn an_answer_in_pieces_is_put_together_and_shown() {
     let expected = Answer {
         text: "Let me look.".into(),
         tool_calls: calls,
-        usage: Usage { prompt_tokens: 11, completion_tokens: 7 },
+        usage: Usage { prompt_tokens: 11, completion_tokens: 7, cached_tokens: 6, cache_written_tokens: 2 },
         model: "c-1".into(),
         truncated: false,
         repairs: Vec::new(),

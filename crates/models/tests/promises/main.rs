@@ -1,7 +1,10 @@
 mod anthropic;
+mod caching;
 mod failures;
+mod pictures;
 mod rehearsal;
 mod repairs;
 mod requests;
 mod service;
+mod shapes;
 mod transcripts;

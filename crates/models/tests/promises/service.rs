@@ -11,7 +11,7 @@ use std::{
 use tercel_models::{Model, OpenAi, Options, SecretString, Sink};
 use tercel_sdk::{
     Error, Result,
-    chat::{Answer, Message, Request, ToolSpec},
+    chat::{Answer, Image, Message, Request, Shape, ToolSpec},
     http::{Client, Request as Sent, Response, Streaming, Transport},
 };
 
@@ -102,6 +102,11 @@ pub fn openai(base_url: &str) -> OpenAi {
     OpenAi::new(base_url, Some(SecretString::from(KEY)), Options::default())
 }
 
+/// A small picture.
+pub fn picture() -> Image {
+    Image { mime_type: "image/png".into(), base64: "iVBORw0KGgo=".into() }
+}
+
 pub fn ask(reply: Reply) -> Result<Answer> {
     watch(reply).0
 }
@@ -128,6 +133,7 @@ pub fn request() -> Request {
         tools: vec![pull_request_tool(), tool("wait", json!({ "type": "object" }))],
         temperature: None,
         max_tokens: None,
+        shape: Shape::default(),
     }
 }
 

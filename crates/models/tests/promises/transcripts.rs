@@ -19,7 +19,7 @@ fn answer(model: &str, text: &str, tool_calls: Vec<ToolCall>, usage: (u64, u64))
     Answer {
         text: text.into(),
         tool_calls,
-        usage: Usage { prompt_tokens: usage.0, completion_tokens: usage.1 },
+        usage: Usage { prompt_tokens: usage.0, completion_tokens: usage.1, ..Usage::default() },
         model: model.into(),
         truncated: false,
         repairs: vec![],

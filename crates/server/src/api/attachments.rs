@@ -111,7 +111,8 @@ pub async fn with_message(app: &App, files: Vec<NewAttachment>) -> Result<Vec<At
     let uploads = new.into_iter().map(decoded).collect::<Result<_>>()?;
     let mut attached = Vec::new();
     for id in known.into_iter().filter_map(|file| file.id) {
-        attached.push(Attached::of(&find(app, id).await?));
+        let claimed = app.store.claim_attachment(id).await?;
+        attached.push(Attached::of(&claimed.ok_or_else(|| missing(id))?));
     }
     attached.extend(keep(app, uploads).await?);
     Ok(attached)
@@ -167,5 +168,9 @@ fn refused(name: &str, refusal: Refusal) -> Error {
 }
 
 async fn find(app: &App, id: Uuid) -> Result<tercel_store::Attachment> {
-    app.store.attachment(id).await?.ok_or_else(|| Error::not_found(format!("There is no attachment {id}")))
+    app.store.attachment(id).await?.ok_or_else(|| missing(id))
+}
+
+fn missing(id: Uuid) -> Error {
+    Error::not_found(format!("There is no attachment {id}; what belongs to no message is kept for a day"))
 }

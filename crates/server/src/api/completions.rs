@@ -1,32 +1,35 @@
 //! Bots as models, for every program that speaks to OpenAI.
 
 mod ask;
+mod content;
 mod in_session;
 mod refusal;
+mod shape;
 mod wire;
 
 pub use refusal::in_their_shape;
 
 use super::{
     error::{Error, Result},
+    events::keep_alive,
     request::{Body, Ids},
 };
 use crate::{
     app::App,
     bot::Bot,
-    runner::stateless::{self, Question, Reply},
+    runner::stateless::{self, Reply},
 };
 use axum::{
     Json,
     extract::State,
     response::{
         IntoResponse, Response,
-        sse::{Event, KeepAlive, Sse},
+        sse::{Event, Sse},
     },
 };
 use futures::{Stream, StreamExt, stream};
 use serde::Serialize;
-use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::HashMap, convert::Infallible, sync::Arc};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -102,18 +105,11 @@ pub async fn complete(State(app): State<Arc<App>>, Body(ask): Body<ask::Ask>) ->
             )));
         }
         Some(place) => {
-            let placed = in_session::put(&app, &bot, place, &ask).await?;
-            let app = app.clone();
-            tokio::spawn(async move {
-                let said = in_session::wait(&app, placed).await;
-                if let Ok(reply) = &said {
-                    let _ = sender.send(Said::Text(reply.text.clone()));
-                }
-                let _ = sender.send(Said::End(said));
-            });
+            let task = in_session::put(&app, &bot, place, &ask).await?;
+            tokio::spawn(in_session::watch(app.clone(), task, sender));
         }
         None => {
-            let question = Question { bot, plain, ..ask.question()? };
+            let question = ask.question(bot, plain)?;
             let app = app.clone();
             // A caller who leaves stops it between two steps: what a model was asked is counted all the same.
             app.clone().work.spawn(async move {
@@ -165,9 +161,7 @@ async fn in_pieces(mut going: Going, frame: wire::Frame, with_usage: bool) -> Re
     let beginning = Event::default().data(frame.beginning(has_text).to_string());
     let pieces = stream::iter([beginning]).chain(rest(first, going, frame, with_usage));
     let events = pieces.map(Ok::<_, Infallible>);
-    Ok(Sse::new(events)
-        .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)).text("keep-alive"))
-        .into_response())
+    Ok(Sse::new(events).keep_alive(keep_alive()).into_response())
 }
 
 fn rest(first: Said, going: Going, frame: wire::Frame, with_usage: bool) -> impl Stream<Item = Event> {

@@ -22,6 +22,9 @@ use serde_json::{Map, Value, json};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tercel_store::StepRow;
 
+/// The longest silence of a stream.
+const SILENCE: Duration = Duration::from_secs(15);
+
 /// A committed step; what else it has depends on its kind.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Step {
@@ -93,7 +96,11 @@ pub fn last_seen(headers: &HeaderMap) -> Option<i64> {
 
 /// So that nobody on the way takes a long silence for an end.
 pub fn keep_alive() -> KeepAlive {
-    KeepAlive::new().interval(Duration::from_secs(15)).text("keep-alive")
+    after(SILENCE)
+}
+
+fn after(silence: Duration) -> KeepAlive {
+    KeepAlive::new().interval(silence).text("keep-alive")
 }
 
 fn event(app: &App, seen: Seen) -> Option<Event> {
@@ -111,5 +118,24 @@ fn event(app: &App, seen: Seen) -> Option<Event> {
         Seen::Thinking(text) => event("thinking", json!({"text": text})),
         Seen::Request(request) => event("tool_request", json!(request)),
         Seen::Over(task) => event("end", json!({"status": task.status})),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::StreamExt;
+
+    #[tokio::test]
+    async fn a_stream_in_which_nothing_happens_has_a_comment_each_fifteen_seconds() {
+        assert_eq!(SILENCE, Duration::from_secs(15));
+        let silent = || Sse::new(stream::pending::<Result<Event, Infallible>>());
+        let mut quick =
+            silent().keep_alive(after(Duration::from_millis(5))).into_response().into_body().into_data_stream();
+        for _ in 0..3 {
+            assert_eq!(quick.next().await.unwrap().unwrap(), ": keep-alive\n\n");
+        }
+        let mut usual = silent().keep_alive(keep_alive()).into_response().into_body().into_data_stream();
+        assert!(futures::poll!(usual.next()).is_pending(), "not before its time");
     }
 }

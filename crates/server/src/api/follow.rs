@@ -4,8 +4,9 @@
 
 use crate::{
     app::App,
-    live::{Feed, Now, Request},
+    live::{Feed, Now},
 };
+use serde::Serialize;
 use serde_json::Value;
 use std::{
     collections::{HashSet, VecDeque},
@@ -34,6 +35,14 @@ pub enum Seen {
     Request(Request),
     /// It has ended, or waits for a person.
     Over(Box<Task>),
+}
+
+/// A call of a tool that the client has.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Request {
+    call_id: String,
+    name: String,
+    arguments: Value,
 }
 
 pub struct Follower {
@@ -131,11 +140,28 @@ impl Follower {
             self.settle(&row);
             self.ready.push_back(Seen::Step(row));
         }
-        if let Some(task) = task.filter(|task| OVER.contains(&task.status.as_str())) {
+        let task = task.filter(|task| OVER.contains(&task.status.as_str()));
+        if let Some(task) = task
+            && !(task.status == "waiting" && self.waits_for_client().await?)
+        {
             self.over = true;
             self.ready.push_back(Seen::Over(Box::new(task)));
         }
         Ok(())
+    }
+
+    /// Whether it is the client that the task waits for. Shows what it is asked.
+    async fn waits_for_client(&mut self) -> tercel_store::Result<bool> {
+        let calls = self.app.store.client_calls(self.task).await?;
+        let is_open = !calls.is_empty();
+        for call in calls.into_iter().filter(|call| call.answer.is_none()) {
+            if self.requested.insert(call.call_id.clone()) {
+                let arguments = super::json(Some(&call.arguments));
+                let request = Request { call_id: call.call_id, name: call.name, arguments };
+                self.ready.push_back(Seen::Request(request));
+            }
+        }
+        Ok(is_open)
     }
 
     /// Puts right what was shown of an answer that is now committed, or failed.
@@ -183,11 +209,6 @@ impl Follower {
                 let reset = is_void || std::mem::take(&mut shown.is_doubtful);
                 self.ready.push_back(Seen::Text { text: more.to_owned(), reset, is_committed: false });
                 shown.text.push_str(more);
-            }
-        }
-        for request in &now.requests {
-            if self.requested.insert(request.call_id.clone()) {
-                self.ready.push_back(Seen::Request(request.clone()));
             }
         }
         Ok(())

@@ -49,6 +49,10 @@ pub struct Spent {
     calls: i64,
     prompt_tokens: i64,
     completion_tokens: i64,
+    /// Of the prompts: what the provider found in its cache.
+    cached_tokens: i64,
+    /// Of the prompts: what the provider put into its cache.
+    cache_written_tokens: i64,
     /// At the prices of that time.
     cost_usd: f64,
 }
@@ -64,6 +68,8 @@ impl Spent {
             calls: counts.calls,
             prompt_tokens: counts.prompt_tokens,
             completion_tokens: counts.completion_tokens,
+            cached_tokens: counts.cached_tokens,
+            cache_written_tokens: counts.cache_written_tokens,
             cost_usd: dollars(counts.cost),
         }
     }
@@ -118,12 +124,15 @@ fn micros(field: &str, text: &str) -> Result<i64> {
 }
 
 fn csv(lines: &[Spent]) -> String {
-    let mut text = String::from("key,from,runs,calls,prompt_tokens,completion_tokens,cost_usd\r\n");
+    let mut text = String::from(
+        "key,from,runs,calls,prompt_tokens,completion_tokens,cost_usd,cached_tokens,cache_written_tokens\r\n",
+    );
     for line in lines {
-        let Spent { key, from, runs, calls, prompt_tokens, completion_tokens, cost_usd } = line;
-        let from = rfc3339(from.0);
+        let Spent { key, from, runs, calls, prompt_tokens, completion_tokens, cost_usd, .. } = line;
+        let (from, read, written) = (rfc3339(from.0), line.cached_tokens, line.cache_written_tokens);
         // Writing to a string cannot fail.
-        let _ = write!(text, "{},{from},{runs},{calls},{prompt_tokens},{completion_tokens},{cost_usd}\r\n", cell(key));
+        let _ = write!(text, "{},{from},{runs},{calls},{prompt_tokens},{completion_tokens},", cell(key));
+        let _ = write!(text, "{cost_usd},{read},{written}\r\n");
     }
     text
 }
@@ -142,6 +151,12 @@ pub struct Cost {
     prompt: f64,
     /// Dollars for a million tokens of what it writes.
     completion: f64,
+    /// The same of what the provider finds in its cache; the price of `prompt` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cached: Option<f64>,
+    /// The same of what the provider puts into its cache; the price of `prompt` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cache_written: Option<f64>,
 }
 
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
@@ -155,7 +170,12 @@ pub struct Prices {
 #[utoipa::path(get, path = "/api/v1/usage/prices", tag = "usage", responses((status = 200, body = Prices)))]
 pub async fn prices(State(app): State<Arc<App>>) -> Result<Json<Prices>> {
     let rows = app.store.prices().await?.into_iter();
-    let cost = |row: &Price| Cost { prompt: dollars(row.prompt), completion: dollars(row.completion) };
+    let cost = |row: &Price| Cost {
+        prompt: dollars(row.prompt),
+        completion: dollars(row.completion),
+        cached: row.cached.map(dollars),
+        cache_written: row.cache_written.map(dollars),
+    };
     Ok(Json(Prices { prices: rows.map(|row| (row.model.clone(), cost(&row))).collect() }))
 }
 
@@ -163,12 +183,16 @@ pub async fn prices(State(app): State<Arc<App>>) -> Result<Json<Prices>> {
 #[utoipa::path(put, path = "/api/v1/usage/prices", tag = "usage", request_body = Prices, responses((status = 200, body = Prices)))]
 pub async fn put_prices(State(app): State<Arc<App>>, Body(body): Body<Prices>) -> Result<Json<Prices>> {
     let mut rows = Vec::with_capacity(body.prices.len());
-    for (model, Cost { prompt, completion }) in body.prices {
+    for (model, cost) in body.prices {
         name("prices: the name of a model", &model, 255)?;
-        let field = |what: &str| format!("prices.{model}.{what}");
-        let (prompt, completion) =
-            (millionths(&field("prompt"), prompt)?, millionths(&field("completion"), completion)?);
-        rows.push(Price { model, prompt, completion });
+        let of = |what: &str, dollars: f64| millionths(&format!("prices.{model}.{what}"), dollars);
+        rows.push(Price {
+            prompt: of("prompt", cost.prompt)?,
+            completion: of("completion", cost.completion)?,
+            cached: cost.cached.map(|dollars| of("cached", dollars)).transpose()?,
+            cache_written: cost.cache_written.map(|dollars| of("cache_written", dollars)).transpose()?,
+            model,
+        });
     }
     app.store.put_prices(rows).await?;
     ceilings::reload(&app).await?;
@@ -201,6 +225,8 @@ mod tests {
             calls: 2,
             prompt_tokens: 3,
             completion_tokens: 4,
+            cached_tokens: 5,
+            cache_written_tokens: 6,
             cost_usd: 0.000_005,
         };
         let text = csv(&[line("a,\"b\""), line("=1+1")]);
@@ -208,8 +234,8 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "\"a,\"\"b\"\"\",1970-01-01T00:00:00.000000Z,1,2,3,4,0.000005",
-                "\"'=1+1\",1970-01-01T00:00:00.000000Z,1,2,3,4,0.000005"
+                "\"a,\"\"b\"\"\",1970-01-01T00:00:00.000000Z,1,2,3,4,0.000005,5,6",
+                "\"'=1+1\",1970-01-01T00:00:00.000000Z,1,2,3,4,0.000005,5,6"
             ]
         );
     }

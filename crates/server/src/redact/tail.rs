@@ -12,11 +12,17 @@ impl Tail {
     /// What of the text so far can be shown.
     pub fn push(&mut self, redactor: &Redactor, piece: &str) -> String {
         self.held.push_str(piece);
-        if let std::borrow::Cow::Owned(masked) = redactor.text(&self.held) {
-            self.held = masked;
-        }
-        let rest = self.held.split_off(redactor.unfinished(&self.held));
-        std::mem::replace(&mut self.held, rest)
+        let Some(forms) = &redactor.forms else { return std::mem::take(&mut self.held) };
+        let growing = &self.held;
+        let beginning = |form: &String| {
+            let ends = form.char_indices().map(|(at, _)| at).filter(|at| (1..=growing.len()).contains(at));
+            ends.rev().find(|at| growing.ends_with(&form[..*at])).unwrap_or(0)
+        };
+        let mut settled = growing.len() - redactor.words.iter().map(beginning).max().unwrap_or(0);
+        let crossing = forms.find_iter(growing.as_str()).find(|found| found.start() < settled && settled < found.end());
+        settled = crossing.map_or(settled, |found| found.start());
+        let rest = self.held.split_off(settled);
+        redactor.text(&std::mem::replace(&mut self.held, rest)).into_owned()
     }
 
     /// The rest: nothing comes after it.
@@ -42,6 +48,23 @@ mod tests {
         assert_eq!(tail.push(&redactor, "and s3cr"), "and ");
         assert_eq!(tail.push(&redactor, "ets"), "s3crets".strip_suffix('s').unwrap());
         assert_eq!(tail.finish(&redactor), "s");
+    }
+
+    #[test]
+    fn a_secret_in_pieces_is_masked_however_it_is_cut() {
+        let redactor = Redactor::new(["s3cret/+value".into(), "s3cret/+value-longer".into()]);
+        let said = "say s3cret/+value, s3cret/+value-longer or s3cret! S3cret/+valus3cret/+value-";
+        let whole = redactor.text(said).into_owned();
+        for size in 1..said.len() {
+            let (mut tail, mut shown) = (Tail::default(), String::new());
+            for piece in said.as_bytes().chunks(size) {
+                shown.push_str(&tail.push(&redactor, std::str::from_utf8(piece).unwrap()));
+                assert!(whole.starts_with(&shown), "{shown}");
+            }
+            shown.push_str(&tail.finish(&redactor));
+            assert_eq!(shown, whole, "in pieces of {size}");
+        }
+        assert_eq!(Tail::default().push(&redactor, "nothing secret at all. "), "nothing secret at all. ");
     }
 
     proptest! {

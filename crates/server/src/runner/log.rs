@@ -4,7 +4,7 @@ use crate::{app::App, ceilings, queue::patiently, unpriced};
 use std::sync::Arc;
 use tercel_agent::{Committed, Step};
 use tercel_sdk::chat::Usage;
-use tercel_store::{Commit, Counts, End, NewStep, Result, Task};
+use tercel_store::{ClientCall, ClientCalls, Commit, Counts, End, NewStep, Result, Task};
 
 pub struct Log {
     task: Arc<Task>,
@@ -13,6 +13,7 @@ pub struct Log {
     /// What models spent that are paid for.
     spent: Vec<(String, Usage)>,
     used: Counts,
+    client: ClientCalls,
     /// Whether something waits that must not be lost.
     urgent: bool,
 }
@@ -26,6 +27,7 @@ impl Log {
             waiting: Vec::new(),
             spent: Vec::new(),
             used: Counts::default(),
+            client: ClientCalls::default(),
             urgent: false,
         };
         if task.attempt == 1 {
@@ -78,6 +80,16 @@ impl Log {
         self.spent.push((model.to_owned(), usage));
     }
 
+    /// The result of a call of the client's is among what waits.
+    pub fn is_answered(&mut self, call_id: String) {
+        self.client.done.push(call_id);
+    }
+
+    /// The client is asked by the next commit.
+    pub fn waits_for(&mut self, calls: Vec<ClientCall>) {
+        self.client.asked = calls;
+    }
+
     /// Commits what waits, if it matters.
     pub async fn flush(&mut self, app: &App, client_id: &str) -> Result<()> {
         match self.urgent {
@@ -118,6 +130,7 @@ impl Log {
             used,
             spent,
             parked,
+            client: std::mem::take(&mut self.client),
             end,
         };
         self.urgent = false;

@@ -1,7 +1,9 @@
 //! Executes runs: claims what is due, asks `agent::next`, does it, commits, asks again.
 
 mod answer;
-mod client;
+mod calling;
+pub mod client;
+mod ending;
 mod log;
 mod prepare;
 mod run;
@@ -9,7 +11,7 @@ pub mod stateless;
 mod tools;
 
 pub use client::USUAL_WAIT;
-pub use prepare::RunConfig;
+pub use prepare::{RunConfig, Wanted};
 pub use tools::execute;
 
 use crate::{
@@ -39,6 +41,8 @@ pub struct Runs {
     missed: Mutex<HashSet<String>>,
     /// Runs that waited when the server started: they show whether what they waited for is there again.
     doubted: Mutex<HashSet<Uuid>>,
+    /// Rings when a run begins to wait for its client.
+    asked: Notify,
 }
 
 #[derive(Default)]
@@ -58,6 +62,7 @@ impl Runs {
             counted_at: AtomicI64::new(0),
             missed: Mutex::default(),
             doubted: Mutex::default(),
+            asked: Notify::new(),
         }
     }
 
@@ -133,11 +138,11 @@ impl Runs {
 
 /// At the start: whether a model answers that runs waited for is known when they have gone on.
 pub async fn doubt(app: &App, resumed: Vec<Uuid>) -> tercel_store::Result<()> {
-    if !app.store.notices(true, None, 1000).await?.iter().any(|notice| notice.key == run::NO_MODEL) {
+    if !app.store.notices(true, None, 1000).await?.iter().any(|notice| notice.key == ending::NO_MODEL) {
         return Ok(());
     }
     if resumed.is_empty() {
-        app.close_notice(run::NO_MODEL).await;
+        app.close_notice(ending::NO_MODEL).await;
     }
     app.runs.doubted.lock().expect("no holder of this lock panics").extend(resumed);
     Ok(())

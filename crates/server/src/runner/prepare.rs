@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use tercel_agent::{Committed, Limits, Offered, Parts, Past, Run, assemble, fence, skill_tags};
 use tercel_sdk::{
     Brief, Effect, Error, Kind, Result, Skill, Trust,
-    chat::{Message, Role, ToolSpec},
+    chat::{Message, Role, Shape, ToolSpec},
     hook,
     host::Ids,
 };
@@ -41,6 +41,22 @@ pub struct RunConfig {
     /// How long the client is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_tool_seconds: Option<u64>,
+    #[serde(default, skip_serializing_if = "Wanted::is_nothing")]
+    pub wanted: Wanted,
+}
+
+/// What a single request wants of its answer, over what the bot has.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Wanted {
+    pub temperature: Option<f64>,
+    pub max_tokens: Option<u32>,
+    pub shape: Shape,
+}
+
+impl Wanted {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// # Errors
@@ -83,8 +99,12 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
         }
     }
     let trust = |trusted: bool| if trusted { Trust::Trusted } else { Trust::Untrusted };
-    let (attached, has_text) = attachments::told(app, own.metadata.as_deref()).await;
-    let tainted = !own.trusted || has_text || history.iter().any(|message| !message.trusted);
+    let mut room = attachments::Room::default();
+    let told = attachments::told(app, own.metadata.as_deref(), &mut room).await;
+    let mut shown = attachments::shown(app, &history, &mut room).await;
+    // What files show was made by anybody.
+    let is_foreign = told.is_foreign || !shown.is_empty();
+    let tainted = !own.trusted || is_foreign || history.iter().any(|message| !message.trusted);
     let limits = Limits::default();
     let parts = Parts {
         system_prompt: bot.system_prompt.clone(),
@@ -94,16 +114,18 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
             .map(|message| Past {
                 message: Message {
                     role: if message.role == "assistant" { Role::Assistant } else { Role::User },
+                    images: shown.remove(&message.id).unwrap_or_default(),
                     ..Message::user(message.content + &attachments::listed(message.metadata.as_deref()))
                 },
                 trust: trust(message.trusted),
             })
             .collect(),
-        preamble: match has_text {
+        preamble: match is_foreign {
             true => Some([fence::RULE, brief.preamble.as_deref().unwrap_or_default()].join("\n\n")),
             false => brief.preamble.clone(),
         },
-        message: [own.content, attached].concat(),
+        message: [own.content, told.text].concat(),
+        images: told.images,
         trust: trust(own.trusted),
         budget_tokens: limits.context_tokens,
     };
@@ -129,8 +151,9 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
         models,
         limits,
         tainted,
-        temperature: bot.temperature,
-        max_tokens: bot.max_tokens,
+        temperature: config.wanted.temperature.or(bot.temperature),
+        max_tokens: config.wanted.max_tokens.or(bot.max_tokens),
+        shape: config.wanted.shape.clone(),
     };
     let feed = app.live.feed(task.id);
     Ok(Prepared { task: task.clone(), run, session, ids, config, feed, stop: CancellationToken::new() })

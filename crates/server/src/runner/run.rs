@@ -2,26 +2,20 @@
 
 use super::{
     answer,
+    calling::{Asked, Calling},
+    ending::{NO_MODEL, end, failed, give_up, park, recovered, wait_for, wait_for_client},
     log::Log,
     prepare::{self, Prepared, context_of, ids_of},
     tools,
 };
-use crate::{app::App, ceilings, part, queue::patiently};
+use crate::{app::App, ceilings, part};
 use futures::FutureExt;
-use std::{
-    panic::AssertUnwindSafe,
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 use tercel_agent::{Committed, Finish, Next, Step, next};
-use tercel_models::Meter;
-use tercel_sdk::{Error, Kind, Trust, chat, hook, host::Ids};
-use tercel_store::{Ceiling, Commit, Counts, End, NewNotice, Task, Uuid};
+use tercel_sdk::{Error, Kind, Trust, chat, hook};
+use tercel_store::{End, Task, Uuid};
 use tokio_util::sync::CancellationToken;
 
-/// The notice that runs wait for a model.
-pub const NO_MODEL: &str = "model";
 /// Starts of one run that ended with the process, after which the run is held to be the cause.
 const MOST_DEATHS: usize = 20;
 
@@ -56,34 +50,17 @@ pub async fn run(app: &Arc<App>, task: Task, cancel: CancellationToken) {
     }
 }
 
-/// Fails a run whose own log may be of no use any more.
-async fn give_up(app: &Arc<App>, task: &Arc<Task>, why: String) -> tercel_store::Result<&'static str> {
-    tracing::error!(task.id = %task.id, "{why}");
-    let commit = Commit {
-        task: task.id,
-        attempt: task.attempt,
-        steps: Vec::new(),
-        used: Counts::default(),
-        spent: Vec::new(),
-        parked: None,
-        end: Some(End::Failed(json(&Error::new(Kind::Error, why)))),
-    };
-    patiently("The end of a run", || app.store.commit(commit.clone())).await?;
-    tell(app, &ids_of(task), "failed");
-    Ok("failed")
-}
-
 async fn drive(app: &Arc<App>, task: &Arc<Task>, cancel: &CancellationToken) -> tercel_store::Result<&'static str> {
     let (mut log, steps) = Log::read(app, task).await?;
     if cancel.is_cancelled() {
         return end(app, &ids_of(task), &mut log, End::Cancelled).await;
     }
     if let Some(error) = died_too_often(task, &steps) {
-        return end(app, &ids_of(task), &mut log, End::Failed(json(&error))).await;
+        return end(app, &ids_of(task), &mut log, failed(&error)).await;
     }
     let mut prepared = match prepare::prepare(app, task, &mut log, steps).await {
         Ok(prepared) => prepared,
-        Err(error) => return end(app, &ids_of(task), &mut log, End::Failed(json(&error))).await,
+        Err(error) => return end(app, &ids_of(task), &mut log, failed(&error)).await,
     };
     // A stopped run still commits what it is committing: nothing here is dropped in the middle.
     prepared.stop = cancel.child_token();
@@ -104,7 +81,7 @@ async fn drive(app: &Arc<App>, task: &Arc<Task>, cancel: &CancellationToken) -> 
         None if is_late && !cancel.is_cancelled() => {
             let error = Error::new(Kind::Timeout, format!("The run took longer than {} seconds", limit.as_secs()))
                 .hint("TERCEL_RUN_SECONDS sets the limit");
-            End::Failed(json(&error))
+            failed(&error)
         }
         None => End::Cancelled,
     };
@@ -137,7 +114,7 @@ async fn work(app: &Arc<App>, prepared: &mut Prepared, log: &mut Log) -> tercel_
                 let base = log.count();
                 let asked = async {
                     tokio::time::sleep(wait).await;
-                    ask(app, prepared, Asked { iteration, model, fallback, request, base }).await
+                    ask(app, prepared, Asked { iteration, model, fallback, request }, base).await
                 };
                 let (step, wasted) = tokio::select! {
                     biased;
@@ -154,7 +131,10 @@ async fn work(app: &Arc<App>, prepared: &mut Prepared, log: &mut Log) -> tercel_
             }
             Next::CallTools(calls) => {
                 log.flush(app, &prepared.session.client_id).await?;
-                tools::run_all(app, prepared, log, calls).await?;
+                let open = tools::run_all(app, prepared, log, calls).await?;
+                if !open.is_empty() && !stop.is_cancelled() {
+                    return wait_for_client(app, prepared, log, open).await.map(Some);
+                }
             }
             Next::Finish(Finish::Complete { text, tools_used }) => {
                 crate::hooks::fire(app, &prepared.ids, || hook::AfterResponse {
@@ -179,14 +159,9 @@ async fn work(app: &Arc<App>, prepared: &mut Prepared, log: &mut Log) -> tercel_
                     tool_calls_made: Vec::new(),
                     error: true,
                 });
-                return end(app, &prepared.ids, log, End::Failed(json(&error))).await.map(Some);
+                return end(app, &prepared.ids, log, failed(&error)).await.map(Some);
             }
-            Next::Park(error) => {
-                let status = park(app, &prepared.ids, log, error.clone()).await?;
-                app.runs.miss(&prepared.run.models);
-                app.raise(no_model(error)).await;
-                return Ok(Some(status));
-            }
+            Next::Park(error) => return park(app, prepared, log, error).await.map(Some),
         }
     }
 }
@@ -200,153 +175,24 @@ fn is_trusted(prepared: &Prepared) -> bool {
     !prepared.run.tainted && !prepared.run.steps.iter().any(foreign)
 }
 
-struct Asked {
-    iteration: u32,
-    model: String,
-    fallback: bool,
-    request: chat::Request,
-    /// Steps before it.
-    base: i64,
-}
-
 /// Answers the step, and what a call took that failed all the same.
-async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked) -> (Step, chat::Usage) {
-    let Asked { iteration, model, fallback, request, base } = asked;
+async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked, base: i64) -> (Step, chat::Usage) {
     let task = &prepared.task;
     // A task that was accepted without a model is not handed to one that was configured since.
     let withheld = task.rehearse && !app.config.rehearse;
-    let provider = app.chosen(&model, withheld);
-    let is_rehearsed = provider.is_rehearsal();
-    let ids = &prepared.ids;
-    crate::hooks::fire(app, ids, || hook::BeforeLlmCall {
-        context: context_of(ids),
-        model: model.clone(),
-        message_count: request.messages.len(),
-        tools_count: request.tools.len(),
-        provider_id: provider.id().into(),
-        iteration,
-    });
-    let http = app.plain_http(provider.base_url(), Some(task.id), &prepared.stop);
-    let began = Instant::now();
+    let provider = app.chosen(&asked.model, withheld);
     let saying = prepared.feed.begin(base, app.catalog());
-    let meter = Meter::over(&saying);
-    let answered = provider.answer(&http, &request, &meter).await;
-    let reading = meter.reading();
-    match &answered {
-        Ok(_) => saying.finish(),
-        Err(_) => prepared.feed.void(),
-    }
-    let catalog = app.catalog();
-    let answered =
-        answered.map(|answer| catalog.redactor.answer(answer)).map_err(|error| catalog.redactor.error(error));
-    let duration_ms = began.elapsed().as_millis() as u64;
-    metrics::histogram!("tercel_model_seconds").record(began.elapsed().as_secs_f64());
-    let step = match answered {
-        Ok(answer) => {
-            if !is_rehearsed && app.runs.found(&model) {
+    let calling = Calling { app, ids: &prepared.ids, stop: &prepared.stop };
+    let (step, reading) = calling.model(&provider, asked, &saying).await;
+    match &step {
+        Step::Model { model, .. } => {
+            saying.finish();
+            if !provider.is_rehearsal() && app.runs.found(model) {
                 // Not a part of this run: that may be cancelled in the middle of it.
                 app.work.spawn(recovered(app.clone()));
             }
-            crate::hooks::fire(app, ids, || hook::AfterLlmCall {
-                context: context_of(ids),
-                model: model.clone(),
-                duration_ms,
-                prompt_tokens: answer.usage.prompt_tokens,
-                completion_tokens: answer.usage.completion_tokens,
-                total_tokens: answer.usage.total(),
-                tool_calls_count: answer.tool_calls.len(),
-                fallback_used: fallback,
-                fallback_model: fallback.then(|| model.clone()),
-                iteration,
-                provider_id: provider.id().into(),
-            });
-            Step::Model { iteration, model, provider: provider.id().into(), answer, duration_ms, fallback }
         }
-        Err(error) => {
-            tracing::warn!(task.id = %task.id, model, "The model did not answer: {error}");
-            Step::ModelFailed { iteration, model, error, duration_ms }
-        }
-    };
+        _ => prepared.feed.void(),
+    }
     (step, reading)
-}
-
-async fn end(app: &Arc<App>, ids: &Ids, log: &mut Log, end: End) -> tercel_store::Result<&'static str> {
-    let status = match &end {
-        End::Complete { .. } => "complete",
-        End::Failed(_) => "failed",
-        End::Cancelled => "cancelled",
-        End::Waiting(_) => "waiting",
-    };
-    log.commit(app, ids.client_id.as_deref().unwrap_or_default(), Some(end)).await?;
-    if status != "waiting" {
-        tell(app, ids, status);
-    }
-    Ok(status)
-}
-
-fn tell(app: &Arc<App>, ids: &Ids, status: &str) {
-    crate::hooks::fire(app, ids, || hook::AfterTaskComplete {
-        context: context_of(ids),
-        task_id: ids.task.map(|id| id.to_string()).unwrap_or_default(),
-        task_type: "agent".into(),
-        status: status.into(),
-    });
-}
-
-/// Lets a run wait for a ceiling.
-async fn wait_for(
-    app: &Arc<App>,
-    prepared: &Prepared,
-    log: &mut Log,
-    ceiling: &Ceiling,
-) -> tercel_store::Result<&'static str> {
-    ceilings::report(app, ceiling).await;
-    let error = ceilings::error(ceiling);
-    log.add(&Step::Parked { error: error.clone() })?;
-    let end = Some(End::Waiting(json(&error)));
-    log.commit_waiting(app, &prepared.session.client_id, end, Some(ceiling.scope.clone())).await?;
-    Ok("waiting")
-}
-
-/// Lets a run wait for a person, or for the time that the error names.
-async fn park(app: &Arc<App>, ids: &Ids, log: &mut Log, error: Error) -> tercel_store::Result<&'static str> {
-    log.add(&Step::Parked { error: error.clone() })?;
-    let status = end(app, ids, log, End::Waiting(json(&error))).await?;
-    if let (Some(wait), Some(id)) = (error.retry_after, ids.task) {
-        let app = app.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = app.stopping.cancelled() => return,
-            }
-            if let Err(error) = app.store.resume_tasks(Some(id), "time").await {
-                tracing::error!(task.id = %id, "The run cannot go on: {error}");
-            }
-        });
-    }
-    Ok(status)
-}
-
-fn no_model(error: Error) -> NewNotice {
-    NewNotice {
-        key: NO_MODEL.into(),
-        severity: "error",
-        title: "No model answers".into(),
-        detail: error.message,
-        repair: Some(error.hint.unwrap_or_else(|| {
-            "Mend the credentials or the quota of the model; waiting runs go on at the next start, or by POST /api/v1/tasks/{id}/resume".into()
-        })),
-    }
-}
-
-/// A model answers that runs wait for: they go on.
-async fn recovered(app: Arc<App>) {
-    app.close_notice(NO_MODEL).await;
-    if let Err(error) = app.store.resume_tasks(None, "a model that answers again").await {
-        tracing::error!("Waiting runs cannot go on: {error}");
-    }
-}
-
-fn json(error: &Error) -> String {
-    serde_json::to_string(error).unwrap_or_else(|_| error.to_string())
 }

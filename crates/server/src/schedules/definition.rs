@@ -62,6 +62,7 @@ impl Definition {
                 trusted: true,
                 hops: 0,
                 metadata: Some(serde_json::json!({"schedule_id": schedule.id, "due_at": due}).to_string()),
+                attachments: Vec::new(),
             },
             task: Some(NewTask {
                 id: Uuid::now_v7(),

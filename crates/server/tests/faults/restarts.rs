@@ -132,6 +132,7 @@ fn a_run_whose_steps_are_damaged_fails_and_says_so() {
             used: Counts::default(),
             spent: Vec::new(),
             parked: None,
+            client: Default::default(),
             end: None,
         };
         world.app.store.commit(commit).await.unwrap();

@@ -22,6 +22,7 @@ macro_rules! on_both_engines {
 mod accepting;
 mod announcing;
 mod attachments;
+mod client_calls;
 mod documents;
 mod duplicates;
 mod faults;

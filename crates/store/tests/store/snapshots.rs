@@ -47,8 +47,10 @@ async fn an_earlier_schema_is_copied_before_it_is_migrated_and_one_copy_is_kept(
 
     // As the version before the last migration left it.
     let file = path.join("tercel.db");
-    let back = "DROP INDEX usage_hour; ALTER TABLE tasks DROP COLUMN completion_tokens; ALTER TABLE tasks DROP COLUMN cost; \
-                DELETE FROM _sqlx_migrations WHERE version = 7";
+    let back = "DROP TABLE attached; DROP TABLE client_calls; DROP INDEX attachments_hash; \
+                ALTER TABLE attachments DROP COLUMN claimed_at; ALTER TABLE prices DROP COLUMN cached; \
+                ALTER TABLE prices DROP COLUMN cache_written; ALTER TABLE usage DROP COLUMN cached_tokens; \
+                ALTER TABLE usage DROP COLUMN cache_written_tokens; DELETE FROM _sqlx_migrations WHERE version = 8";
     run(&file, back);
     fs::write(path.join("tercel.db.schema-0"), "an earlier one").unwrap();
     world.restart().await;

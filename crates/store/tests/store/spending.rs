@@ -34,7 +34,7 @@ async fn of_two_ceilings_of_a_day_and_an_hour_both_hold(world: World) {
 async fn money_closes_a_ceiling_and_an_account_adds_up(world: World) {
     world.accept(ask("a")).await;
     let task = world.claim().await;
-    let counts = |cost| Counts { runs: 0, calls: 1, prompt_tokens: 3, completion_tokens: 2, cost };
+    let counts = |cost| Counts { runs: 0, calls: 1, prompt_tokens: 3, completion_tokens: 2, cost, ..Counts::default() };
     let spent = |hour, cost| Spent { scope: "model:m".into(), hour, counts: counts(cost) };
     let all = Commit { spent: vec![spent(24, 5), spent(24, 6), spent(49, 7)], ..commit(&task, None) };
     world.store.commit(all).await.unwrap();
@@ -172,7 +172,7 @@ on_both_engines!(
 
 async fn old_hours_become_days_and_old_days_end(world: World) {
     // More than one piece: three scopes over ten days, each hour one call.
-    let counts = Counts { runs: 1, calls: 1, prompt_tokens: 3, completion_tokens: 2, cost: 5 };
+    let counts = Counts { runs: 1, calls: 1, prompt_tokens: 3, completion_tokens: 2, cost: 5, ..Counts::default() };
     let scopes = ["bot:a", "channel:b", "server"];
     let hours = scopes.iter().flat_map(|scope| (0..240).map(|hour| (scope.to_string(), hour)));
     world.store.spend(hours.map(|(scope, hour)| Spent { scope, hour, counts }).collect()).await.unwrap();

@@ -12,9 +12,9 @@ use std::{
 };
 use tempfile::TempDir;
 use tercel_store::{
-    Accept, Accepted, Action, Announcement, AttemptEnd, Ceiling, Commit, Counts, DirectoryLock, End, Error, Fire, Gap,
-    Item, NewDelivery, NewMessage, NewOutbox, NewStep, NewTask, Placed, Polled, PostgresOptions, Result, Schedule,
-    SessionRef, Spent, Store, Task, Uuid, accept::Busy,
+    Accept, Accepted, Action, Announcement, AttemptEnd, Ceiling, ClientCalls, Commit, Counts, DirectoryLock, End,
+    Error, Fire, Gap, Item, NewDelivery, NewMessage, NewOutbox, NewStep, NewTask, Placed, Polled, PostgresOptions,
+    Result, Schedule, SessionRef, Spent, Store, Task, Uuid, accept::Busy,
 };
 use tokio::sync::Mutex;
 
@@ -278,6 +278,7 @@ pub fn item(session: SessionRef) -> Item {
         trusted: true,
         hops: 0,
         metadata: None,
+        attachments: Vec::new(),
     };
     Item { session, message, task: Some(task), ceilings: Vec::new(), busy: Busy::Enqueue, shown: Vec::new() }
 }
@@ -318,6 +319,7 @@ pub fn commit(task: &Task, end: Option<End>) -> Commit {
         used: Counts::default(),
         spent: Vec::new(),
         parked: None,
+        client: ClientCalls::default(),
         end,
     }
 }

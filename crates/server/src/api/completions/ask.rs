@@ -1,11 +1,18 @@
 //! What OpenAI's clients send. What would change the answer and cannot be done is refused; what only hints is passed over.
 
-use super::super::error::{Error, Result};
-use crate::runner::stateless::Question;
+use super::{
+    super::error::{Error, Result},
+    content,
+    shape::{self, Stop},
+};
+use crate::{
+    bot::Bot,
+    runner::{Wanted, stateless::Question},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tercel_sdk::chat::{Message, Role, ToolCall, ToolSpec};
+use tercel_sdk::chat::{Choice, Message, Role, Shape, ToolCall, ToolSpec};
 use tercel_store::Uuid;
 
 const MOST_MESSAGES: usize = 10_000;
@@ -20,8 +27,8 @@ pub struct Ask {
     #[serde(default)]
     #[schema(value_type = Vec<Object>)]
     tools: Option<Vec<Tool>>,
-    /// `auto` or `none`.
-    #[schema(value_type = Option<String>)]
+    /// `auto`, `none`, `required`, or a function.
+    #[schema(value_type = Option<Object>)]
     tool_choice: Option<Value>,
     #[serde(default, deserialize_with = "or_default")]
     pub stream: bool,
@@ -30,10 +37,12 @@ pub struct Ask {
     max_tokens: Option<u32>,
     max_completion_tokens: Option<u32>,
     n: Option<u32>,
+    /// `text`, `json_object` or `json_schema`, where the model can.
     #[schema(value_type = Option<Object>)]
     response_format: Option<Value>,
+    /// A text or up to four.
     #[schema(value_type = Option<Object>)]
-    stop: Option<Value>,
+    stop: Option<Stop>,
     logprobs: Option<bool>,
     /// `session` (an id) or `client_id`: answer in that session instead.
     metadata: Option<Metadata>,
@@ -102,27 +111,19 @@ impl Ask {
         if self.n.is_some_and(|n| n != 1) {
             return cannot("n: one answer is given; ask again for another");
         }
-        if self.response_format.as_ref().is_some_and(|format| format["type"] != "text") {
-            return cannot("response_format: only `text` can be had; say in the messages what shape you want");
-        }
-        if self.stop.as_ref().is_some_and(|stop| !stop.is_null() && *stop != json!([])) {
-            return cannot("stop: it cannot be had");
+        if self.stream_options.is_some() && !self.stream {
+            return cannot("stream_options: only with `stream`");
         }
         if self.logprobs == Some(true) {
             return cannot("logprobs: they cannot be had");
         }
-        if self
-            .tool_choice
-            .as_ref()
-            .is_some_and(|choice| !["auto", "none"].iter().any(|known| choice == known) && !choice.is_null())
-        {
-            return cannot("tool_choice: only `auto` and `none` can be had");
-        }
         if self.temperature.is_some_and(|t| !(0.0..=2.0).contains(&t)) {
             return cannot("temperature: it lies between 0 and 2");
         }
-        if self.max_tokens.or(self.max_completion_tokens) == Some(0) {
-            return cannot("max_tokens: it is at least 1");
+        for (name, limit) in [("max_completion_tokens", self.max_completion_tokens), ("max_tokens", self.max_tokens)] {
+            if limit == Some(0) {
+                return cannot(&format!("{name}: it is at least 1"));
+            }
         }
         if let Some(Metadata { session: Some(id), .. }) = &self.metadata
             && id.parse::<Uuid>().is_err()
@@ -151,32 +152,48 @@ impl Ask {
         let last = self.messages.last().filter(|said| said.role == "user");
         let last =
             last.ok_or_else(|| Error::bad_request("messages: in a session the last one is of the role `user`"))?;
-        let text = text(&last.content, self.messages.len() - 1)?;
-        match text.trim().is_empty() {
+        let content = content::of(&last.content, self.messages.len() - 1)?;
+        if !content.images.is_empty() {
+            return Err(Error::bad_request("messages: pictures for a session are attachments of POST /chat"));
+        }
+        match content.text.trim().is_empty() {
             true => Err(Error::bad_request("messages: the last one is empty")),
-            false => Ok(text),
+            false => Ok(content.text),
         }
     }
 
-    /// The whole conversation; which bot is asked is said elsewhere.
-    pub fn question(self) -> Result<Question> {
-        let offers = self.tool_choice.as_ref().is_none_or(|choice| choice != "none");
-        let tools = self.tools.unwrap_or_default().into_iter().filter(|_| offers).map(spec).collect::<Result<_>>()?;
+    /// In a session its bot decides about tools.
+    pub fn wanted_in_session(&self) -> Result<Wanted> {
+        match shape::choice(self.tool_choice.as_ref(), &[])? {
+            Some(Choice::Auto) => self.wanted(Choice::Auto),
+            _ => Err(Error::bad_request("tool_choice: in a session the bot decides; leave it away")),
+        }
+    }
+
+    /// The whole conversation, for this bot.
+    pub fn question(self, bot: Arc<Bot>, plain: bool) -> Result<Question> {
+        let tools = self.tools.iter().flatten().map(spec).collect::<Result<Vec<_>>>()?;
+        let choice = shape::choice(self.tool_choice.as_ref(), &tools)?;
+        let tools = if choice.is_some() { tools } else { Vec::new() };
+        let wanted = self.wanted(choice.unwrap_or_default())?;
         let messages =
             self.messages.into_iter().enumerate().map(|(at, said)| message(at, said)).collect::<Result<_>>()?;
-        Ok(Question {
-            bot: Arc::new(crate::bot::Bot::default_bot()),
-            plain: false,
-            messages,
-            tools,
+        Ok(Question { bot, plain, messages, tools, wanted })
+    }
+
+    fn wanted(&self, choice: Choice) -> Result<Wanted> {
+        let stop = self.stop.as_ref().map(Stop::checked).transpose()?.unwrap_or_default();
+        let format = shape::format(self.response_format.as_ref())?;
+        Ok(Wanted {
             temperature: self.temperature,
             max_tokens: self.max_completion_tokens.or(self.max_tokens),
+            shape: Shape { stop, format, choice },
         })
     }
 }
 
 fn message(at: usize, said: Said) -> Result<Message> {
-    let content = text(&said.content, at)?;
+    let content = content::of(&said.content, at)?;
     let role = match said.role.as_str() {
         "system" | "developer" => Role::System,
         "user" => Role::User,
@@ -190,36 +207,29 @@ fn message(at: usize, said: Said) -> Result<Message> {
     if role == Role::Tool && said.tool_call_id.is_none() {
         return Err(Error::bad_request(format!("messages[{at}].tool_call_id: the call that it answers is missing")));
     }
+    if role != Role::User && !content.images.is_empty() {
+        return Err(Error::bad_request(format!(
+            "messages[{at}].content: only messages of the role `user` have pictures"
+        )));
+    }
     let calls = said.tool_calls.unwrap_or_default().into_iter();
     let tool_calls =
         calls.map(|Call { id, function }| ToolCall { id, name: function.name, arguments: function.arguments });
-    Ok(Message { role, content, tool_calls: tool_calls.collect(), tool_call_id: said.tool_call_id })
+    Ok(Message {
+        role,
+        content: content.text,
+        tool_calls: tool_calls.collect(),
+        tool_call_id: said.tool_call_id,
+        images: content.images,
+    })
 }
 
-/// Content is text, or parts that are text.
-fn text(content: &Value, at: usize) -> Result<String> {
-    let part = |part: &Value| match part["type"].as_str() {
-        Some("text") => Ok(part["text"].as_str().unwrap_or_default().to_owned()),
-        Some("refusal") => Ok(part["refusal"].as_str().unwrap_or_default().to_owned()),
-        kind => {
-            let kind = kind.unwrap_or("without a type");
-            Err(Error::bad_request(format!("messages[{at}].content: a part is {kind}; only text is taken here")))
-        }
-    };
-    match content {
-        Value::Null => Ok(String::new()),
-        Value::String(text) => Ok(text.clone()),
-        Value::Array(parts) => Ok(parts.iter().map(part).collect::<Result<Vec<_>>>()?.join("\n")),
-        _ => Err(Error::bad_request(format!("messages[{at}].content: text or a list of parts is expected"))),
-    }
-}
-
-fn spec(tool: Tool) -> Result<ToolSpec> {
-    match tool.function {
+fn spec(tool: &Tool) -> Result<ToolSpec> {
+    match &tool.function {
         Some(function) if tool.kind == "function" => Ok(ToolSpec {
-            name: function.name,
-            description: function.description.unwrap_or_default(),
-            parameters: function.parameters.unwrap_or_else(|| json!({ "type": "object", "properties": {} })),
+            name: function.name.clone(),
+            description: function.description.clone().unwrap_or_default(),
+            parameters: function.parameters.clone().unwrap_or_else(|| json!({ "type": "object", "properties": {} })),
         }),
         _ => Err(Error::bad_request(format!("tools: one is of the type `{}`; only `function` is taken", tool.kind))),
     }

@@ -1,7 +1,11 @@
 //! The same in a session: the last message goes in, its run answers.
 
 use super::{
-    super::error::{Error, Result},
+    super::{
+        error::{Error, Result},
+        follow::{Follower, Seen},
+    },
+    Said,
     ask::{Ask, Place},
     refusal,
 };
@@ -13,23 +17,19 @@ use crate::{
 };
 use std::sync::Arc;
 use tercel_agent::Step;
-use tercel_sdk::chat::Usage;
-use tercel_store::Uuid;
-use tokio::sync::broadcast::{self, error::RecvError};
+use tercel_store::{StepRow, Task, Uuid};
+use tokio::sync::mpsc::UnboundedSender;
 
 /// Bytes of one message.
 const MOST: usize = 1 << 20;
 
-pub struct Placed {
-    task: Uuid,
-    commits: broadcast::Receiver<Uuid>,
-}
-
-pub async fn put(app: &Arc<App>, bot: &Bot, place: Place<'_>, ask: &Ask) -> Result<Placed> {
+/// Answers the task.
+pub async fn put(app: &Arc<App>, bot: &Bot, place: Place<'_>, ask: &Ask) -> Result<Uuid> {
     super::super::has_room(app)?;
     if ask.has_tools() {
         return Err(Error::bad_request("tools: in a session only the tools of the bot are used; leave `tools` away"));
     }
+    let wanted = ask.wanted_in_session()?;
     let content = ask.last()?;
     if content.len() > MOST {
         return Err(Error::too_large("messages: in a session one has at most 1 MB; longer texts are documents"));
@@ -53,56 +53,107 @@ pub async fn put(app: &Arc<App>, bot: &Bot, place: Place<'_>, ask: &Ask) -> Resu
             app.store.open_session(client_id, &bot.id, "", channel, None).await?.0.id
         }
     };
-    let commits = app.store.wake().steps.subscribe();
-    let injected = inject(app, Input { run_agent: true, ..Input::new(session, content) }).await?;
-    match injected.task_id {
-        Some(task) => Ok(Placed { task, commits }),
-        None => Err(Error::rate_limited(injected.reason.unwrap_or_else(|| "No run was started".into()), 60)),
-    }
+    let injected = inject(app, Input { run_agent: true, wanted, ..Input::new(session, content) }).await?;
+    injected
+        .task_id
+        .ok_or_else(|| Error::rate_limited(injected.reason.unwrap_or_else(|| "No run was started".into()), 60))
 }
 
-/// Waits for the end of the run.
-pub async fn wait(app: &App, mut placed: Placed) -> Result<Reply> {
-    loop {
-        let task = app.store.task(placed.task).await?.ok_or_else(|| Error::internal("A task has gone"))?;
-        let failure = || {
-            let error = task.error.as_deref().and_then(|text| serde_json::from_str::<tercel_sdk::Error>(text).ok());
-            error.unwrap_or_else(|| tercel_sdk::Error::new(tercel_sdk::Kind::Error, "The run failed"))
+/// Passes on what the run says, and last how it ended. The run goes on when nobody listens any more.
+pub async fn watch(app: Arc<App>, task: Uuid, listener: UnboundedSender<Said>) {
+    let mut follower = Follower::new(app, task, 0, false);
+    let (mut telling, mut reply) = (Telling { listener, texts: Vec::new(), now: String::new() }, Reply::default());
+    while let Some(seen) = follower.next().await {
+        let is_fine = match seen {
+            Seen::Text { text, reset, .. } => telling.take(text, reset),
+            Seen::Step(row) => {
+                count(&row, &mut reply);
+                telling.settle(&row)
+            }
+            Seen::Over(task) => {
+                let said = ended(*task, Reply { text: telling.texts.join("\n\n"), ..reply });
+                return telling.end(said);
+            }
+            Seen::Thinking(_) | Seen::Request(_) => true,
         };
-        match task.status.as_str() {
-            "complete" => {
-                let usage = usage(app, placed.task).await?;
-                return Ok(Reply { text: task.result.unwrap_or_default(), usage, ..Reply::default() });
-            }
-            "failed" => return Err(refusal::of_agent(failure())),
-            "cancelled" => return Err(Error::conflict("The run was cancelled")),
-            "waiting" => {
-                let why = failure().message;
-                return Err(Error::unavailable(format!("The run waits and goes on later in its session: {why}")));
-            }
-            _ => {}
+        if !is_fine {
+            let message = format!("The answer broke off and was begun anew: it will be in its session (task {task})");
+            return telling.end(Err(Error::bad_gateway(message)));
         }
-        loop {
-            tokio::select! {
-                commit = placed.commits.recv() => match commit {
-                    Ok(task) if task != placed.task => {}
-                    // Commits that were missed may have been of this task.
-                    Ok(_) | Err(RecvError::Lagged(_)) => break,
-                    Err(RecvError::Closed) => return Err(Error::unavailable("The server is stopping")),
-                },
-                () = app.stopping.cancelled() => return Err(Error::unavailable("The server is stopping")),
-            }
+        if telling.listener.is_closed() {
+            return;
         }
+    }
+    telling.end(Err(Error::unavailable("The server is stopping: the answer will be in its session")));
+}
+
+/// What was told cannot be taken back.
+struct Telling {
+    listener: UnboundedSender<Said>,
+    /// What earlier steps said.
+    texts: Vec<String>,
+    /// What this one has said.
+    now: String,
+}
+
+impl Telling {
+    /// Answers whether it goes with what was told before.
+    fn take(&mut self, text: String, reset: bool) -> bool {
+        let more = match reset {
+            false => text,
+            true => match text.strip_prefix(self.now.as_str()) {
+                Some(more) => more.to_owned(),
+                None => return false,
+            },
+        };
+        if !more.is_empty() {
+            let gap = if self.now.is_empty() && !self.texts.is_empty() { "\n\n" } else { "" };
+            let _ = self.listener.send(Said::Text(format!("{gap}{more}")));
+            self.now.push_str(&more);
+        }
+        true
+    }
+
+    /// The answer of a step is over; one that failed must not have been told.
+    fn settle(&mut self, row: &StepRow) -> bool {
+        match row.kind.as_str() {
+            "model" => {
+                if !self.now.is_empty() {
+                    self.texts.push(std::mem::take(&mut self.now));
+                }
+                true
+            }
+            "model_failed" => self.now.is_empty(),
+            _ => true,
+        }
+    }
+
+    fn end(self, said: Result<Reply>) {
+        let _ = self.listener.send(Said::End(said));
     }
 }
 
-async fn usage(app: &App, task: Uuid) -> Result<Usage> {
-    let mut sum = Usage::default();
-    for row in app.store.steps(task, 0).await?.iter().filter(|row| row.kind == "model") {
-        if let Ok(Step::Model { answer, .. }) = serde_json::from_str(&row.body) {
-            sum.prompt_tokens += answer.usage.prompt_tokens;
-            sum.completion_tokens += answer.usage.completion_tokens;
-        }
+fn count(row: &StepRow, reply: &mut Reply) {
+    if row.kind == "model"
+        && let Ok(Step::Model { answer, .. }) = serde_json::from_str(&row.body)
+    {
+        reply.usage += answer.usage;
+        reply.truncated = answer.truncated;
     }
-    Ok(sum)
+}
+
+fn ended(task: Task, reply: Reply) -> Result<Reply> {
+    let failure = || {
+        let error = task.error.as_deref().and_then(|text| serde_json::from_str::<tercel_sdk::Error>(text).ok());
+        error.unwrap_or_else(|| tercel_sdk::Error::new(tercel_sdk::Kind::Error, "The run failed"))
+    };
+    match task.status.as_str() {
+        "complete" => Ok(reply),
+        "cancelled" => Err(Error::conflict("The run was cancelled")),
+        "waiting" => {
+            let why = failure().message;
+            Err(Error::unavailable(format!("The run waits and goes on later in its session: {why}")))
+        }
+        _ => Err(refusal::of_agent(failure())),
+    }
 }

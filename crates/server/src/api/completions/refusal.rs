@@ -42,7 +42,15 @@ fn shaped(status: StatusCode, detail: &str, code: &str) -> Value {
         400..=499 => ("invalid_request_error", code),
         _ => ("server_error", code),
     };
-    json!({ "error": { "message": detail, "type": kind, "param": null, "code": theirs }, "detail": detail, "code": code })
+    let param = if matches!(status.as_u16(), 400 | 413 | 422) { parameter(detail) } else { None };
+    json!({ "error": { "message": detail, "type": kind, "param": param, "code": theirs }, "detail": detail, "code": code })
+}
+
+/// What a refusal of a parameter begins with.
+fn parameter(detail: &str) -> Option<&str> {
+    let (name, _) = detail.split_once(": ")?;
+    let is_of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.' | '[' | ']');
+    (name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(is_of_name)).then_some(name)
 }
 
 /// Why the agent did not answer. A key of ours that a provider refuses is not the caller's key.
@@ -55,6 +63,8 @@ pub fn of_agent(error: tercel_sdk::Error) -> Error {
     match error.kind {
         Kind::RateLimited => Error::rate_limited(said, seconds.unwrap_or(1)),
         Kind::Schema => Error::bad_request(said),
+        // What a model cannot do is told by the parameter that asked for it.
+        Kind::Unsupported => Error::bad_request(said.split_once(" did not answer: ").map_or(&*said, |(_, why)| why)),
         Kind::NotConfigured => Error::unavailable(said),
         _ if error.not_asked => Error::unavailable(said),
         _ => Error::bad_gateway(said),

@@ -89,5 +89,6 @@ fn usage(reply: &Reply) -> Value {
     let usage = reply.usage;
     json!({
         "prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens, "total_tokens": usage.total(),
+        "prompt_tokens_details": { "cached_tokens": usage.cached_tokens },
     })
 }

@@ -1,7 +1,7 @@
 use super::*;
 use futures::StreamExt;
 use serde_json::json;
-use tercel_store::{Commit, Counts, End, NewStep, Uuid};
+use tercel_store::{ClientCalls, Commit, Counts, End, NewStep, Uuid};
 
 /// A task that runs, as a worker would hold it.
 async fn running(server: &Server) -> tercel_store::Task {
@@ -21,6 +21,7 @@ async fn commit(server: &Server, task: &tercel_store::Task, n: i64, end: Option<
         used: Counts::default(),
         spent: Vec::new(),
         parked: None,
+        client: ClientCalls::default(),
         end,
     };
     server.app.store.commit(commit).await.unwrap();

@@ -1,93 +1,21 @@
-//! Reads an answer off the wire: events as they come, or a whole message.
+//! Puts an answer together, from events or from a whole message.
 
 use crate::{
     Sink,
+    adapter::Assembly,
     calls::{self, Draft},
-    openai::{failure, not_understood, reply},
+    failure,
+    reading::not_understood,
     usage,
 };
-use bytes::Bytes;
-use eventsource_stream::{EventStreamError, Eventsource};
-use futures::{StreamExt, stream::BoxStream};
 use serde::Deserialize;
 use serde_json::Value;
 use tercel_sdk::{
     Error, Kind, Result,
     chat::{Answer, Request, Usage},
-    http::Streaming,
 };
 
-pub async fn read(
-    reply: Streaming,
-    request: &Request,
-    sink: &dyn Sink,
-    redact: impl Fn(&str) -> String,
-) -> Result<Answer> {
-    let content_type = reply.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if content_type.contains("event-stream") {
-        return pieces(reply.body, request, sink, redact).await;
-    }
-    let body = reply::collect(reply.body).await?;
-    let text = redact(&String::from_utf8_lossy(&body));
-    let value: Value = serde_json::from_str(&text).map_err(|_| not_json(&text))?;
-    if value["type"] == "error" {
-        return Err(within(&value));
-    }
-    if !value["content"].is_array() {
-        return Err(not_understood("The model provider's answer has no content", &text));
-    }
-    let mut building = Building::new(request, sink);
-    building.take_head(&value);
-    for block in value["content"].as_array().into_iter().flatten() {
-        building.open(block);
-    }
-    building.stop_reason = value["stop_reason"].as_str().map(str::to_owned);
-    building.finish()
-}
-
-async fn pieces(
-    body: BoxStream<'static, Result<Bytes>>,
-    request: &Request,
-    sink: &dyn Sink,
-    redact: impl Fn(&str) -> String,
-) -> Result<Answer> {
-    let mut building = Building::new(request, sink);
-    // A server that ends without a blank line has still sent its last event.
-    let end = futures::stream::once(async { Ok(Bytes::from_static(b"\n\n")) });
-    let mut events = reply::limited(body).chain(end).boxed().eventsource();
-    while let Some(event) = events.next().await {
-        let event = match event {
-            Ok(event) => event,
-            Err(_) if building.stop_reason.is_some() => break,
-            Err(EventStreamError::Transport(error)) => return Err(error),
-            Err(error) => {
-                return Err(not_understood("The model provider's stream is not readable", &error.to_string()));
-            }
-        };
-        let data = redact(&event.data);
-        let value: Value = match serde_json::from_str(&data) {
-            Ok(value) => value,
-            Err(error) if error.is_eof() && !data.trim().is_empty() => return Err(broken_off()),
-            Err(_) => return Err(not_json(&data)),
-        };
-        match value["type"].as_str().unwrap_or(&event.event) {
-            "message_start" => building.take_head(&value["message"]),
-            "content_block_start" => building.open(&value["content_block"]),
-            "content_block_delta" => building.take(&value["delta"]),
-            "message_delta" => {
-                building.count(&value["usage"]);
-                building.stop_reason = value["delta"]["stop_reason"].as_str().map(str::to_owned);
-            }
-            "message_stop" => return building.finish(),
-            "error" => return Err(within(&value)),
-            // `ping`, `content_block_stop`, and what is new.
-            _ => {}
-        }
-    }
-    if building.stop_reason.is_some() { building.finish() } else { Err(broken_off()) }
-}
-
-struct Building<'a> {
+pub struct Building<'a> {
     request: &'a Request,
     sink: &'a dyn Sink,
     text: String,
@@ -97,6 +25,7 @@ struct Building<'a> {
     model: Option<String>,
     counts: Counts,
     stop_reason: Option<String>,
+    repairs: Vec<String>,
 }
 
 struct Call {
@@ -115,7 +44,7 @@ struct Counts {
 }
 
 impl<'a> Building<'a> {
-    fn new(request: &'a Request, sink: &'a dyn Sink) -> Self {
+    pub fn new(request: &'a Request, sink: &'a dyn Sink) -> Self {
         Self {
             request,
             sink,
@@ -125,6 +54,7 @@ impl<'a> Building<'a> {
             model: None,
             counts: Counts::default(),
             stop_reason: None,
+            repairs: Vec::new(),
         }
     }
 
@@ -150,7 +80,12 @@ impl<'a> Building<'a> {
     fn usage(&self) -> Usage {
         let counts = &self.counts;
         let prompt = [counts.input_tokens, counts.cache_creation_input_tokens, counts.cache_read_input_tokens];
-        Usage { prompt_tokens: prompt.iter().flatten().sum(), completion_tokens: counts.output_tokens.unwrap_or(0) }
+        Usage {
+            prompt_tokens: prompt.iter().flatten().sum(),
+            completion_tokens: counts.output_tokens.unwrap_or(0),
+            cached_tokens: counts.cache_read_input_tokens.unwrap_or(0),
+            cache_written_tokens: counts.cache_creation_input_tokens.unwrap_or(0),
+        }
     }
 
     fn open(&mut self, block: &Value) {
@@ -193,10 +128,50 @@ impl<'a> Building<'a> {
             self.sink.thinking(text);
         }
     }
+}
+
+impl Assembly for Building<'_> {
+    fn whole(&mut self, value: Value, said: &str) -> Result<()> {
+        if value["type"] == "error" {
+            return Err(within(&value));
+        }
+        let Some(blocks) = value["content"].as_array() else {
+            return Err(not_understood("The model provider's answer has no content", said));
+        };
+        self.take_head(&value);
+        blocks.iter().for_each(|block| self.open(block));
+        self.stop_reason = value["stop_reason"].as_str().map(str::to_owned);
+        Ok(())
+    }
+
+    fn event(&mut self, name: &str, value: Value, _: &str) -> Result<bool> {
+        match value["type"].as_str().unwrap_or(name) {
+            "message_start" => self.take_head(&value["message"]),
+            "content_block_start" => self.open(&value["content_block"]),
+            "content_block_delta" => self.take(&value["delta"]),
+            "message_delta" => {
+                self.count(&value["usage"]);
+                self.stop_reason = value["delta"]["stop_reason"].as_str().map(str::to_owned);
+            }
+            "message_stop" => return Ok(true),
+            "error" => return Err(within(&value)),
+            // `ping`, `content_block_stop`, and what is new.
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop_reason.is_some()
+    }
+
+    fn note(&mut self, repair: &str) {
+        self.repairs.push(repair.into());
+    }
 
     fn finish(self) -> Result<Answer> {
         let mut usage = self.usage();
-        let mut repairs = Vec::new();
+        let mut repairs = self.repairs;
         let drafts = self.calls.into_iter().map(|Call { mut draft, whole }| {
             if draft.arguments.is_empty() {
                 draft.arguments = if whole.is_object() { whole.to_string() } else { "{}".into() };
@@ -245,13 +220,4 @@ fn within(value: &Value) -> Error {
     let mut value = value.clone();
     value["error"]["code"] = status.into();
     failure::within(&value)
-}
-
-fn not_json(text: &str) -> Error {
-    not_understood("The model provider's answer is not JSON", text)
-        .hint("Is LLM_BASE_URL the address of Anthropic's Messages API, such as https://api.anthropic.com?")
-}
-
-fn broken_off() -> Error {
-    Error::new(Kind::Network, "The model provider's stream broke off before the answer was complete")
 }

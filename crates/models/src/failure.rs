@@ -1,6 +1,6 @@
 //! Why a provider did not answer, in the kinds that the agent acts on.
 
-use super::reply;
+use crate::reading;
 use serde_json::Value;
 use std::time::Duration;
 use tercel_sdk::{Error, Kind, http, text};
@@ -17,7 +17,7 @@ impl Refused {
     pub async fn read(answer: http::Streaming, redact: impl Fn(&str) -> String) -> Self {
         let (status, headers) = (answer.status, answer.headers.clone());
         // What is missing of a broken error page does not change what it says.
-        let body = reply::collect(answer.body).await.unwrap_or_default();
+        let body = reading::collect(answer.body).await.unwrap_or_default();
         let response = http::Response::new(status, headers, body);
         Self { status: status.as_u16(), said: redact(&response.text()), retry_after: response.retry_after() }
     }

@@ -46,6 +46,14 @@ pub struct Function {
 pub struct Counts {
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
+    prompt_tokens_details: Option<Details>,
+    /// As DeepSeek says it.
+    prompt_cache_hit_tokens: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct Details {
+    cached_tokens: Option<u64>,
 }
 
 impl Choice {
@@ -61,8 +69,14 @@ impl Counts {
         let usage = Usage {
             prompt_tokens: self.prompt_tokens.unwrap_or(0),
             completion_tokens: self.completion_tokens.unwrap_or(0),
+            cached_tokens: self.cached().unwrap_or(0).min(self.prompt_tokens.unwrap_or(0)),
+            ..Usage::default()
         };
         (usage.total() > 0).then_some(usage)
+    }
+
+    fn cached(self) -> Option<u64> {
+        self.prompt_tokens_details.and_then(|details| details.cached_tokens).or(self.prompt_cache_hit_tokens)
     }
 }
 

@@ -1,0 +1,148 @@
+//! Calling a model or a tool, for a run or without one: with its hooks and its measure, and without our secrets in what
+//! comes back.
+
+use super::{execute, prepare::context_of};
+use crate::{
+    app::{App, Call},
+    catalog::DEFAULT,
+    providers::Chosen,
+};
+use serde_json::Value;
+use std::{sync::Arc, time::Instant};
+use tercel_agent::{Action, Planned, Run, Step, ToolOutput};
+use tercel_models::{Meter, Sink};
+use tercel_sdk::{
+    Error, Kind, Mode, Result, Trust,
+    chat::{Request, Usage},
+    hook,
+    host::Ids,
+};
+use tokio_util::sync::CancellationToken;
+
+/// For whom something is called.
+#[derive(Clone, Copy)]
+pub struct Calling<'a> {
+    pub app: &'a Arc<App>,
+    pub ids: &'a Ids,
+    pub stop: &'a CancellationToken,
+}
+
+pub struct Asked {
+    pub iteration: u32,
+    pub model: String,
+    pub fallback: bool,
+    pub request: Request,
+}
+
+/// How the tools of a run are called.
+pub struct Tools<'a> {
+    pub mode: Mode,
+    /// Tells the calls of one run from those of others.
+    pub key: String,
+    pub run: &'a Run,
+}
+
+impl Calling<'_> {
+    /// Answers the step, and what a call took that failed all the same.
+    pub async fn model(&self, provider: &Chosen, asked: Asked, sink: &dyn Sink) -> (Step, Usage) {
+        let Self { app, ids, stop } = *self;
+        let Asked { iteration, model, fallback, request } = asked;
+        crate::hooks::fire(app, ids, || hook::BeforeLlmCall {
+            context: context_of(ids),
+            model: model.clone(),
+            message_count: request.messages.len(),
+            tools_count: request.tools.len(),
+            provider_id: provider.id().into(),
+            iteration,
+        });
+        let http = app.plain_http(provider.base_url(), ids.task, stop);
+        let began = Instant::now();
+        let meter = Meter::over(sink);
+        let answered = provider.answer(&http, &request, &meter).await;
+        let catalog = app.catalog();
+        let duration_ms = began.elapsed().as_millis() as u64;
+        metrics::histogram!("tercel_model_seconds").record(began.elapsed().as_secs_f64());
+        let step = match answered {
+            Ok(answer) => {
+                let answer = catalog.redactor.answer(answer);
+                crate::hooks::fire(app, ids, || hook::AfterLlmCall {
+                    context: context_of(ids),
+                    model: model.clone(),
+                    duration_ms,
+                    prompt_tokens: answer.usage.prompt_tokens,
+                    completion_tokens: answer.usage.completion_tokens,
+                    total_tokens: answer.usage.total(),
+                    tool_calls_count: answer.tool_calls.len(),
+                    fallback_used: fallback,
+                    fallback_model: fallback.then(|| model.clone()),
+                    iteration,
+                    provider_id: provider.id().into(),
+                });
+                Step::Model { iteration, model, provider: provider.id().into(), answer, duration_ms, fallback }
+            }
+            Err(error) => {
+                let error = catalog.redactor.error(error);
+                let task = ids.task.map(tracing::field::display);
+                tracing::warn!(task.id = task, model, "The model did not answer: {error}");
+                Step::ModelFailed { iteration, model, error, duration_ms }
+            }
+        };
+        (step, meter.reading())
+    }
+
+    pub async fn tool(&self, tools: &Tools<'_>, call: Planned) -> Step {
+        let began = Instant::now();
+        let output = match &call.action {
+            Action::Say(output) => output.clone(),
+            Action::Run => {
+                self.begins(tools.run, &call, "local");
+                // What a service answers was written by whoever can write there.
+                let output = ToolOutput::of(self.run(tools, &call).await).untrusted();
+                self.has_ended(&call, began.elapsed().as_millis() as u64);
+                output
+            }
+        };
+        let duration_ms = began.elapsed().as_millis() as u64;
+        Step::Tool { call_id: call.call_id, name: call.name, arguments: call.arguments, output, duration_ms }
+    }
+
+    pub fn begins(&self, run: &Run, call: &Planned, kind: &str) {
+        let turns = run.steps.iter().filter(|committed| matches!(committed.step, Step::Model { .. })).count();
+        crate::hooks::fire(self.app, self.ids, || hook::BeforeToolExecution {
+            context: context_of(self.ids),
+            tool_name: call.name.clone(),
+            tool_type: kind.into(),
+            args: call.arguments.clone(),
+            iteration: turns as u32,
+        });
+    }
+
+    pub fn has_ended(&self, call: &Planned, duration_ms: u64) {
+        crate::hooks::fire(self.app, self.ids, || hook::AfterToolCall {
+            context: context_of(self.ids),
+            tool_name: call.name.clone(),
+            tool_args: call.arguments.clone(),
+            duration_ms,
+        });
+    }
+
+    async fn run(&self, tools: &Tools<'_>, asked: &Planned) -> Result<Value> {
+        let app = self.app;
+        let _room = app.runs.steps.acquire().await.expect("the semaphore is never closed");
+        let catalog = app.catalog();
+        let gone = || Error::new(Kind::NotFound, format!("The tool `{}` is not there any more", asked.name));
+        let owned = catalog.tools.get(&asked.name).ok_or_else(gone)?;
+        let call = Call {
+            ids: self.ids.clone(),
+            mode: tools.mode,
+            trust: if tools.run.tainted { Trust::Untrusted } else { Trust::Trusted },
+            idempotency_key: Some(format!("{}/{}", tools.key, asked.call_id)),
+            timeout: Some(app.config.limits.tool),
+            cancel: self.stop.clone(),
+        };
+        let host = app.host(&owned.integration, DEFAULT, call).ok_or_else(gone)?;
+        let answer = execute(app, &owned.tool, host, asked.arguments.clone()).await;
+        crate::watchman::saw(app, &owned.integration, DEFAULT, &answer).await;
+        answer
+    }
+}

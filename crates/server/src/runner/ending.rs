@@ -1,0 +1,140 @@
+//! How a run ends, or begins to wait.
+
+use super::{
+    client,
+    log::Log,
+    prepare::{Prepared, context_of, ids_of},
+};
+use crate::{app::App, ceilings, queue::patiently};
+use std::sync::Arc;
+use tercel_agent::Step;
+use tercel_sdk::{Error, Kind, hook, host::Ids};
+use tercel_store::{Ceiling, ClientCall, ClientCalls, Commit, Counts, End, NewNotice, Task};
+
+/// The notice that runs wait for a model.
+pub const NO_MODEL: &str = "model";
+
+pub async fn end(app: &Arc<App>, ids: &Ids, log: &mut Log, end: End) -> tercel_store::Result<&'static str> {
+    let status = match &end {
+        End::Complete { .. } => "complete",
+        End::Failed(_) => "failed",
+        End::Cancelled => "cancelled",
+        End::Waiting(_) => "waiting",
+    };
+    log.commit(app, ids.client_id.as_deref().unwrap_or_default(), Some(end)).await?;
+    if status != "waiting" {
+        tell(app, ids, status);
+    }
+    Ok(status)
+}
+
+/// Fails a run whose own log may be of no use any more.
+pub async fn give_up(app: &Arc<App>, task: &Arc<Task>, why: String) -> tercel_store::Result<&'static str> {
+    tracing::error!(task.id = %task.id, "{why}");
+    let commit = Commit {
+        task: task.id,
+        attempt: task.attempt,
+        steps: Vec::new(),
+        used: Counts::default(),
+        spent: Vec::new(),
+        parked: None,
+        client: ClientCalls::default(),
+        end: Some(failed(&Error::new(Kind::Error, why))),
+    };
+    patiently("The end of a run", || app.store.commit(commit.clone())).await?;
+    tell(app, &ids_of(task), "failed");
+    Ok("failed")
+}
+
+pub fn failed(error: &Error) -> End {
+    End::Failed(json(error))
+}
+
+/// Lets a run wait for a ceiling.
+pub async fn wait_for(
+    app: &Arc<App>,
+    prepared: &Prepared,
+    log: &mut Log,
+    ceiling: &Ceiling,
+) -> tercel_store::Result<&'static str> {
+    ceilings::report(app, ceiling).await;
+    let error = ceilings::error(ceiling);
+    log.add(&Step::Parked { error: error.clone() })?;
+    let end = Some(End::Waiting(json(&error)));
+    log.commit_waiting(app, &prepared.session.client_id, end, Some(ceiling.scope.clone())).await?;
+    Ok("waiting")
+}
+
+/// Lets a run wait for its client.
+pub async fn wait_for_client(
+    app: &Arc<App>,
+    prepared: &Prepared,
+    log: &mut Log,
+    open: Vec<ClientCall>,
+) -> tercel_store::Result<&'static str> {
+    let waiting = End::Waiting(json(&client::waits(&open)));
+    log.waits_for(open);
+    let status = end(app, &prepared.ids, log, waiting).await?;
+    app.runs.asked.notify_one();
+    Ok(status)
+}
+
+/// Lets a run wait for a person, or for the time that the error names.
+pub async fn park(
+    app: &Arc<App>,
+    prepared: &Prepared,
+    log: &mut Log,
+    error: Error,
+) -> tercel_store::Result<&'static str> {
+    let (ids, wait) = (&prepared.ids, error.retry_after);
+    log.add(&Step::Parked { error: error.clone() })?;
+    let status = end(app, ids, log, End::Waiting(json(&error))).await?;
+    if let (Some(wait), Some(id)) = (wait, ids.task) {
+        let app = app.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = app.stopping.cancelled() => return,
+            }
+            if let Err(error) = app.store.resume_tasks(Some(id), "time").await {
+                tracing::error!(task.id = %id, "The run cannot go on: {error}");
+            }
+        });
+    }
+    app.runs.miss(&prepared.run.models);
+    app.raise(no_model(error)).await;
+    Ok(status)
+}
+
+/// A model answers that runs wait for: they go on.
+pub async fn recovered(app: Arc<App>) {
+    app.close_notice(NO_MODEL).await;
+    if let Err(error) = app.store.resume_tasks(None, "a model that answers again").await {
+        tracing::error!("Waiting runs cannot go on: {error}");
+    }
+}
+
+fn tell(app: &Arc<App>, ids: &Ids, status: &str) {
+    crate::hooks::fire(app, ids, || hook::AfterTaskComplete {
+        context: context_of(ids),
+        task_id: ids.task.map(|id| id.to_string()).unwrap_or_default(),
+        task_type: "agent".into(),
+        status: status.into(),
+    });
+}
+
+fn no_model(error: Error) -> NewNotice {
+    NewNotice {
+        key: NO_MODEL.into(),
+        severity: "error",
+        title: "No model answers".into(),
+        detail: error.message,
+        repair: Some(error.hint.unwrap_or_else(|| {
+            "Mend the credentials or the quota of the model; waiting runs go on at the next start, or by POST /api/v1/tasks/{id}/resume".into()
+        })),
+    }
+}
+
+fn json(error: &Error) -> String {
+    serde_json::to_string(error).unwrap_or_else(|_| error.to_string())
+}
