@@ -198,12 +198,13 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        if let Some(mut process) = self.own.as_mut().and_then(|own| own.process.take()) {
+        let Some(own) = &mut self.own else { return };
+        if let Some(mut process) = own.process.take() {
             drop(process.stdin.take());
             let _ = process.wait();
-        } else if let Some(own) = &self.own {
-            let _ = fs::remove_dir_all(&own.directory);
         }
+        // Who runs the server may not remove its directory from any other.
+        let _ = fs::remove_dir_all(&own.directory);
     }
 }
 
