@@ -53,7 +53,7 @@ check:
 .PHONY: $(DEBUG)/tercel-failpoints
 $(DEBUG)/tercel-failpoints:
 	$(CARGO) build -p tercel --features failpoints
-	cp $(DEBUG)/tercel $@
+	cp --remove-destination $(DEBUG)/tercel $@
 
 # PostgreSQL for the tests, unless TEST_DATABASE_URL names one. One of the system does as well.
 $(POSTGRES):

@@ -3,7 +3,7 @@
 use crate::{
     Result, Store,
     engine::{Connection, list},
-    usage::SUM,
+    usage::{ADDED, INTO, SUM},
     writer::Write,
 };
 
@@ -36,12 +36,8 @@ impl Write for Change {
                 Self::Drop(_) => "",
                 Self::Fold(_) => {
                     let sql = format!(
-                        "INSERT INTO usage (scope, hour, runs, calls, prompt_tokens, completion_tokens, cost) \
-                         SELECT u.scope, u.hour - u.hour % 24, {SUM} FROM usage u WHERE {WITHIN} AND u.hour % 24 <> 0 \
-                         GROUP BY 1, 2 ON CONFLICT (scope, hour) DO UPDATE SET runs = usage.runs + excluded.runs, \
-                         calls = usage.calls + excluded.calls, prompt_tokens = usage.prompt_tokens + excluded.prompt_tokens, \
-                         completion_tokens = usage.completion_tokens + excluded.completion_tokens, \
-                         cost = usage.cost + excluded.cost"
+                        "{INTO} SELECT u.scope, u.hour - u.hour % 24, {SUM} FROM usage u WHERE {WITHIN} AND u.hour % 24 <> 0 \
+                         GROUP BY 1, 2{ADDED}"
                     );
                     connection.run(sql, args.clone()).await?;
                     " AND hour % 24 <> 0"

@@ -92,16 +92,17 @@ impl Ceiling {
 /// A scope and an hour.
 type Counter<'a> = (&'a str, i64);
 
-const ADD: (&str, &str) = (
-    "INSERT INTO usage (scope, hour, runs, calls, prompt_tokens, completion_tokens, cached_tokens, cache_written_tokens, cost) \
-     VALUES",
-    " ON CONFLICT (scope, hour) DO UPDATE SET runs = usage.runs + excluded.runs, calls = usage.calls + excluded.calls, \
-     prompt_tokens = usage.prompt_tokens + excluded.prompt_tokens, \
+pub(crate) const INTO: &str = "INSERT INTO usage (scope, hour, runs, calls, prompt_tokens, completion_tokens, cached_tokens, \
+                               cache_written_tokens, cost)";
+
+pub(crate) const ADDED: &str = " ON CONFLICT (scope, hour) DO UPDATE SET runs = usage.runs + excluded.runs, \
+     calls = usage.calls + excluded.calls, prompt_tokens = usage.prompt_tokens + excluded.prompt_tokens, \
      completion_tokens = usage.completion_tokens + excluded.completion_tokens, \
      cached_tokens = usage.cached_tokens + excluded.cached_tokens, \
-     cache_written_tokens = usage.cache_written_tokens + excluded.cache_written_tokens, cost = usage.cost + excluded.cost \
-     RETURNING scope, hour, runs, calls, prompt_tokens, completion_tokens, cached_tokens, cache_written_tokens, cost",
-);
+     cache_written_tokens = usage.cache_written_tokens + excluded.cache_written_tokens, cost = usage.cost + excluded.cost";
+
+const ANSWERED: &str =
+    "scope, hour, runs, calls, prompt_tokens, completion_tokens, cached_tokens, cache_written_tokens, cost";
 
 pub(crate) const SUM: &str = "CAST(COALESCE(SUM(u.runs), 0) AS BIGINT) AS runs, CAST(COALESCE(SUM(u.calls), 0) AS BIGINT) AS calls, \
                    CAST(COALESCE(SUM(u.prompt_tokens), 0) AS BIGINT) AS prompt_tokens, \
@@ -133,7 +134,8 @@ async fn add(counts: BTreeMap<Counter<'_>, Counts>, connection: &mut Connection)
             c.cost
         ]
     };
-    connection.all_rows(ADD.0, counts.into_iter().map(row).collect(), ADD.1).await
+    let rows = counts.into_iter().map(row).collect();
+    connection.all_rows(&format!("{INTO} VALUES"), rows, &format!("{ADDED} RETURNING {ANSWERED}")).await
 }
 
 /// Counts what was spent. In the order of the counters, so that two writers do not wait for each other.
