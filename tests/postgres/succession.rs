@@ -94,3 +94,17 @@ fn a_server_that_was_frozen_and_replaced_does_nothing_until_it_has_its_place_aga
     world.server.github_task(&other);
     each_once(&world, &[event, other]);
 }
+
+#[test]
+fn a_server_with_another_key_is_refused_before_it_forgets_what_was_posted() {
+    let Some(postgres) = postgres(&FAST) else { return };
+    let mut world = world(&postgres);
+    world.server.stop();
+    for options in [rival(&world).without("ENCRYPTION_KEY"), rival(&world).env("ENCRYPTION_KEY", &"cd".repeat(32))] {
+        let said = options.run(&["serve"]).failed();
+        for word in ["sealed with key", "ENCRYPTION_KEY", "server_settings"] {
+            assert!(said.contains(word), "`{word}` is not in: {said}");
+        }
+    }
+    world.server.start_again();
+}

@@ -95,7 +95,9 @@ impl App {
         let store = match &config.database_url {
             Some(url) => {
                 let copies = Some(config.data_dir.clone());
-                Store::open_postgres(url, PostgresOptions { copies, ..PostgresOptions::default() }).await?
+                let store = Store::open_postgres(url, PostgresOptions { copies, ..PostgresOptions::default() }).await?;
+                sealer.check_database(&store).await?;
+                store
             }
             None => Store::open(&lock, &config.data_dir).await?,
         };

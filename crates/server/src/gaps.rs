@@ -18,6 +18,8 @@ const TOLD: i64 = 60_000_000;
 const PAUSES: [u64; 5] = [5, 30, 120, 600, 3_600];
 /// Places that are looked at.
 const PLACES: i64 = 1_000;
+/// Those of which a notice says what is not known.
+const SHOWN: usize = 10;
 
 /// Notes what may have been missed before the start and fetches it, until the server stops.
 pub async fn watch(app: Arc<App>) {
@@ -168,9 +170,12 @@ async fn tell(app: &Arc<App>, gap: &Gap, reasons: &[String], hint: Option<String
     }
     let name = &gap.integration;
     let mut detail = format!("The server was down from {} to {}", rfc3339(gap.since), rfc3339(gap.up_to));
-    for reason in reasons {
+    for reason in reasons.iter().take(SHOWN) {
         detail.push_str(". ");
         detail.push_str(reason);
+    }
+    if let Some(more) = reasons.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        detail.push_str(&format!(". And {more} more places"));
     }
     let repair = hint
         .unwrap_or_else(|| "Look there for what was not delivered and have it sent again; dismiss this notice".into());

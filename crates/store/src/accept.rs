@@ -1,15 +1,19 @@
 //! Taking something in: delivery, message and task become one commit. "Accepted means stored" is kept here.
 
+mod place;
+mod repeats;
+
 use crate::{
     Action, Ceiling, Error, NewOutbox, Result, Store,
     deliveries::{Run, insert_all as insert_deliveries},
-    engine::{Arg, Connection, list, record},
+    engine::{Arg, Connection, list},
     now,
     parked::{self, Digest},
     usage::{Asked, admit},
     writer::{Bell, Write},
 };
-use std::collections::{BTreeMap, HashMap};
+use place::{Place, place};
+use repeats::first_of_each;
 use uuid::Uuid;
 
 /// What shall be stored together, or not at all.
@@ -238,65 +242,6 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
     Ok(answers)
 }
 
-/// For each accept, what came before it with one of its keys. Its own keys are taken if nothing did.
-async fn first_of_each(group: &[&Accept], connection: &mut Connection, time: i64) -> Result<Vec<Option<Uuid>>> {
-    let (first, owners) = trace(group, &HashMap::new());
-    if owners.is_empty() {
-        return Ok(first);
-    }
-    let rows = owners.iter().map(|(key, (subject, expires))| list![*key, *subject, *expires]).collect();
-    let taken = connection
-        .run_rows_then(
-            "INSERT INTO dedupe (key, subject, expires_at) VALUES",
-            rows,
-            " ON CONFLICT (key) DO UPDATE SET subject = excluded.subject, expires_at = excluded.expires_at \
-             WHERE dedupe.expires_at <= ?",
-            &[Arg::from(time)],
-        )
-        .await?;
-    if taken == owners.len() as u64 {
-        return Ok(first);
-    }
-    let rows = owners.keys().map(|key| list![*key]).collect();
-    let mut known: HashMap<String, Uuid> = connection
-        .all_rows("SELECT key, subject FROM dedupe WHERE key IN (VALUES", rows, ")")
-        .await?
-        .into_iter()
-        .collect();
-    known.retain(|key, subject| *subject != owners[key.as_str()].0);
-    let (first, corrected) = trace(group, &known);
-    // The new keys of what turned out to be a repetition lead to the original, too.
-    let moved = corrected.iter().filter(|(key, owner)| owners[*key].0 != owner.0);
-    connection
-        .run_rows(
-            "UPDATE dedupe SET subject = v.column2 FROM (VALUES",
-            moved.map(|(key, (subject, _))| list![*key, *subject]).collect(),
-            ") AS v WHERE dedupe.key = v.column1",
-        )
-        .await?;
-    Ok(first)
-}
-
-/// A key, what it leads to and how long it does.
-type Owners<'a> = BTreeMap<&'a str, (Uuid, i64)>;
-
-/// For each accept, what it repeats, given the keys that are known; and what each other key leads to.
-fn trace<'a>(group: &[&'a Accept], known: &HashMap<String, Uuid>) -> (Vec<Option<Uuid>>, Owners<'a>) {
-    let mut owners = Owners::new();
-    let mut first = Vec::with_capacity(group.len());
-    for accept in group {
-        let original = accept
-            .dedupe
-            .iter()
-            .find_map(|(key, _)| known.get(key).copied().or_else(|| Some(owners.get(key.as_str())?.0)));
-        for (key, expires) in accept.dedupe.iter().filter(|(key, _)| !known.contains_key(key)) {
-            owners.entry(key).or_insert((original.unwrap_or_else(|| accept.subject()), *expires));
-        }
-        first.push(original);
-    }
-    (first, owners)
-}
-
 impl Accept {
     /// Whether what it does depends on what came before it in the same group.
     fn minds_the_busy(&self) -> bool {
@@ -359,124 +304,6 @@ async fn make_way(item: &Item, refused: bool, connection: &mut Connection) -> Re
         stopped.extend(connection.all::<(Uuid,)>(sql, list![head, session]).await?.into_iter().map(|(id,)| id));
     }
     Ok(stopped)
-}
-
-/// The session and the number that an item's message gets there.
-struct Place {
-    session: Uuid,
-    seq: i64,
-    head: Option<Uuid>,
-}
-
-struct SessionRow {
-    id: Uuid,
-    client_id: String,
-    bot_id: String,
-    thread: String,
-    seq: i64,
-    head: Option<Uuid>,
-}
-
-record!(SessionRow { id, client_id, bot_id, thread, seq, head });
-
-/// Id, or client, bot and thread.
-type Key<'a> = (Option<Uuid>, &'a str, &'a str, &'a str);
-
-/// What a group brings to one session.
-#[derive(Default)]
-struct Wanted {
-    messages: i64,
-    /// The task that becomes its head if it has none.
-    head: Option<Uuid>,
-    channel: Option<Uuid>,
-}
-
-async fn place(
-    items: &[&Item],
-    full: &[Option<&Ceiling>],
-    connection: &mut Connection,
-    time: i64,
-) -> Result<Vec<Place>> {
-    let mut wanted: BTreeMap<Key, Wanted> = BTreeMap::new();
-    for (item, full) in items.iter().zip(full) {
-        let entry = wanted.entry(key_of(&item.session)).or_default();
-        entry.messages += 1;
-        if let (Some(task), None, None) = (&item.task, full, entry.head) {
-            entry.head = Some(task.id);
-        }
-        if let SessionRef::Key { channel_id: Some(channel), .. } = &item.session {
-            entry.channel = Some(*channel);
-        }
-    }
-    let mut by_key = Vec::new();
-    let mut sessions: Vec<SessionRow> = Vec::new();
-    for ((id, client_id, bot_id, thread), Wanted { messages, head, channel }) in &wanted {
-        match id {
-            None => by_key.push(list![
-                Uuid::now_v7(),
-                *client_id,
-                *bot_id,
-                *thread,
-                *channel,
-                *messages,
-                *head,
-                true,
-                time,
-                time
-            ]),
-            Some(id) => {
-                let updated = connection
-                    .first(
-                        "UPDATE sessions SET seq = seq + $2, head = COALESCE(head, $3), last_at = $4 WHERE id = $1 \
-                         RETURNING id, client_id, bot_id, thread, seq, head",
-                        list![*id, *messages, *head, time],
-                    )
-                    .await?;
-                sessions.push(updated.ok_or_else(|| Error::NotFound(format!("There is no session {id}")))?);
-            }
-        }
-    }
-    let ids: HashMap<Uuid, usize> = sessions.iter().enumerate().map(|(i, session)| (session.id, i)).collect();
-    let named = sessions.len();
-    sessions.extend(
-        connection
-            .all_rows::<SessionRow>(
-                "INSERT INTO sessions (id, client_id, bot_id, thread, channel_id, seq, head, active, created_at, last_at) VALUES",
-                by_key,
-                " ON CONFLICT (client_id, bot_id, thread) WHERE active DO UPDATE SET seq = sessions.seq + excluded.seq, \
-                 head = COALESCE(sessions.head, excluded.head), last_at = excluded.last_at, \
-                 channel_id = COALESCE(excluded.channel_id, sessions.channel_id) \
-                 RETURNING id, client_id, bot_id, thread, seq, head",
-            )
-            .await?,
-    );
-    let keys: HashMap<(&str, &str, &str), usize> = sessions
-        .iter()
-        .enumerate()
-        .skip(named)
-        .map(|(i, s)| ((s.client_id.as_str(), s.bot_id.as_str(), s.thread.as_str()), i))
-        .collect();
-    let mut given: HashMap<usize, i64> = HashMap::new();
-    Ok(items
-        .iter()
-        .map(|item| {
-            let key = key_of(&item.session);
-            let at = match key.0 {
-                Some(id) => ids[&id],
-                None => keys[&(key.1, key.2, key.3)],
-            };
-            let count = wanted[&key].messages;
-            let nth = given.entry(at).and_modify(|n| *n += 1).or_insert(1);
-            Place { session: sessions[at].id, seq: sessions[at].seq - count + *nth, head: sessions[at].head }
-        })
-        .collect())
-}
-
-fn key_of(session: &SessionRef) -> Key<'_> {
-    match session {
-        SessionRef::Id(id) => (Some(*id), "", "", ""),
-        SessionRef::Key { client_id, bot_id, thread, .. } => (None, client_id, bot_id, thread),
-    }
 }
 
 fn message_row(item: &Item, place: &Place, task: Option<Uuid>, delivery: Option<Uuid>, time: i64) -> Vec<Arg> {

@@ -7,6 +7,7 @@ use crate::{
         postgres::{self, Address},
     },
     left_out::{self, SEALED},
+    seal::KEY_ID,
 };
 use futures::TryStreamExt;
 use secrecy::SecretString;
@@ -232,6 +233,11 @@ async fn read(connection: &mut PgConnection, address: &Address, file: &Path, sec
         for (table, column, form) in SEALED.into_iter().filter(|(table, ..)| there(table)) {
             let sql = format!("UPDATE {table} SET {column} = {}", left_out::expression(column, form));
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
+        }
+        // The server that starts on it has a key of its own.
+        if there("server_settings") {
+            let sql = "DELETE FROM server_settings WHERE key = $1";
+            sqlx::query(sql).bind(KEY_ID).execute(&mut *transaction).await?;
         }
     }
     let next = "SELECT setval(pg_get_serial_sequence('workers', 'id'), GREATEST(MAX(id), 1)) FROM workers";

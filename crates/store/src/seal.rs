@@ -1,6 +1,6 @@
 //! Secrets at rest: XChaCha20-Poly1305 under a key of the server's, bound to the place where the value stands.
 
-use crate::{Error, Result};
+use crate::{Error, Result, Store};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
@@ -13,6 +13,8 @@ use sha2::Sha256;
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 use zeroize::Zeroizing;
 
+/// The row of the server's settings that says which key the secrets of a database are sealed with.
+pub(crate) const KEY_ID: &str = "key.id";
 /// What a sealed value begins with; after it come the key's id and the nonce with the ciphertext.
 pub(crate) const PREFIX: &str = "sealed:1:";
 
@@ -108,6 +110,23 @@ impl Sealer {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// The same for a database that is elsewhere, where a data directory may be a new one.
+    ///
+    /// # Errors
+    /// `Unusable` for another key.
+    pub async fn check_database(&self, store: &Store) -> Result<()> {
+        match store.server_setting(KEY_ID).await? {
+            Some(first) if first == self.id => Ok(()),
+            Some(first) => Err(Error::Unusable(format!(
+                "The secrets in the database are sealed with key {first}; the key in use is {}. Set ENCRYPTION_KEY to the \
+                 earlier key, or bring the file `key` back into the data directory. If that key is lost for good, delete the \
+                 row `{KEY_ID}` of the table server_settings: the server starts then, and the secrets must be entered again",
+                self.id
+            ))),
+            None => store.put_server_setting(KEY_ID, Some(self.id.clone())).await,
         }
     }
 

@@ -32,11 +32,7 @@ impl Store {
     /// `Unusable` for a database that is elsewhere.
     pub async fn snapshot(&self, file: &Path) -> Result<i64> {
         let Some(directory) = &self.directory else {
-            return Err(Error::Unusable(
-                "The database is PostgreSQL, which brings its own tools: `pg_dump --format=custom` copies it while it is \
-                 used, `pg_restore` brings it back. Keep the data directory besides: it has the key"
-                    .into(),
-            ));
+            return Err(Error::Unusable("The database is no file: it is copied by `Store::copy`".into()));
         };
         let (database, file) = (directory.join("tercel.db"), file.to_owned());
         blocking(move || {

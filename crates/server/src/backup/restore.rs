@@ -111,7 +111,7 @@ pub async fn extract(
         }
     };
     // What was left out stays so, whatever key a server has now.
-    let secrets = if key.is_none() && head.key.is_some() { Secrets::LeftOut } else { Secrets::Kept };
+    let secrets = if key.is_none() { Secrets::LeftOut } else { Secrets::Kept };
     if copy.is_none() {
         snapshot::check(&database).await?;
         if secrets == Secrets::LeftOut {
