@@ -178,7 +178,9 @@ fn greet(app: &App, address: SocketAddr) {
         }
     }
     let sample = app.catalog().integrations.iter().find_map(|(name, entry)| {
-        Some(format!("tercel rehearse {name} --event {} --send", entry.integration.samples.first()?.name))
+        // As this one was started: it need not be in the path.
+        let program = std::env::args().next().unwrap_or_else(|| "tercel".into());
+        Some(format!("{program} rehearse {name} --event {} --send", entry.integration.samples.first()?.name))
     });
     if let Some(command) = sample.filter(|_| config.llm.base_url.is_none()) {
         tracing::info!("Next, in another terminal: {command}");
