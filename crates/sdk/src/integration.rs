@@ -1,16 +1,18 @@
 //! An integration is a value made of parts.
 
 use crate::{
-    Dispatcher, Field, FromHost, Handler, Inbound, Received, Refusal, Result, Skill, Tool,
+    Dispatcher, Field, FromHost, Handler, Host, Inbound, Received, Refusal, Result, Skill, Tool,
     erased::erase,
     hook::{Hook, HookEvent},
     inbound::Webhook,
     poll::{Cursor, Gap, Missed, Poll, Polled},
+    process::Process,
+    routes::Routes,
     tool::Unnamed,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 /// How much a connection test proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +44,7 @@ pub struct Sample {
     #[serde(default)]
     pub name: String,
     /// Without the signature: whoever sends it signs it.
-    pub headers: std::collections::BTreeMap<String, String>,
+    pub headers: BTreeMap<String, String>,
     pub body: Value,
 }
 
@@ -77,7 +79,10 @@ pub struct Integration {
     pub tier: String,
     pub fields: Vec<Field>,
     pub webhook: Option<Webhook>,
-    pub dispatcher: Option<Dispatcher>,
+    /// HTTP in, HTTP out: what code answers itself. One with a webhook of its own has no `webhook` part beside it.
+    pub routes: Option<Routes>,
+    /// By dispatch type, which is the integration's name unless code says otherwise.
+    pub dispatchers: BTreeMap<String, Dispatcher>,
     pub connector: Option<Handler>,
     pub polls: Vec<Poll>,
     pub missed: Option<Handler>,
@@ -87,20 +92,26 @@ pub struct Integration {
     pub readme: String,
     pub samples: Vec<Sample>,
     pub exchanges: Vec<Exchange>,
-    pub user_attribution: Option<Attribute>,
+    /// [`User`] in; out come the fields that the dispatcher finds as `user_attribution` in its target.
+    pub user_attribution: Option<Handler>,
+    /// Names for client ids: a list of them in, an object from client id to name out.
+    pub display_names: Option<Handler>,
+    /// Client ids that begin like this are this integration's: `<name>:` and what code declares.
+    pub prefixes: Vec<String>,
+    pub process: Option<Process>,
+    pub sidebar_section: Option<Value>,
+    pub dashboard_modules: Vec<Value>,
+    pub activation: Option<Value>,
 }
 
 /// Somebody who types at the server itself, as far as is known.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct User {
     pub display_name: Option<String>,
     pub avatar_url: Option<String>,
     /// What this integration keeps about the person.
     pub integration_config: Value,
 }
-
-/// Says how a post shows its sender: fields that the dispatcher finds as `user_attribution` in its target.
-pub type Attribute = Arc<dyn Fn(&User) -> Map<String, Value> + Send + Sync>;
 
 impl Integration {
     pub fn new(name: &str) -> Self {
@@ -113,7 +124,8 @@ impl Integration {
             tier: "free".into(),
             fields: Vec::new(),
             webhook: None,
-            dispatcher: None,
+            routes: None,
+            dispatchers: BTreeMap::new(),
             connector: None,
             polls: Vec::new(),
             missed: None,
@@ -124,6 +136,12 @@ impl Integration {
             samples: Vec::new(),
             exchanges: Vec::new(),
             user_attribution: None,
+            display_names: None,
+            prefixes: vec![format!("{name}:")],
+            process: None,
+            sidebar_section: None,
+            dashboard_modules: Vec::new(),
+            activation: None,
         }
     }
 
@@ -166,7 +184,7 @@ impl Integration {
 
     /// Sends answers of the dispatch type `<name>`.
     pub fn dispatcher(mut self, dispatcher: Dispatcher) -> Self {
-        self.dispatcher = Some(dispatcher);
+        self.dispatchers.insert(self.name.clone(), dispatcher);
         self
     }
 
@@ -224,7 +242,11 @@ impl Integration {
 
     /// What a dispatcher needs to post a message under the name of who typed it. Without this the name is put into the text.
     pub fn user_attribution(mut self, attribute: impl Fn(&User) -> Map<String, Value> + Send + Sync + 'static) -> Self {
-        self.user_attribution = Some(Arc::new(attribute));
+        let attribute = Arc::new(attribute);
+        self.user_attribution = Some(erase(move |_: Host, user: User| {
+            let attribute = attribute.clone();
+            async move { Ok(attribute(&user)) }
+        }));
         self
     }
 

@@ -177,13 +177,13 @@ impl Bench {
     }
 
     pub async fn deliver(&self, target: &Target, text: &str) -> Result<Receipt> {
-        let dispatcher = self.integration.dispatcher.as_ref().expect("the integration has a dispatcher");
+        let dispatcher = self.integration.dispatchers.values().next().expect("the integration has a dispatcher");
         let answer = (dispatcher.deliver)(self.host(), Dispatcher::call(target, &outbound(text))).await?;
         Ok(serde_json::from_value(answer)?)
     }
 
     pub async fn find(&self, target: &Target, text: &str) -> Result<Option<Receipt>> {
-        let dispatcher = self.integration.dispatcher.as_ref().expect("the integration has a dispatcher");
+        let dispatcher = self.integration.dispatchers.values().next().expect("the integration has a dispatcher");
         let find = dispatcher.find.as_ref().expect("the dispatcher has a find");
         Ok(serde_json::from_value(find(self.host(), Dispatcher::call(target, &outbound(text))).await?)?)
     }

@@ -64,7 +64,7 @@ fn announcement(app: &App, key: &str, text: String) -> Option<Announcement> {
         return None;
     }
     let catalog = app.catalog();
-    let dispatcher = catalog.integrations.get(&target.kind).and_then(|entry| entry.integration.dispatcher.as_ref());
+    let dispatcher = catalog.dispatcher(&target.kind);
     let row = NewOutbox {
         // Each message gets one of its own when it is put into the outbox.
         id: Uuid::nil(),

@@ -11,7 +11,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
-use tercel_sdk::{Field, Integration, Skill, Tool, field::FieldType, integration::Exchange};
+use tercel_sdk::{Dispatcher, Field, Integration, Skill, Tool, field::FieldType, integration::Exchange};
 use tercel_store::{Health, Sealer, Store};
 
 pub const DEFAULT: &str = "default";
@@ -21,6 +21,13 @@ pub const DEFAULT: &str = "default";
 pub struct OwnedTool {
     pub integration: String,
     pub tool: Tool,
+}
+
+/// A dispatcher and the integration that it belongs to.
+#[derive(Clone)]
+pub struct OwnedDispatcher {
+    pub integration: String,
+    pub dispatcher: Dispatcher,
 }
 
 /// Where a value comes from.
@@ -53,6 +60,8 @@ pub struct Values {
 pub struct Catalog {
     pub integrations: BTreeMap<String, Arc<Entry>>,
     pub tools: BTreeMap<String, OwnedTool>,
+    /// By dispatch type.
+    pub dispatchers: BTreeMap<String, OwnedDispatcher>,
     pub skills: BTreeMap<String, Skill>,
     pub bots: BTreeMap<String, Arc<Bot>>,
     pub channels: HashMap<String, Arc<Channel>>,
@@ -80,6 +89,7 @@ impl Catalog {
         let mut catalog = Self {
             integrations: BTreeMap::new(),
             tools: BTreeMap::new(),
+            dispatchers: BTreeMap::new(),
             skills: BTreeMap::new(),
             bots: BTreeMap::new(),
             channels: HashMap::new(),
@@ -113,6 +123,17 @@ impl Catalog {
                     None => {
                         let owned = OwnedTool { integration: name.clone(), tool: tool.clone() };
                         catalog.tools.insert(tool.name.clone(), owned);
+                    }
+                }
+            }
+            for (kind, dispatcher) in &integration.dispatchers {
+                match catalog.dispatchers.get(kind) {
+                    Some(taken) => {
+                        error = Some(format!("The dispatch type `{kind}` is taken by `{}`", taken.integration))
+                    }
+                    None => {
+                        let owned = OwnedDispatcher { integration: name.clone(), dispatcher: dispatcher.clone() };
+                        catalog.dispatchers.insert(kind.clone(), owned);
                     }
                 }
             }
@@ -151,6 +172,11 @@ impl Catalog {
         let own = own.chain(crate::providers::keys(store, sealer).await?);
         catalog.redactor = Redactor::of(own, catalog.integrations.values());
         Ok(catalog)
+    }
+
+    /// What sends answers of this dispatch type, if it is none of the core's.
+    pub fn dispatcher(&self, kind: &str) -> Option<&Dispatcher> {
+        self.dispatchers.get(kind).map(|owned| &owned.dispatcher)
     }
 
     pub fn channel(&self, id: tercel_store::Uuid) -> Option<&Arc<Channel>> {

@@ -83,9 +83,9 @@ pub async fn tell(app: &App) {
 
 /// Lets everything go on. What may have left before the copy was made is looked for first, where that can be done.
 pub async fn resume(app: &App) -> Result<()> {
-    for entry in app.catalog().integrations.values() {
-        if entry.integration.dispatcher.as_ref().is_some_and(|dispatcher| dispatcher.find.is_some()) {
-            app.store.doubt_outbox(&entry.integration.name).await?;
+    for (kind, owned) in &app.catalog().dispatchers {
+        if owned.dispatcher.find.is_some() {
+            app.store.doubt_outbox(kind).await?;
         }
     }
     app.hold.release().with_context(|| format!("{} cannot be removed", app.hold.file.display()))?;

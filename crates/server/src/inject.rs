@@ -94,7 +94,8 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
     let model = input.brief.as_ref().and_then(|brief| brief.model.as_deref());
     let (_, rehearse) = app.model_of(model.or(bot.and_then(|bot| bot.model.as_deref())));
     let bound = mirror::targets(app, &origin, session.channel_id);
-    let shown = shown(app, effective.filter(|_| input.notify), bound, &origin, &input, &session.bot_id, rehearse)?;
+    let shown =
+        shown(app, effective.filter(|_| input.notify), bound, &origin, &input, &session.bot_id, rehearse).await?;
     let task = input.run_agent.then(|| NewTask {
         id: Uuid::now_v7(),
         bot_id: session.bot_id.clone(),
@@ -178,8 +179,8 @@ fn metadata_of(attachments: &[Attached], author: &Author) -> Option<String> {
 }
 
 /// The injected message as it is shown at its target, unless it came from there, and where its channel is bound to.
-fn shown(
-    app: &App,
+async fn shown(
+    app: &Arc<App>,
     effective: Option<String>,
     bound: Vec<String>,
     origin: &str,
@@ -211,7 +212,7 @@ fn shown(
             continue;
         }
         let blank = row(&target, sealed, String::new());
-        rows.extend(mirror::message(app, blank, target, &input.author, &input.content));
+        rows.extend(mirror::message(app, blank, target, &input.author, &input.content).await);
     }
     if let Some(sealed) = effective {
         let target =

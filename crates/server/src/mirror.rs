@@ -1,9 +1,14 @@
 //! What is typed at the server itself on a place that is bound to others is posted there too, and so is the answer.
 
-use crate::{app::App, catalog::Catalog};
+use crate::{
+    app::{App, Call},
+    catalog::{Catalog, DEFAULT},
+    part::within,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tercel_sdk::{Target, User, text};
+use std::sync::Arc;
+use tercel_sdk::{Kind, Target, User, text};
 use tercel_store::{NewOutbox, Uuid};
 
 /// The source of messages that people type at the server itself.
@@ -32,12 +37,18 @@ pub fn targets(app: &App, origin: &str, channel: Option<Uuid>) -> Vec<String> {
 
 /// The rows that show a message at one target, with the name of who typed it: as the service shows senders, else in the
 /// text.
-pub fn message(app: &App, mut row: NewOutbox, mut target: Target, author: &Author, said: &str) -> Vec<NewOutbox> {
+pub async fn message(
+    app: &Arc<App>,
+    mut row: NewOutbox,
+    mut target: Target,
+    author: &Author,
+    said: &str,
+) -> Vec<NewOutbox> {
     let catalog = app.catalog();
     let name = author.display_name.as_deref().map(str::trim).filter(|name| !name.is_empty());
     row.target = crate::outbox::key(&target);
     row.dispatch_type = target.kind.clone();
-    let attribution = attribution(&catalog, &target.kind, author);
+    let attribution = attribution(app, &catalog, &target.kind, author).await;
     let said = match &attribution {
         Some(_) => said.to_owned(),
         None => format!("[{}] {said}", name.unwrap_or(SOURCE)),
@@ -51,21 +62,26 @@ pub fn message(app: &App, mut row: NewOutbox, mut target: Target, author: &Autho
 
 /// One row for each part that a post of this dispatch type can take.
 pub fn cut(catalog: &Catalog, row: NewOutbox, said: &str) -> Vec<NewOutbox> {
-    let dispatcher = |name: &str| catalog.integrations.get(name)?.integration.dispatcher.as_ref();
-    let limit = dispatcher(&row.dispatch_type).map_or(usize::MAX, |dispatcher| dispatcher.limit);
+    let limit = catalog.dispatcher(&row.dispatch_type).map_or(usize::MAX, |dispatcher| dispatcher.limit);
     let pieces = text::split(said, limit);
     let parts = pieces.len() as u32;
     let part = |(text, part)| NewOutbox { id: Uuid::now_v7(), text, part, parts, ..row.clone() };
     pieces.into_iter().zip(1..).map(part).collect()
 }
 
-fn attribution(catalog: &Catalog, integration: &str, author: &Author) -> Option<Value> {
+/// A message is shown without it rather than not at all.
+async fn attribution(app: &Arc<App>, catalog: &Catalog, kind: &str, author: &Author) -> Option<Value> {
+    let integration = &catalog.dispatchers.get(kind)?.integration;
     let attribute = catalog.integrations.get(integration)?.integration.user_attribution.clone()?;
+    let limit = app.config.limits.hook;
+    let host = app.host(integration, DEFAULT, Call { timeout: Some(limit), ..Call::default() })?;
     let user = User {
         display_name: author.display_name.clone(),
         avatar_url: author.avatar_url.clone(),
         integration_config: author.integration_config.get(integration).cloned().unwrap_or_default(),
     };
-    let fields = attribute(&user);
-    (!fields.is_empty()).then_some(Value::Object(fields))
+    let asked = async { attribute(host, serde_json::to_value(&user)?.into()).await };
+    let fields = within(limit, "User attribution", Kind::Timeout, asked).await;
+    let fields = fields.inspect_err(|error| tracing::warn!(integration, "Nobody says how a sender is shown: {error}"));
+    fields.ok().filter(|fields| fields.as_object().is_some_and(|fields| !fields.is_empty()))
 }

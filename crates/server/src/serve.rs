@@ -96,7 +96,7 @@ async fn start_work(app: &Arc<App>) {
 /// Sends on the runs and answers that wait for a person: what they wait for may be mended by now; if not, they wait again.
 async fn go_on(app: &App) -> Result<(), tercel_store::Error> {
     let resumed = app.store.resume_tasks(None, "the start of the server").await?;
-    for name in app.catalog().integrations.keys().map(String::as_str).chain(outbox::TYPES) {
+    for name in app.catalog().dispatchers.keys().map(String::as_str).chain(outbox::TYPES) {
         app.store.unpark_outbox(name).await?;
     }
     watchman::pull_back(app).await;

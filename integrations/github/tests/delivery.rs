@@ -62,7 +62,7 @@ async fn a_comment_that_was_made_counts_even_if_the_answer_cannot_be_read() {
 
 #[tokio::test]
 async fn the_longest_part_fits_with_its_mark() {
-    let limit = integration().dispatcher.unwrap().limit;
+    let limit = integration().dispatchers["github"].limit;
     let hmac = "f".repeat(64);
     let whole = crate::github::mark::mark(&"ü".repeat(limit), &hmac);
     assert!(whole.chars().count() <= 65_536);

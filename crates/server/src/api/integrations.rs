@@ -148,7 +148,7 @@ fn shown(app: &App, entry: &Entry) -> Integration {
         tier: integration.tier.clone(),
         locked: is_locked(app, entry),
         has_router: webhook.is_some(),
-        has_dispatcher: integration.dispatcher.is_some(),
+        has_dispatcher: !integration.dispatchers.is_empty(),
         has_hooks: !integration.hooks.is_empty(),
         has_tools: !integration.tools.is_empty(),
         has_skills: !integration.skills.is_empty(),

@@ -38,7 +38,7 @@ pub async fn put(State(app): State<Arc<App>>, Body(body): Body<NewTarget>) -> Re
     let config = target::restored(&app, body.dispatch_config, app.announcer.target().as_deref());
     let target = target::whole(config)?;
     let catalog = app.catalog();
-    let has_dispatcher = catalog.integrations.get(&target.kind).is_some_and(|e| e.integration.dispatcher.is_some());
+    let has_dispatcher = catalog.dispatcher(&target.kind).is_some();
     if !has_dispatcher && !outbox::TYPES.contains(&target.kind.as_str()) {
         return Err(Error::invalid(format!("dispatch_config.type: there is no dispatch type `{}`", target.kind)));
     }

@@ -151,7 +151,7 @@ pub async fn show(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Whole
 pub async fn retry(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<OutboxPart>> {
     let kind = find(&app, id).await?.dispatch_type;
     let catalog = app.catalog();
-    let dispatcher = catalog.integrations.get(&kind).and_then(|entry| entry.integration.dispatcher.as_ref());
+    let dispatcher = catalog.dispatcher(&kind);
     let can_find = dispatcher.is_some_and(|dispatcher| dispatcher.find.is_some());
     let row = app.store.retry_outbox(id, can_find).await?;
     crate::outbox::settle(&app, &row.dispatch_type).await;

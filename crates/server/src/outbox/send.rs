@@ -90,10 +90,10 @@ async fn attempt(app: &Arc<App>, row: &OutboxRow) -> AttemptEnd {
         }
     }
     let delivered = unquoted(app, &target, way.deliver(app, row, &target).await);
-    if let Way::Part { .. } = way
+    if let Way::Part { host, .. } = &way
         && !has_own_secret(&target)
     {
-        watchman::saw(app, &target.kind, DEFAULT, &delivered).await;
+        watchman::saw(app, host.integration(), DEFAULT, &delivered).await;
     }
     match delivered {
         Ok(receipt) => sent(&receipt),
@@ -165,7 +165,7 @@ fn way(app: &Arc<App>, row: &OutboxRow, target: &Target) -> Result<Way> {
         _ => {}
     }
     let catalog = app.catalog();
-    let dispatcher = catalog.integrations.get(&target.kind).and_then(|entry| entry.integration.dispatcher.clone());
+    let owned = catalog.dispatchers.get(&target.kind);
     let call = Call {
         ids: Ids { task: row.task_id, session: row.session_id, bot: Some(row.bot_id.clone()), ..Ids::default() },
         mode: Mode::Live,
@@ -173,12 +173,14 @@ fn way(app: &Arc<App>, row: &OutboxRow, target: &Target) -> Result<Way> {
         timeout: Some(app.config.limits.dispatcher),
         ..Call::default()
     };
-    match (dispatcher, app.host(&target.kind, DEFAULT, call)) {
-        (Some(dispatcher), Some(host)) => Ok(Way::Part { dispatcher, host, outbound: Box::new(outbound(app, row)) }),
-        _ => {
-            let types = catalog.integrations.values().filter(|entry| entry.integration.dispatcher.is_some());
+    match owned.and_then(|owned| Some((owned, app.host(&owned.integration, DEFAULT, call)?))) {
+        Some((owned, host)) => {
+            let dispatcher = owned.dispatcher.clone();
+            Ok(Way::Part { dispatcher, host, outbound: Box::new(outbound(app, row)) })
+        }
+        None => {
             let known: Vec<&str> =
-                core::TYPES.into_iter().chain(types.map(|entry| entry.integration.name.as_str())).collect();
+                core::TYPES.into_iter().chain(catalog.dispatchers.keys().map(String::as_str)).collect();
             Err(Error::new(Kind::NotFound, format!("There is no dispatch type `{}`", target.kind))
                 .hint(format!("Known are {}", known.join(", "))))
         }

@@ -1,0 +1,125 @@
+//! Makes an [`Integration`] out of a folder, whatever it is written in.
+//!
+//! A folder is found below a [`Root`], copied to a snapshot, described once by its own code, and from then on is a value
+//! like every other. Its code runs in a worker process of its own that is started when something needs it.
+
+use futures::future::BoxFuture;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use tercel_sdk::Integration;
+use uuid::Uuid;
+
+/// Where folders are looked for. A later root replaces an id whole, but for the workspace, which never does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    pub path: PathBuf,
+    pub kind: RootKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RootKind {
+    /// Embedded in the program.
+    Shipped,
+    /// The operator's.
+    Operator,
+    /// Where bots write: nothing of it runs before it was approved.
+    Workspace,
+}
+
+/// A directory that counts as an integration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    pub id: String,
+    pub path: PathBuf,
+    pub root: Root,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    Manifest,
+    Python,
+    Worker,
+}
+
+/// What is wrong with a folder, for the person who writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Below the folder: `tools/search.py`.
+    pub file: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    pub message: String,
+}
+
+/// A folder as it runs.
+#[derive(Clone)]
+pub struct Loaded {
+    pub folder: Folder,
+    pub way: Way,
+    /// Of the snapshot it runs from.
+    pub hash: String,
+    /// What loaded of it.
+    pub integration: Integration,
+    pub problems: Vec<Problem>,
+    /// Environment names that its code reads and nothing declares.
+    pub undeclared: Vec<String>,
+    pub worker: Arc<dyn Worker>,
+}
+
+/// The process behind a folder.
+pub trait Worker: Send + Sync {
+    fn state(&self) -> WorkerState;
+    /// What it printed lately, the oldest first.
+    fn log(&self) -> Vec<LogLine>;
+    /// Takes no new calls, lets those that are open end (at most 60 s), and stops.
+    fn drain(&self) -> BoxFuture<'static, ()>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WorkerState {
+    /// `stopped`, `preparing`, `starting`, `running`, `draining` or `failing`.
+    pub state: &'static str,
+    pub pid: Option<u32>,
+    pub restarts: u32,
+    /// Why it does not run, in words for the operator; while it is prepared, how far that is.
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LogLine {
+    /// Microseconds since 1970.
+    pub at: i64,
+    pub text: String,
+}
+
+/// A key of the API that is worth something while one process runs.
+pub struct Minted {
+    pub id: Uuid,
+    pub key: SecretString,
+}
+
+/// What folders need of the server.
+pub trait Server: Send + Sync + 'static {
+    /// Values by environment name of those variables that have one: database, environment, default.
+    fn values(&self, integration: &str, names: Vec<Variable>) -> BoxFuture<'static, BTreeMap<String, String>>;
+    /// A key that acts as the integration and nothing more.
+    fn mint(&self, integration: &str) -> Minted;
+    fn revoke(&self, id: Uuid);
+    /// Where its processes reach the API: `http://127.0.0.1:8000`.
+    fn url(&self) -> String;
+}
+
+/// A variable that a folder declares.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Variable {
+    /// Environment name.
+    pub key: String,
+    pub required: bool,
+    pub secret: bool,
+    pub description: String,
+    pub default: Option<String>,
+}
