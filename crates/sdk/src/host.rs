@@ -1,6 +1,6 @@
 //! What a part can see and do: made anew for every call.
 
-use crate::{Error, Result, http};
+use crate::{Error, Result, Target, http};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,12 @@ pub struct Ids {
     pub channel: Option<Uuid>,
     pub bot: Option<String>,
     pub client_id: Option<String>,
+    /// Places that people speak from whom nobody vouches for, as far as they have a say in this run: the one whose event
+    /// began it, else those whose events were said before it (`forge:owner/repo`). An empty name: nobody knows where.
+    pub strangers: Vec<String>,
+    /// Where the run's answer goes, when that is by the integration that is called. Its secrets are masked.
+    pub target: Option<Target>,
+    pub mode: Mode,
 }
 
 /// Everything a host is made from. The server and the testing helpers build it; parts read it through [`Host`].

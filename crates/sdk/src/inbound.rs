@@ -206,6 +206,10 @@ pub struct Event {
     /// The bot that answers where no channel says otherwise.
     #[serde(default)]
     pub bot: Option<String>,
+    /// A bot wrote it: it is kept, and answered only in a channel that allows that. Two bots that answer each other do
+    /// not stop by themselves.
+    #[serde(default)]
+    pub by_bot: bool,
 }
 
 impl Event {
@@ -219,6 +223,7 @@ impl Event {
             reply_to: None,
             brief: None,
             bot: None,
+            by_bot: false,
         }
     }
 
@@ -245,6 +250,12 @@ impl Event {
 
     pub fn bot(mut self, id: impl Into<String>) -> Self {
         self.bot = Some(id.into());
+        self
+    }
+
+    /// Says that a bot wrote it.
+    pub fn by_bot(mut self, is: bool) -> Self {
+        self.by_bot = is;
         self
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     outbound::{self, HostPort, Outbound, Scope},
     outbox::Senders,
     providers::Providers,
+    receiving::Readers,
     runner::Runs,
     watchman::Refused,
     webhook::Refusals,
@@ -48,6 +49,7 @@ pub struct App {
     pub live: Live,
     pub hooks: Hooks,
     pub refusals: Refusals,
+    pub readers: Arc<Readers>,
     pub access: Access,
     pub senders: Senders,
     pub ceilings: Ceilings,
@@ -122,6 +124,7 @@ impl App {
             live: Live::default(),
             hooks: Hooks::default(),
             refusals: Refusals::default(),
+            readers: Arc::default(),
             access,
             senders: Senders::default(),
             ceilings: Ceilings::load(&store, config.ceilings).await?,
@@ -177,10 +180,12 @@ impl App {
         let catalog = self.catalog();
         let entry = catalog.integrations.get(integration)?;
         let granted = values.granted(&entry.integration.fields);
+        let mut ids = call.ids;
+        ids.target = ids.target.filter(|target| entry.integration.dispatchers.contains_key(&target.kind));
         let scope = Scope {
             integration: Some(integration.into()),
             connection: Some(connection.into()),
-            task: call.ids.task,
+            task: ids.task,
             granted: granted.iter().filter_map(HostPort::of).collect(),
             mode: call.mode,
             exchanges: entry.exchanges.clone(),
@@ -194,7 +199,7 @@ impl App {
             fields: values.fields.clone(),
             names: entry.names.clone(),
             account: entry.healths.get(connection).and_then(|health| health.account.clone()),
-            ids: call.ids,
+            ids,
             mode: call.mode,
             trust: call.trust,
             idempotency_key: call.idempotency_key,

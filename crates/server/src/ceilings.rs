@@ -33,7 +33,7 @@ pub struct Ceilings {
 
 impl Ceilings {
     pub async fn load(store: &Store, defaults: config::Ceilings) -> Result<Self> {
-        let open = store.notices(true, None, 1000).await?;
+        let open = store.notices(Some(true), None, 1000).await?;
         let told = open.iter().filter_map(|notice| Some(notice.key.strip_prefix(NOTICE)?.to_owned())).collect();
         let rules = Arc::new(Rules::load(store, defaults).await?);
         let (unpriced, paused) = (Unpriced::among(&open), Paused::load(store).await?);
@@ -377,13 +377,13 @@ mod tests {
         let hour = this_hour();
         go_on(&app, hour).await.unwrap();
         assert_eq!(statuses(&app).await, ["pending", "waiting", "waiting"], "the hour is not over");
-        assert_eq!(app.store.notices(true, None, 9).await.unwrap().len(), 1);
+        assert_eq!(app.store.notices(Some(true), None, 9).await.unwrap().len(), 1);
         for (turn, expected) in [(1, ["pending", "pending", "waiting"]), (2, ["pending"; 3])] {
             go_on(&app, hour + turn).await.unwrap();
             assert_eq!(statuses(&app).await, expected);
         }
         go_on(&app, hour + 3).await.unwrap();
-        assert_eq!(app.store.notices(true, None, 9).await.unwrap().len(), 0, "there is room again");
+        assert_eq!(app.store.notices(Some(true), None, 9).await.unwrap().len(), 0, "there is room again");
     }
 
     #[tokio::test]

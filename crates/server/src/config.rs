@@ -151,7 +151,8 @@ pub struct Capacity {
     pub queue: i64,
     /// Bytes of a request body.
     pub body: usize,
-    /// Requests a second of one API key, and of one source whose requests are refused; 0: any number.
+    /// Requests a second of one API key; 0: any number. Refused webhooks are not counted against their source: behind a
+    /// proxy all of them have the same one, and who sends wrong signatures would shut out the service that is right.
     pub rate: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Telling integrations what happens in runs. A hook never holds a run up.
+//! Telling integrations what happens in runs: in the order in which it happened, and without holding a run up.
 
 use crate::{
     app::{App, Call},
@@ -6,31 +6,57 @@ use crate::{
     part::within,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
-use tercel_sdk::{Handler, Host, Kind, hook::HookEvent, host::Ids};
+use tercel_sdk::{Handler, Kind, hook::HookEvent, host::Ids};
+use tercel_store::Uuid;
+use tokio::sync::Semaphore;
 
-/// Calls of one hook that may be open at once: one that hangs must not use up the room of the others.
-const ROOM: u32 = 64;
+/// Calls of one integration's hooks that may be open at once: one that hangs must not use up the room of the others.
+const ROOM: usize = 16;
+/// Calls of one integration's hooks that may wait, those that are open among them. What comes then is dropped.
+const QUEUE: usize = 256;
 /// Failures in a row after which a hook rests.
 const PATIENCE: u32 = 5;
 const REST: Duration = Duration::from_secs(60);
 
-/// What is known of each hook.
+/// What is known of each hook, and what hooks are still to be told.
 #[derive(Default)]
-pub struct Hooks(Mutex<HashMap<Key, Watch>>);
+pub struct Hooks {
+    watches: Mutex<HashMap<Key, Watch>>,
+    lines: Mutex<HashMap<String, Lines>>,
+}
 
 /// An integration and an event.
 type Key = (String, &'static str);
 
 #[derive(Default)]
 struct Watch {
-    open: u32,
     /// In a row.
     failures: u32,
     rests_until: Option<Instant>,
+}
+
+/// What one integration is still to be told, by run: each run is told in order, and none waits for another.
+struct Lines {
+    waiting: usize,
+    room: Arc<Semaphore>,
+    of_runs: HashMap<Option<Uuid>, VecDeque<Telling>>,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self { waiting: 0, room: Arc::new(Semaphore::new(ROOM)), of_runs: HashMap::new() }
+    }
+}
+
+struct Telling {
+    key: Key,
+    handler: Handler,
+    ids: Ids,
+    event: serde_json::Value,
 }
 
 /// Tells everybody who watches `E`. The event is made only when somebody does.
@@ -43,42 +69,89 @@ pub fn fire<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: impl FnOnce() -> E) 
     let Ok(event) = serde_json::to_value(event()) else { return };
     for (name, entry) in &catalog.integrations {
         for hook in entry.integration.hooks.iter().filter(|hook| hook.event == E::NAME) {
-            let call = Call { ids: ids.clone(), timeout: Some(app.config.limits.hook), ..Call::default() };
-            let Some(host) = app.host(name, DEFAULT, call) else { continue };
             let key = (name.clone(), hook.event);
-            if app.hooks.begin(&key) {
-                let call = tell(app.clone(), key, hook.handler.clone(), host, event.clone());
-                app.work.spawn(call);
-            } else {
-                metrics::counter!("tercel_hooks_dropped_total", "integration" => name.clone()).increment(1);
+            let telling = Telling { key, handler: hook.handler.clone(), ids: ids.clone(), event: event.clone() };
+            match app.hooks.join(name, ids.task, telling) {
+                Joined::First => _ = app.work.spawn(tell_all(app.clone(), name.clone(), ids.task)),
+                Joined::Behind => {}
+                Joined::Dropped => dropped(name),
             }
         }
     }
 }
 
-async fn tell(app: Arc<App>, key: Key, handler: Handler, host: Host, event: serde_json::Value) {
-    let call = async { handler(host, event.into()).await };
-    let told = within(app.config.limits.hook, "The hook", Kind::Timeout, call).await;
+/// Tells one integration what happens in one run until nothing waits.
+async fn tell_all(app: Arc<App>, integration: String, run: Option<Uuid>) {
+    while let Some((telling, room)) = app.hooks.next(&integration, run) {
+        let _room = room.acquire_owned().await.expect("the semaphore is never closed");
+        match app.hooks.rests(&telling.key) {
+            true => dropped(&integration),
+            false => tell(&app, telling).await,
+        }
+    }
+}
+
+async fn tell(app: &Arc<App>, Telling { key, handler, ids, event }: Telling) {
+    let limit = app.config.limits.hook;
+    let call = Call { mode: ids.mode, ids, timeout: Some(limit), ..Call::default() };
+    let Some(host) = app.host(&key.0, DEFAULT, call) else { return };
+    let what = format!("The hook of `{}` for `{}`", key.0, key.1);
+    let told = within(limit, &what, Kind::Timeout, async move { handler(host, event.into()).await }).await;
     let failure = told.err().map(|error| app.catalog().redactor.error(error).message);
-    app.hooks.end(key, failure);
+    app.hooks.told(key, failure);
+}
+
+fn dropped(integration: &str) {
+    metrics::counter!("tercel_hooks_dropped_total", "integration" => integration.to_owned()).increment(1);
+}
+
+enum Joined {
+    /// Somebody has to begin telling.
+    First,
+    Behind,
+    Dropped,
 }
 
 impl Hooks {
-    /// Whether the hook may be called now.
-    fn begin(&self, key: &Key) -> bool {
-        let mut hooks = self.lock();
-        let watch = hooks.entry(key.clone()).or_default();
-        if watch.open >= ROOM || watch.rests_until.is_some_and(|until| until > Instant::now()) {
-            return false;
+    fn join(&self, integration: &str, run: Option<Uuid>, telling: Telling) -> Joined {
+        let mut lines = self.lines();
+        let lines = lines.entry(integration.into()).or_default();
+        if lines.waiting >= QUEUE {
+            return Joined::Dropped;
         }
-        watch.open += 1;
-        true
+        lines.waiting += 1;
+        let line = lines.of_runs.entry(run);
+        let joined = match &line {
+            std::collections::hash_map::Entry::Occupied(_) => Joined::Behind,
+            std::collections::hash_map::Entry::Vacant(_) => Joined::First,
+        };
+        line.or_default().push_back(telling);
+        joined
     }
 
-    fn end(&self, key: Key, failure: Option<String>) {
-        let mut hooks = self.lock();
-        let watch = hooks.entry(key.clone()).or_default();
-        watch.open = watch.open.saturating_sub(1);
+    /// The next of a run, and the room it needs. When there is none the line is gone.
+    fn next(&self, integration: &str, run: Option<Uuid>) -> Option<(Telling, Arc<Semaphore>)> {
+        let mut lines = self.lines();
+        let lines = lines.get_mut(integration)?;
+        match lines.of_runs.get_mut(&run)?.pop_front() {
+            Some(telling) => {
+                lines.waiting -= 1;
+                Some((telling, lines.room.clone()))
+            }
+            None => {
+                lines.of_runs.remove(&run);
+                None
+            }
+        }
+    }
+
+    fn rests(&self, key: &Key) -> bool {
+        self.watches().get(key).and_then(|watch| watch.rests_until).is_some_and(|until| until > Instant::now())
+    }
+
+    fn told(&self, key: Key, failure: Option<String>) {
+        let mut watches = self.watches();
+        let watch = watches.entry(key.clone()).or_default();
         let Some(failure) = failure else {
             (watch.failures, watch.rests_until) = (0, None);
             return;
@@ -96,7 +169,11 @@ impl Hooks {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Watch>> {
-        self.0.lock().expect("no holder of this lock panics")
+    fn watches(&self) -> MutexGuard<'_, HashMap<Key, Watch>> {
+        self.watches.lock().expect("no holder of this lock panics")
+    }
+
+    fn lines(&self) -> MutexGuard<'_, HashMap<String, Lines>> {
+        self.lines.lock().expect("no holder of this lock panics")
     }
 }

@@ -7,14 +7,16 @@ use crate::{
     mirror::{self, Author},
     runner::{RunConfig, Wanted},
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use std::{collections::HashSet, sync::Arc};
 use tercel_sdk::{Brief, Target, chat::ToolSpec};
 use tercel_store::{
     Accept, Accepted, Error, Item, Message, NewMessage, NewOutbox, NewTask, Result, SessionRef, Uuid, accept::Busy, now,
 };
 
-const DAY: i64 = 86_400_000_000;
+/// How long idempotency keys are known.
+pub const DAY: i64 = 86_400_000_000;
 /// A chain of answers that become messages that become answers ends here.
 pub const MOST_HOPS: u32 = 8;
 
@@ -38,9 +40,11 @@ pub struct Input {
     pub author: Author,
     pub busy: Busy,
     pub trusted: bool,
+    /// The place that an untrusted message came from; that of its session when absent.
+    pub from: Option<String>,
     pub hops: u32,
-    /// The same key within a day is the same message.
-    pub idempotency: Option<String>,
+    /// The same key is the same message until then.
+    pub idempotency: Option<(String, i64)>,
 }
 
 impl Input {
@@ -60,6 +64,7 @@ impl Input {
             author: Author::default(),
             busy: Busy::Enqueue,
             trusted: true,
+            from: None,
             hops: 0,
             idempotency: None,
         }
@@ -73,6 +78,11 @@ pub struct Injected {
     pub task_id: Option<Uuid>,
     /// Why no run was started though one was asked for.
     pub reason: Option<String>,
+}
+
+/// Until when the keys of API calls that are made now are known.
+pub fn a_day_from_now() -> i64 {
+    now() + DAY
 }
 
 /// # Errors
@@ -105,7 +115,8 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         sealed_target,
         rehearse,
     });
-    let said = (input.content.clone(), input.source.clone());
+    let metadata = metadata_of(app, &input, &session.client_id);
+    let request = metadata.get(REQUEST).and_then(Value::as_str).map(str::to_owned);
     let message = NewMessage {
         id: Uuid::now_v7(),
         role: "user",
@@ -113,7 +124,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         source: input.source,
         trusted: input.trusted,
         hops: input.hops,
-        metadata: metadata_of(&input.attachments, &input.author),
+        metadata: (!metadata.is_empty()).then(|| Value::Object(metadata).to_string()),
         attachments: input.attachments.iter().map(|attached| attached.id).collect(),
     };
     let item = Item {
@@ -124,7 +135,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         busy: input.busy,
         shown,
     };
-    let dedupe = input.idempotency.map(|key| (key, now() + DAY)).into_iter().collect();
+    let dedupe = input.idempotency.into_iter().collect();
     match app.store.accept(Accept { dedupe, items: vec![item], ..Accept::default() }).await? {
         Accepted::New(placed) => {
             let placed = placed.into_iter().next().expect("one item was accepted");
@@ -140,7 +151,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
             })
         }
         Accepted::Duplicate(first) => {
-            let same = |message: &Message| (&message.content, &message.source) == (&said.0, &said.1);
+            let same = |message: &Message| request_in(message.metadata.as_deref()) == request;
             let message = app
                 .store
                 .message(first)
@@ -167,15 +178,46 @@ fn config_of(input: &Input) -> Option<String> {
     (config != RunConfig::default()).then(|| serde_json::to_string(&config).expect("a configuration is JSON"))
 }
 
-fn metadata_of(attachments: &[Attached], author: &Author) -> Option<String> {
-    let mut metadata = serde_json::Map::new();
-    if !attachments.is_empty() {
-        metadata.insert("attachments".into(), json!(attachments));
+fn metadata_of(app: &App, input: &Input, client_id: &str) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    if !input.attachments.is_empty() {
+        metadata.insert("attachments".into(), json!(input.attachments));
     }
-    if let Some(name) = &author.display_name {
+    if let Some(name) = &input.author.display_name {
         metadata.insert("author".into(), json!(name));
     }
-    (!metadata.is_empty()).then(|| serde_json::Value::Object(metadata).to_string())
+    if !input.trusted {
+        metadata.insert("from".into(), json!(input.from.as_deref().unwrap_or(client_id)));
+    }
+    if input.idempotency.is_some() {
+        metadata.insert(REQUEST.into(), json!(digest(app, &whole(input))));
+    }
+    metadata
+}
+
+/// Where a message that has an idempotency key keeps what all of its request was.
+pub const REQUEST: &str = "request";
+
+fn request_in(metadata: Option<&str>) -> Option<String> {
+    let metadata: Value = serde_json::from_str(metadata?).ok()?;
+    Some(metadata[REQUEST].as_str()?.to_owned())
+}
+
+fn whole(input: &Input) -> Value {
+    let files: Vec<Uuid> = input.attachments.iter().map(|attached| attached.id).collect();
+    let busy = format!("{:?}", input.busy);
+    json!([
+        [input.content, input.source, input.run_agent, input.notify, input.target, input.brief, files, busy],
+        [input.client_tools, input.client_tool_seconds, input.wanted, input.author],
+    ])
+}
+
+/// Equal for equal requests. Targets have secrets in them, so that it is made with one of ours.
+pub fn digest(app: &App, request: &Value) -> String {
+    let mut hash = Sha256::new();
+    hash.update(app.sealer.derived("idempotency"));
+    hash.update(request.to_string());
+    hex::encode(&hash.finalize()[..16])
 }
 
 /// The injected message as it is shown at its target, unless it came from there, and where its channel is bound to.
@@ -219,7 +261,8 @@ async fn shown(
             app.open_target(&sealed).map_err(|e| Error::Conflict(format!("The stored target cannot be used: {e}")))?;
         let is_elsewhere = !["none", "internal", origin].contains(&target.kind.as_str());
         if is_elsewhere && told.insert(crate::outbox::key(&target)) {
-            rows.push(row(&target, sealed, format!("[{origin}] {}", input.content)));
+            let blank = row(&target, sealed, String::new());
+            rows.extend(mirror::cut(&app.catalog(), blank, &format!("[{origin}] {}", input.content)));
         }
     }
     Ok(rows)

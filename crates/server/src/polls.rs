@@ -124,10 +124,10 @@ async fn poll(app: &Arc<App>, (integration, connection, name): &Key, handler: Ha
         .host(integration, connection, call)
         .ok_or_else(|| Error::not_configured(format!("There is no connection `{integration}/{connection}`")))?;
     let given = serde_json::to_value(&bookmark)?;
-    let asked = async { handler(host, given.into()).await };
+    let asked = async move { handler(host, given.into()).await };
     let catalog = app.catalog();
-    let answer =
-        within(LIMIT, "The poll", Kind::Timeout, asked).await.map_err(|error| catalog.redactor.error(error))?;
+    let what = format!("The poll `{name}` of `{integration}`");
+    let answer = within(LIMIT, &what, Kind::Timeout, asked).await.map_err(|error| catalog.redactor.error(error))?;
     let polled: Polled = serde_json::from_value(catalog.redactor.json(answer))?;
     if polled.news.is_empty() && polled.cursor == bookmark {
         return Ok(());

@@ -1,7 +1,7 @@
 //! Starting and ending the server.
 
 use crate::{
-    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, gaps, hold, outbox, polls, retention,
+    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, gaps, hold, outbox, polls, receiving, retention,
     runner, schedules, telemetry, watchman,
 };
 use anyhow::{Context, Result};
@@ -84,6 +84,7 @@ async fn start_work(app: &Arc<App>) {
     tokio::spawn(ceilings::watch(app.clone()));
     tokio::spawn(runner::client::watch(app.clone()));
     tokio::spawn(watchman::watch(app.clone()));
+    tokio::spawn(receiving::watch(app.clone()));
     let app = app.clone();
     tokio::spawn(async move {
         tokio::select! {

@@ -83,8 +83,10 @@ async fn ask_hooks(app: &Arc<App>, ids: &Ids, recording: &Recording) -> Option<S
             let call = Call { ids: ids.clone(), timeout: Some(app.config.limits.hook), ..Call::default() };
             let Some(host) = app.host(name, DEFAULT, call) else { continue };
             let call = tercel_sdk::Call { json: event.clone(), blobs: vec![recording.bytes.clone()] };
-            let answer = async { (hook.handler)(host, call).await };
-            match within(app.config.limits.hook, "The hook", Kind::Timeout, answer).await {
+            let handler = hook.handler.clone();
+            let answer = async move { handler(host, call).await };
+            let what = format!("The hook of `{name}` for `{}`", hook.event);
+            match within(app.config.limits.hook, &what, Kind::Timeout, answer).await {
                 Ok(Value::String(text)) => return Some(catalog.redactor.text(&text).into_owned()),
                 Ok(_) => {}
                 Err(error) => {

@@ -73,7 +73,7 @@ pub async fn pull_back(app: &App) {
 
 /// At the start: how long there was no server, and whose credentials were refused when it stopped.
 pub async fn begin(app: &App) -> tercel_store::Result<()> {
-    for notice in app.store.notices(true, None, 1000).await? {
+    for notice in app.store.notices(Some(true), None, 1000).await? {
         if let Some(connection) = notice.key.strip_prefix(CREDENTIALS) {
             app.refused.lock().insert(connection.to_owned());
         }

@@ -261,7 +261,7 @@ async fn use_everything(world: &mut world::World) {
     use_schedules(&store).await;
     store.close_notice("key").await.unwrap();
     store.dismiss_notice(task.id).await.unwrap();
-    store.notices(true, some, 9).await.unwrap();
+    store.notices(Some(true), some, 9).await.unwrap();
     store.egress_of(task.id).await.unwrap();
     for old in crate::Old::ALL {
         store.prune(old, 0, i64::MAX).await.unwrap();

@@ -13,6 +13,7 @@ pub mod connections;
 pub mod deliveries;
 mod document;
 pub mod documents;
+pub mod egress;
 mod error;
 pub mod events;
 mod follow;
@@ -177,6 +178,7 @@ fn table() -> Vec<Row> {
         row(POST, "/api/v1/outbox/{id}/retry", "outbox:write", handler!(outbox::retry)),
         row(POST, "/api/v1/outbox/{id}/drop", "outbox:write", handler!(outbox::drop)),
 
+        row(GET, "/api/v1/egress", "egress:read", handler!(egress::list)),
         row(GET, "/api/v1/notices", "notices:read", handler!(notices::list)),
         row(GET, "/api/v1/notices/target", "notices:read", handler!(notice_target::show)),
         row(PUT, "/api/v1/notices/target", "notices:write", handler!(notice_target::put)),
@@ -295,6 +297,11 @@ fn new_id(identity: &Identity, call: &str, key: Option<&str>) -> Uuid {
         Some(key) => Uuid::new_v5(&Uuid::nil(), identity.idempotency(call, key).as_bytes()),
         None => Uuid::now_v7(),
     }
+}
+
+/// Whether a key that made something then is not known any more.
+fn is_forgotten(made_at: i64) -> bool {
+    made_at + crate::inject::DAY < tercel_store::now()
 }
 
 /// Stored JSON as it is shown; null when there is none.

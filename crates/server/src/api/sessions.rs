@@ -1,20 +1,21 @@
 //! Conversations: got or made, listed, begun anew.
 
 use super::{
+    auth::Identity,
     error::{Error, Result},
     page::{List, Page, Piece},
-    request::{Body, Id, Query, name},
+    request::{Body, Id, Idempotency, Query, name},
     target,
     time::Time,
 };
-use crate::{app::App, catalog::DEFAULT};
-use axum::{Json, extract::State, http::StatusCode};
+use crate::{app::App, catalog::DEFAULT, inject};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
-use tercel_store::Uuid;
+use tercel_store::{Once, Uuid};
 
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenSession {
     /// `default` when absent.
@@ -80,13 +81,30 @@ pub struct Filter {
 }
 
 /// Get the session of a place, a bot and a thread, or make it
-#[utoipa::path(post, path = "/api/v1/sessions", tag = "sessions", request_body = OpenSession, responses((status = 201, body = OpenedSession)))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions",
+    tag = "sessions",
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same key within a day gets the same session, even after a reset")),
+    request_body = OpenSession,
+    responses((status = 201, body = OpenedSession)),
+)]
 pub async fn open(
     State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Idempotency(key): Idempotency,
     Body(body): Body<OpenSession>,
 ) -> Result<(StatusCode, Json<OpenedSession>)> {
     super::has_room(&app)?;
     name("client_id", &body.client_id, 512)?;
+    let once = match key {
+        Some(key) => Some(Once {
+            key: identity.idempotency("sessions", &key),
+            digest: inject::digest(&app, &serde_json::to_value(&body).map_err(Error::internal)?),
+            until: inject::a_day_from_now(),
+        }),
+        None => None,
+    };
     let thread = body.thread.unwrap_or_default();
     if !thread.is_empty() {
         name("thread", &thread, 512)?;
@@ -99,7 +117,7 @@ pub async fn open(
     let target = body.dispatch_config.map(target::whole).transpose()?;
     let sealed = target.map(|target| app.seal_target(&target));
     let channel = catalog.channels.get(&body.client_id).map(|channel| channel.id);
-    let (session, created) = app.store.open_session(&body.client_id, &bot, &thread, channel, sealed).await?;
+    let (session, created) = app.store.open_session_once(&body.client_id, &bot, &thread, channel, sealed, once).await?;
     Ok((StatusCode::CREATED, Json(OpenedSession { session_id: session.id, created })))
 }
 

@@ -6,7 +6,7 @@ use super::{
     request::{Id, Ids, Query},
     time::Time,
 };
-use crate::{app::App, trace};
+use crate::{app::App, runner, trace};
 use axum::{Json, extract::State};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,8 @@ pub struct Task {
     /// `code`, `message`, `hint`.
     #[schema(value_type = Option<Object>)]
     error: Value,
+    /// What was asked for and is not there: unknown skills and tools.
+    warnings: Vec<String>,
     dispatch_type: String,
     dispatch: Dispatch,
     tokens: i64,
@@ -77,6 +79,7 @@ impl Task {
             prompt,
             result: row.result,
             error: super::json(row.error.as_deref()),
+            warnings: warnings(app, row.id).await?,
             dispatch_type,
             dispatch: dispatch(&outbox),
             tokens: row.tokens,
@@ -91,6 +94,15 @@ impl Task {
             completed_at: row.completed_at.map(Time),
         })
     }
+}
+
+/// What the run was not given, as its first step says.
+async fn warnings(app: &App, task: Uuid) -> tercel_store::Result<Vec<String>> {
+    let Some(step) = app.store.first_step(task).await?.filter(|step| step.kind == "context") else {
+        return Ok(Vec::new());
+    };
+    let noted: Value = super::json(Some(&step.body));
+    Ok(serde_json::from_value(noted["unknown"].clone()).unwrap_or_default())
 }
 
 /// Where the answer will go: the message's target, else the session's, else the channel's.
@@ -147,11 +159,10 @@ pub async fn show(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Task>
 /// Stop a task; one that runs stops at its next step
 #[utoipa::path(post, path = "/api/v1/tasks/{id}/cancel", tag = "tasks", params(("id" = Uuid, Path)), responses((status = 200, body = Task), (status = 409, description = "It has ended")))]
 pub async fn cancel(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Task>> {
-    let status = app.store.cancel_task(id).await?;
+    let status = runner::cancel(&app, id).await?;
     if status == "complete" || status == "failed" {
         return Err(Error::conflict(format!("The task has ended: it is {status}")));
     }
-    app.runs.cancel(id);
     show(State(app), Ids(id)).await
 }
 

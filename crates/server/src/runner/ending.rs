@@ -9,7 +9,7 @@ use crate::{app::App, ceilings, queue::patiently};
 use std::sync::Arc;
 use tercel_agent::Step;
 use tercel_sdk::{Error, Kind, hook, host::Ids};
-use tercel_store::{Ceiling, ClientCall, ClientCalls, Commit, Counts, End, NewNotice, Task};
+use tercel_store::{Ceiling, ClientCall, ClientCalls, Commit, Counts, End, NewNotice, Task, Uuid};
 
 /// The notice that runs wait for a model.
 pub const NO_MODEL: &str = "model";
@@ -22,10 +22,34 @@ pub async fn end(app: &Arc<App>, ids: &Ids, log: &mut Log, end: End) -> tercel_s
         End::Waiting(_) => "waiting",
     };
     log.commit(app, ids.client_id.as_deref().unwrap_or_default(), Some(end)).await?;
-    if status != "waiting" {
-        tell(app, ids, status);
+    match status {
+        "waiting" => tell_if_cancelled(app, ids).await,
+        _ => tell(app, ids, status),
     }
     Ok(status)
+}
+
+/// Asks a run to stop; one that does not run has ended with that. Answers its status.
+pub async fn cancel(app: &Arc<App>, id: Uuid) -> tercel_store::Result<String> {
+    let cancelled = app.store.cancel_task(id).await?;
+    app.runs.cancel(id);
+    if cancelled.at_once
+        && let Some(task) = app.store.task(id).await?
+    {
+        let client_id = app.store.session(task.session_id).await?.map(|session| session.client_id);
+        tell(app, &Ids { client_id, ..ids_of(app, &task) }, "cancelled");
+    }
+    Ok(cancelled.status)
+}
+
+/// One that was asked to stop while it began to wait does not wait.
+async fn tell_if_cancelled(app: &Arc<App>, ids: &Ids) {
+    let Some(id) = ids.task else { return };
+    match app.store.task(id).await {
+        Ok(Some(task)) if task.cancelled && task.status == "cancelled" => tell(app, ids, "cancelled"),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(task.id = %id, "Whether the run was cancelled cannot be read: {error}"),
+    }
 }
 
 /// Fails a run whose own log may be of no use any more.
@@ -42,7 +66,7 @@ pub async fn give_up(app: &Arc<App>, task: &Arc<Task>, why: String) -> tercel_st
         end: Some(failed(&Error::new(Kind::Error, why))),
     };
     patiently("The end of a run", || app.store.commit(commit.clone())).await?;
-    tell(app, &ids_of(task), "failed");
+    tell(app, &ids_of(app, task), "failed");
     Ok("failed")
 }
 
@@ -62,6 +86,7 @@ pub async fn wait_for(
     log.add(&Step::Parked { error: error.clone() })?;
     let end = Some(End::Waiting(json(&error)));
     log.commit_waiting(app, &prepared.session.client_id, end, Some(ceiling.scope.clone())).await?;
+    tell_if_cancelled(app, &prepared.ids).await;
     Ok("waiting")
 }
 

@@ -203,7 +203,7 @@ impl World {
     }
 
     pub async fn open_notices(&self) -> Vec<String> {
-        let notices = self.app.store.notices(true, None, 100).await.unwrap();
+        let notices = self.app.store.notices(Some(true), None, 100).await.unwrap();
         notices.into_iter().map(|notice| notice.key).collect()
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     },
     app::App,
     catalog::DEFAULT,
+    runner,
 };
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
@@ -55,9 +56,8 @@ pub async fn cancel(State(app): State<Arc<App>>, Body(body): Body<Cancel>) -> Re
     };
     let mut cancelled = false;
     if let Some(task) = task_id {
-        let status = app.store.cancel_task(task).await?;
+        let status = runner::cancel(&app, task).await?;
         cancelled = !["complete", "failed"].contains(&status.as_str());
-        app.runs.cancel(task);
     }
     Ok(Json(Cancelled { cancelled, task_id, session_id }))
 }

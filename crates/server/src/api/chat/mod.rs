@@ -184,7 +184,7 @@ async fn submit(app: &Arc<App>, identity: &Identity, key: Option<String>, body: 
         attachments,
         author: body.user,
         busy: body.on_busy.map(Into::into).unwrap_or_default(),
-        idempotency: key.map(|key| identity.idempotency("chat", &key)),
+        idempotency: key.map(|key| (identity.idempotency("chat", &key), inject::a_day_from_now())),
         ..inject::Input::new(session.id, content)
     };
     let injected = inject(app, input).await?;
