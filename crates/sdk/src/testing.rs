@@ -1,7 +1,7 @@
 //! One-line tests for integrations: a host without a server, requests that are signed, answers that are scripted.
 
 use crate::{
-    Cursor, Dispatcher, Effect, Error, Gap, Host, Inbound, Integration, Kind, Missed, Mode, Outbound, Polled, Receipt,
+    Cursor, Dispatcher, Effect, Error, Gap, Host, Inbound, Integration, Kind, Missed, Outbound, Polled, Receipt,
     Received, Refusal, Result, Target, Trust,
     hook::HookEvent,
     host::{Context, Ids},

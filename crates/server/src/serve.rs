@@ -50,8 +50,14 @@ pub async fn serve(config: Config) -> Result<()> {
     tokio::spawn(offer_ollama(app.clone()));
     start_work(&app).await;
 
-    stop.received().await;
-    tracing::info!("Stopping: what runs has {} seconds to end", GRACE.as_secs());
+    let is_broken = tokio::select! {
+        () = stop.received() => false,
+        () = app.store.is_broken() => true,
+    };
+    match is_broken {
+        true => tracing::error!("The writer of the database has a fault: nothing can be stored, and the server ends"),
+        false => tracing::info!("Stopping: what runs has {} seconds to end", GRACE.as_secs()),
+    }
     app.stopping.cancel();
     servers.close();
     app.work.close();
@@ -65,6 +71,8 @@ pub async fn serve(config: Config) -> Result<()> {
     app.store.close().await;
     let _ = std::fs::remove_file(note);
     let _ = std::fs::remove_file(socket);
+    // What was acknowledged is stored. Whoever started this process starts another one, which takes up the rest.
+    anyhow::ensure!(!is_broken, "The writer of the database had a fault; the log has its words. Start the server anew");
     Ok(())
 }
 

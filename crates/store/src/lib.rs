@@ -263,6 +263,11 @@ impl Store {
     }
 
     /// How long the oldest write has been waiting for the writer.
+    /// Returns when nothing can be written any more because of a fault in the program.
+    pub async fn is_broken(&self) {
+        self.writer.is_broken().await;
+    }
+
     pub fn writer_lag(&self) -> std::time::Duration {
         self.writer.lag()
     }

@@ -79,6 +79,7 @@ async fn drive(app: &Arc<App>, task: &Arc<Task>, cancel: &CancellationToken) -> 
     let stopped = match worked {
         Some(status) => return Ok(status),
         None if is_late && !cancel.is_cancelled() => {
+            tell_failure(app, &prepared);
             let error = Error::new(Kind::Timeout, format!("The run took longer than {} seconds", limit.as_secs()))
                 .hint("TERCEL_RUN_SECONDS sets the limit");
             failed(&error)
@@ -153,17 +154,22 @@ async fn work(app: &Arc<App>, prepared: &mut Prepared, log: &mut Log) -> tercel_
                 return end(app, &prepared.ids, log, complete).await.map(Some);
             }
             Next::Finish(Finish::Failed(error)) => {
-                crate::hooks::fire(app, &prepared.ids, || hook::AfterResponse {
-                    context: context_of(&prepared.ids),
-                    response_length: 0,
-                    tool_calls_made: tools_used(&prepared.run),
-                    error: true,
-                });
+                tell_failure(app, prepared);
                 return end(app, &prepared.ids, log, failed(&error)).await.map(Some);
             }
             Next::Park(error) => return park(app, prepared, log, error).await.map(Some),
         }
     }
+}
+
+/// Tells that there is no answer.
+fn tell_failure(app: &Arc<App>, prepared: &Prepared) {
+    crate::hooks::fire(app, &prepared.ids, || hook::AfterResponse {
+        context: context_of(&prepared.ids),
+        response_length: 0,
+        tool_calls_made: tools_used(&prepared.run),
+        error: true,
+    });
 }
 
 /// Whether nobody but trusted people had a say in the answer.

@@ -67,7 +67,7 @@ pub async fn open_with(place: &Path, integrations: Vec<Integration>, settings: &
     }
     settings.iter().for_each(|(name, value)| environment.set(name, *value));
     let half = Duration::from_millis(500);
-    let limits = part::Limits { tool: half, dispatcher: half, connector: half, ..part::Limits::default() };
+    let limits = part::Limits { tool: half, webhook: half, dispatcher: half, connector: half, ..part::Limits::default() };
     let config = Config { limits, ..Config::from(environment).unwrap() };
     let app = App::open(config, integrations, false).await.unwrap();
     World { router: api::router(app.clone()), app, model_calls }
@@ -89,8 +89,11 @@ async fn obedient_model(calls: Arc<AtomicUsize>) -> String {
             .collect();
         let words = messages[asked]["content"].as_str().map(plain).unwrap();
         let tool = words.lines().find_map(|line| line.strip_prefix("call "));
+        if !read.is_empty() && words.ends_with("then say nothing") {
+            std::future::pending::<()>().await;
+        }
         let message = match tool {
-            Some(name) if read.is_empty() => {
+            Some(name) if read.len() < if words.ends_with("twice") { 2 } else { 1 } => {
                 let function = json!({"name": name, "arguments": "{}"});
                 json!({"role": "assistant", "content": null, "tool_calls": [{"id": format!("c{call}"), "type": "function", "function": function}]})
             }
@@ -136,9 +139,14 @@ impl World {
         (parts.status.as_u16(), serde_json::from_slice(&bytes).unwrap_or_default())
     }
 
+    /// A request with the key of these tests.
+    pub fn request(&self, method: &str, path: &str) -> axum::http::request::Builder {
+        Request::builder().method(method).uri(path).header("authorization", format!("Bearer {KEY}"))
+    }
+
     /// Answers the body of a success.
     pub async fn call(&self, method: &str, path: &str, body: Value) -> Value {
-        let request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {KEY}"));
+        let request = self.request(method, path);
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
         let (status, answer) = self.send(request.body(body).unwrap()).await;
         assert!((200..300).contains(&status), "{method} {path}: {status} {answer:#}");

@@ -12,6 +12,7 @@ pub(crate) use group::{Bell, Write};
 use crate::{Error, Result, Wake, engine::Connection};
 use group::{Asked, Job};
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -44,6 +45,8 @@ struct State {
     refused: AtomicBool,
     /// Bytes of a database that is elsewhere.
     size: AtomicU64,
+    /// The writer ended though nobody asked it to.
+    broken: watch::Sender<bool>,
 }
 
 impl Writer {
@@ -55,14 +58,18 @@ impl Writer {
             waiting_since: AtomicI64::new(-1),
             refused: AtomicBool::new(false),
             size: AtomicU64::new(0),
+            broken: watch::Sender::new(false),
         });
         let desk = waiting::Desk::new(connection, worker, waiting, stopped, state.clone());
         // The embedded database works on the thread that asks.
         let runtime = tokio::runtime::Handle::current();
         let (end, ended) = oneshot::channel();
-        let write = move || {
+        let seen = state.clone();
+        let write = move || match catch_unwind(AssertUnwindSafe(|| runtime.block_on(write_all(desk, wake)))) {
             // Nobody waits for the end of a store that was dropped.
-            let _ = end.send(runtime.block_on(write_all(desk, wake)));
+            Ok(connection) => _ = end.send(connection),
+            // What it was at is not committed; what it would do next, nobody knows.
+            Err(_) => _ = seen.broken.send_replace(true),
         };
         std::thread::Builder::new().name("writer".into()).spawn(write).expect("the machine has a thread to give");
         Self { queue, state, ended: Mutex::new(Some(ended)), stop }
@@ -89,7 +96,14 @@ impl Writer {
 
     /// Whether the database took nothing of what it was given last.
     pub fn is_refused(&self) -> bool {
-        self.state.refused.load(Ordering::Relaxed)
+        self.state.refused.load(Ordering::Relaxed) || *self.state.broken.borrow()
+    }
+
+    /// Returns when the writer has a fault and writes nothing any more.
+    pub async fn is_broken(&self) {
+        let mut broken = self.state.broken.subscribe();
+        // The sender lives as long as this.
+        let _ = broken.wait_for(|broken| *broken).await;
     }
 
     pub fn size(&self) -> u64 {
