@@ -5,9 +5,11 @@
 
 mod commit;
 mod group;
+mod turn;
 mod waiting;
 
 pub(crate) use group::{Bell, Write};
+pub use turn::Turn;
 
 use crate::{Error, Result, Wake, engine::Connection};
 use group::{Asked, Job};
@@ -44,6 +46,7 @@ struct State {
     refused: AtomicBool,
     /// Bytes of a database that is elsewhere.
     size: AtomicU64,
+    turn: watch::Sender<Turn>,
 }
 
 impl Writer {
@@ -55,6 +58,7 @@ impl Writer {
             waiting_since: AtomicI64::new(-1),
             refused: AtomicBool::new(false),
             size: AtomicU64::new(0),
+            turn: watch::Sender::new(Turn::Ours),
         });
         let desk = waiting::Desk::new(connection, worker, waiting, stopped, state.clone());
         // The embedded database works on the thread that asks.
@@ -90,6 +94,14 @@ impl Writer {
     /// Whether the database took nothing of what it was given last.
     pub fn is_refused(&self) -> bool {
         self.state.refused.load(Ordering::Relaxed)
+    }
+
+    pub fn turn(&self) -> watch::Receiver<Turn> {
+        self.state.turn.subscribe()
+    }
+
+    pub fn has_read_anew(&self, turn: Turn) {
+        self.state.turn.send_if_modified(|now| now.settle(turn));
     }
 
     pub fn size(&self) -> u64 {

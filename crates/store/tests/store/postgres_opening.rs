@@ -174,3 +174,20 @@ async fn the_clock_of_the_database_says_when_a_server_was_seen() {
     let sql = "SELECT ABS(seen_at - EXTRACT(EPOCH FROM clock_timestamp()) * 1000000) < 10000000 FROM workers";
     assert_eq!(world.rows(sql).await, ["1"]);
 }
+
+#[tokio::test]
+async fn a_postgresql_that_is_too_old_is_named_with_the_one_that_is_needed() {
+    let database = Postgres::shared().database();
+    // As an earlier one answers: what stands in front of the catalog is asked first.
+    let sql = "CREATE SCHEMA earlier; \
+               CREATE FUNCTION earlier.current_setting(name TEXT) RETURNS TEXT LANGUAGE SQL AS $$ SELECT CASE name \
+               WHEN 'server_version_num' THEN '140018' WHEN 'server_version' THEN '14.18' \
+               ELSE pg_catalog.current_setting(name) END $$; \
+               DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = earlier, pg_catalog, public', \
+               current_database()); END $$";
+    run(&database.url, sql).await;
+    refuses(&database.url, &["is version 14.18", "needs 15 or later", "Nothing was changed"]).await;
+    let mut eye = PgConnection::connect(&database.url).await.unwrap();
+    let tables = "SELECT COUNT(*) FROM pg_tables WHERE schemaname IN ('earlier', 'public')";
+    assert_eq!(sqlx::query_scalar::<_, i64>(tables).fetch_one(&mut eye).await.unwrap(), 0);
+}
