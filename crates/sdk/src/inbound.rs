@@ -206,6 +206,10 @@ pub struct Event {
     /// The bot that answers where no channel says otherwise.
     #[serde(default)]
     pub bot: Option<String>,
+    /// What the service itself knows it by: the same within 30 days is the same event, whether it comes by webhook or is
+    /// polled. A [`News`](crate::News) has the same id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 impl Event {
@@ -219,7 +223,14 @@ impl Event {
             reply_to: None,
             brief: None,
             bot: None,
+            id: None,
         }
+    }
+
+    /// The id that polls know it by, too.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
     }
 
     pub fn thread(mut self, thread: impl Into<String>) -> Self {

@@ -56,6 +56,30 @@ pub fn fire<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: impl FnOnce() -> E) 
     }
 }
 
+/// Asks one hook that may answer, unless it rests. It is told to its end, even when who asks has gone.
+pub async fn ask(
+    app: &Arc<App>,
+    integration: &str,
+    hook: &tercel_sdk::hook::Hook,
+    host: Host,
+    call: tercel_sdk::Call,
+) -> Option<serde_json::Value> {
+    let key = (integration.to_owned(), hook.event);
+    if !app.hooks.begin(&key) {
+        metrics::counter!("tercel_hooks_dropped_total", "integration" => integration.to_owned()).increment(1);
+        return None;
+    }
+    let (app, handler) = (app.clone(), hook.handler.clone());
+    let asked = async move {
+        let call = async { handler(host, call).await };
+        let answer = within(app.config.limits.hook, "The hook", Kind::Timeout, call).await;
+        let answer = answer.map_err(|error| app.catalog().redactor.error(error).message);
+        app.hooks.end(key, answer.as_ref().err().cloned());
+        answer.ok()
+    };
+    tokio::spawn(asked).await.ok()?
+}
+
 async fn tell(app: Arc<App>, key: Key, handler: Handler, host: Host, event: serde_json::Value) {
     let call = async { handler(host, event.into()).await };
     let told = within(app.config.limits.hook, "The hook", Kind::Timeout, call).await;

@@ -7,7 +7,7 @@ use crate::{
     mirror::{self, Author},
     runner::{RunConfig, Wanted},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{collections::HashSet, sync::Arc};
 use tercel_sdk::{Brief, Target, chat::ToolSpec};
 use tercel_store::{
@@ -15,6 +15,9 @@ use tercel_store::{
 };
 
 const DAY: i64 = 86_400_000_000;
+/// In the metadata of a message: what was heard, and what tells its request from others under the same key.
+const TRANSCRIPT: &str = "transcript";
+const FINGERPRINT: &str = "request";
 /// A chain of answers that become messages that become answers ends here.
 pub const MOST_HOPS: u32 = 8;
 
@@ -41,6 +44,10 @@ pub struct Input {
     pub hops: u32,
     /// The same key within a day is the same message.
     pub idempotency: Option<String>,
+    /// What was asked, where the message alone does not tell it from another one under the same key.
+    pub fingerprint: Option<String>,
+    /// What was heard in the recording that came with it.
+    pub transcript: Option<String>,
 }
 
 impl Input {
@@ -62,6 +69,8 @@ impl Input {
             trusted: true,
             hops: 0,
             idempotency: None,
+            fingerprint: None,
+            transcript: None,
         }
     }
 }
@@ -106,6 +115,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         rehearse,
     });
     let said = (input.content.clone(), input.source.clone());
+    let metadata = metadata_of(&input);
     let message = NewMessage {
         id: Uuid::now_v7(),
         role: "user",
@@ -113,7 +123,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         source: input.source,
         trusted: input.trusted,
         hops: input.hops,
-        metadata: metadata_of(&input.attachments, &input.author),
+        metadata,
         attachments: input.attachments.iter().map(|attached| attached.id).collect(),
     };
     let item = Item {
@@ -140,21 +150,48 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
             })
         }
         Accepted::Duplicate(first) => {
-            let same = |message: &Message| (&message.content, &message.source) == (&said.0, &said.1);
-            let message = app
-                .store
-                .message(first)
-                .await?
-                .filter(same)
-                .ok_or_else(|| Error::Conflict("This Idempotency-Key was used for another message".into()))?;
-            Ok(Injected {
-                message_id: message.id,
-                session_id: message.session_id,
-                task_id: message.task_id,
-                reason: None,
-            })
+            let same = |message: &Message| match &input.fingerprint {
+                Some(asked) => is_answer_to(message, asked),
+                None => (&message.content, &message.source) == (&said.0, &said.1),
+            };
+            let message = app.store.message(first).await?.filter(same).ok_or_else(used_otherwise)?;
+            Ok(taken_before(&message))
         }
     }
+}
+
+/// What was taken in under this key before, and what was heard then.
+///
+/// # Errors
+/// `Conflict` when something else was asked.
+pub async fn repeated(app: &App, key: &str, fingerprint: &str) -> Result<Option<(Injected, Option<String>)>> {
+    let Some(first) = app.store.first_with(key).await? else { return Ok(None) };
+    let same = |message: &Message| is_answer_to(message, fingerprint);
+    let message = app.store.message(first).await?.filter(same).ok_or_else(used_otherwise)?;
+    Ok(Some((taken_before(&message), transcript(&message))))
+}
+
+fn used_otherwise() -> Error {
+    Error::Conflict("This Idempotency-Key was used for another message".into())
+}
+
+fn taken_before(message: &Message) -> Injected {
+    let Message { id, session_id, task_id, .. } = *message;
+    Injected { message_id: id, session_id, task_id, reason: None }
+}
+
+fn is_answer_to(message: &Message, fingerprint: &str) -> bool {
+    noted(message, FINGERPRINT).as_deref() == Some(fingerprint)
+}
+
+/// What was heard in the recording that came with a message.
+pub fn transcript(message: &Message) -> Option<String> {
+    noted(message, TRANSCRIPT)
+}
+
+fn noted(message: &Message, what: &str) -> Option<String> {
+    let metadata: Value = serde_json::from_str(message.metadata.as_deref()?).ok()?;
+    metadata[what].as_str().map(str::to_owned)
 }
 
 fn config_of(input: &Input) -> Option<String> {
@@ -167,15 +204,17 @@ fn config_of(input: &Input) -> Option<String> {
     (config != RunConfig::default()).then(|| serde_json::to_string(&config).expect("a configuration is JSON"))
 }
 
-fn metadata_of(attachments: &[Attached], author: &Author) -> Option<String> {
+fn metadata_of(input: &Input) -> Option<String> {
     let mut metadata = serde_json::Map::new();
-    if !attachments.is_empty() {
-        metadata.insert("attachments".into(), json!(attachments));
+    if !input.attachments.is_empty() {
+        metadata.insert("attachments".into(), json!(input.attachments));
     }
-    if let Some(name) = &author.display_name {
-        metadata.insert("author".into(), json!(name));
+    let texts =
+        [("author", &input.author.display_name), (TRANSCRIPT, &input.transcript), (FINGERPRINT, &input.fingerprint)];
+    for (name, text) in texts {
+        metadata.extend(text.as_ref().map(|text| (name.to_owned(), json!(text))));
     }
-    (!metadata.is_empty()).then(|| serde_json::Value::Object(metadata).to_string())
+    (!metadata.is_empty()).then(|| Value::Object(metadata).to_string())
 }
 
 /// The injected message as it is shown at its target, unless it came from there, and where its channel is bound to.

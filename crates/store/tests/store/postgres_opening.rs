@@ -17,7 +17,7 @@ use tercel_store::{Error, PostgresOptions, Store, inspect_postgres};
 /// Opening fails with these words, and looking as well; the password is nowhere.
 async fn refuses(url: &str, words: &[&str]) {
     let opened = Store::open_postgres(&url.into(), PostgresOptions::default()).await.map(drop);
-    let looked = inspect_postgres(&url.into()).await.map(drop);
+    let looked = inspect_postgres(&url.into(), "").await.map(drop);
     for answer in [opened, looked] {
         let Err(error) = answer else { panic!("{url} was opened") };
         assert!(matches!(error, Error::Unusable(_)), "{error:?}");
@@ -64,8 +64,8 @@ async fn a_wrong_password_and_a_missing_right_are_told_apart() {
     // The schema of its own that PostgreSQL advises is enough.
     run(&url, "CREATE SCHEMA guest").await;
     Store::open_postgres(&url.as_str().into(), PostgresOptions::default()).await.unwrap().close().await;
-    assert!(inspect_postgres(&url.as_str().into()).await.unwrap().unwrap().latest.is_some());
-    assert!(inspect_postgres(&database.url.as_str().into()).await.unwrap().is_none(), "the other schema is empty");
+    assert!(inspect_postgres(&url.as_str().into(), "").await.unwrap().unwrap().latest.is_some());
+    assert!(inspect_postgres(&database.url.as_str().into(), "").await.unwrap().is_none(), "the other schema is empty");
 }
 
 fn url_database(url: &str) -> &str {
@@ -156,7 +156,7 @@ async fn a_read_only_server_is_refused() {
 #[tokio::test]
 async fn a_database_can_be_looked_at_while_and_after_its_server_runs() {
     let database = Postgres::shared().database();
-    let look = async || inspect_postgres(&database.url.as_str().into()).await.unwrap();
+    let look = async || inspect_postgres(&database.url.as_str().into(), "").await.unwrap();
     assert!(look().await.is_none(), "there is none yet");
     let store = open(&database).await.unwrap();
     store.put_settings("one", "default", vec![("token".into(), Some("sealed".into()))]).await.unwrap();

@@ -77,12 +77,12 @@ async fn an_earlier_schema_is_copied_before_it_is_migrated_and_one_copy_is_kept(
     let [copy] = &copies()[..] else { panic!("one copy is kept: {:?}", copies()) };
     let elsewhere = tempfile::tempdir().unwrap();
     fs::copy(path.join(copy), elsewhere.path().join("tercel.db")).unwrap();
-    let before = inspect(elsewhere.path()).await.unwrap().unwrap();
+    let before = inspect(elsewhere.path(), "").await.unwrap().unwrap();
     assert_eq!(
         (before.settings[0].value.as_str(), format!("tercel.db.schema-{}", before.schema)),
         ("kept", copy.clone())
     );
-    assert_eq!(inspect(&path).await.unwrap().unwrap().schema, snapshot::newest_schema());
+    assert_eq!(inspect(&path, "").await.unwrap().unwrap().schema, snapshot::newest_schema());
     let lock = DirectoryLock::take(elsewhere.path()).unwrap();
     Store::open(&lock, elsewhere.path()).await.unwrap().close().await;
 }
