@@ -210,6 +210,10 @@ pub struct Event {
     /// not stop by themselves.
     #[serde(default)]
     pub by_bot: bool,
+    /// What the service itself knows it by: the same within 30 days is the same event, whether it comes by webhook or is
+    /// polled. A [`News`](crate::News) has the same id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 impl Event {
@@ -224,7 +228,14 @@ impl Event {
             brief: None,
             bot: None,
             by_bot: false,
+            id: None,
         }
+    }
+
+    /// The id that polls know it by, too.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
     }
 
     pub fn thread(mut self, thread: impl Into<String>) -> Self {

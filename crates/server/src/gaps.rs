@@ -33,6 +33,8 @@ pub async fn after(app: Arc<App>, down: Option<DownTime>) {
         if let Err(error) = note(&app, down).await {
             tracing::error!("The down time cannot be noted: {error}");
         }
+        // To ask for what was missed is to have it sent: there, somebody may have it by now.
+        app.hold.released().await;
         fetch_all(&app).await;
     };
     tokio::select! {

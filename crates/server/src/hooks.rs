@@ -80,6 +80,31 @@ pub fn fire<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: impl FnOnce() -> E) 
     }
 }
 
+/// Asks one hook that may answer, unless it rests. It is told to its end, even when who asks has gone.
+pub async fn ask(
+    app: &Arc<App>,
+    integration: &str,
+    hook: &tercel_sdk::hook::Hook,
+    host: tercel_sdk::Host,
+    call: tercel_sdk::Call,
+) -> Option<serde_json::Value> {
+    let key = (integration.to_owned(), hook.event);
+    if app.hooks.rests(&key) {
+        dropped(integration);
+        return None;
+    }
+    let (app, handler) = (app.clone(), hook.handler.clone());
+    let asked = async move {
+        let limit = app.config.limits.hook;
+        let what = format!("The hook of `{}` for `{}`", key.0, key.1);
+        let answer = within(limit, &what, Kind::Timeout, async move { handler(host, call).await }).await;
+        let answer = answer.map_err(|error| app.catalog().redactor.error(error).message);
+        app.hooks.told(key, answer.as_ref().err().cloned());
+        answer.ok()
+    };
+    tokio::spawn(asked).await.ok()?
+}
+
 /// Tells one integration what happens in one run until nothing waits.
 async fn tell_all(app: Arc<App>, integration: String, run: Option<Uuid>) {
     while let Some((telling, room)) = app.hooks.next(&integration, run) {

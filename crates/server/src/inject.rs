@@ -17,6 +17,9 @@ use tercel_store::{
 
 /// How long idempotency keys are known.
 pub const DAY: i64 = 86_400_000_000;
+/// In the metadata of a message: what was heard, and what all of a request was that has an idempotency key.
+const TRANSCRIPT: &str = "transcript";
+pub const REQUEST: &str = "request";
 /// A chain of answers that become messages that become answers ends here.
 pub const MOST_HOPS: u32 = 8;
 
@@ -45,6 +48,10 @@ pub struct Input {
     pub hops: u32,
     /// The same key is the same message until then.
     pub idempotency: Option<(String, i64)>,
+    /// What was asked, where that is not what is stored: a recording is heard anew each time.
+    pub fingerprint: Option<String>,
+    /// What was heard in the recording that came with it.
+    pub transcript: Option<String>,
 }
 
 impl Input {
@@ -67,6 +74,8 @@ impl Input {
             from: None,
             hops: 0,
             idempotency: None,
+            fingerprint: None,
+            transcript: None,
         }
     }
 }
@@ -151,21 +160,45 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
             })
         }
         Accepted::Duplicate(first) => {
-            let same = |message: &Message| request_in(message.metadata.as_deref()) == request;
-            let message = app
-                .store
-                .message(first)
-                .await?
-                .filter(same)
-                .ok_or_else(|| Error::Conflict("This Idempotency-Key was used for another message".into()))?;
-            Ok(Injected {
-                message_id: message.id,
-                session_id: message.session_id,
-                task_id: message.task_id,
-                reason: None,
-            })
+            let same = |message: &Message| noted(message, REQUEST) == request;
+            let message = app.store.message(first).await?.filter(same).ok_or_else(used_otherwise)?;
+            Ok(taken_before(&message))
         }
     }
+}
+
+/// What was taken in under this key before, and what was heard then.
+///
+/// # Errors
+/// `Conflict` when something else was asked.
+pub async fn repeated(app: &App, key: &str, fingerprint: &str) -> Result<Option<(Injected, Option<String>)>> {
+    let Some(first) = app.store.first_with(key).await? else { return Ok(None) };
+    let same = |message: &Message| is_answer_to(message, fingerprint);
+    let message = app.store.message(first).await?.filter(same).ok_or_else(used_otherwise)?;
+    Ok(Some((taken_before(&message), transcript(&message))))
+}
+
+fn used_otherwise() -> Error {
+    Error::Conflict("This Idempotency-Key was used for another message".into())
+}
+
+fn taken_before(message: &Message) -> Injected {
+    let Message { id, session_id, task_id, .. } = *message;
+    Injected { message_id: id, session_id, task_id, reason: None }
+}
+
+fn is_answer_to(message: &Message, fingerprint: &str) -> bool {
+    noted(message, REQUEST).as_deref() == Some(fingerprint)
+}
+
+/// What was heard in the recording that came with a message.
+pub fn transcript(message: &Message) -> Option<String> {
+    noted(message, TRANSCRIPT)
+}
+
+fn noted(message: &Message, what: &str) -> Option<String> {
+    let metadata: Value = serde_json::from_str(message.metadata.as_deref()?).ok()?;
+    metadata[what].as_str().map(str::to_owned)
 }
 
 fn config_of(input: &Input) -> Option<String> {
@@ -189,18 +222,14 @@ fn metadata_of(app: &App, input: &Input, client_id: &str) -> Map<String, Value> 
     if !input.trusted {
         metadata.insert("from".into(), json!(input.from.as_deref().unwrap_or(client_id)));
     }
+    if let Some(transcript) = &input.transcript {
+        metadata.insert(TRANSCRIPT.into(), json!(transcript));
+    }
     if input.idempotency.is_some() {
-        metadata.insert(REQUEST.into(), json!(digest(app, &whole(input))));
+        let request = input.fingerprint.clone().unwrap_or_else(|| digest(app, &whole(input)));
+        metadata.insert(REQUEST.into(), json!(request));
     }
     metadata
-}
-
-/// Where a message that has an idempotency key keeps what all of its request was.
-pub const REQUEST: &str = "request";
-
-fn request_in(metadata: Option<&str>) -> Option<String> {
-    let metadata: Value = serde_json::from_str(metadata?).ok()?;
-    Some(metadata[REQUEST].as_str()?.to_owned())
 }
 
 fn whole(input: &Input) -> Value {

@@ -36,6 +36,7 @@ pub mod runner;
 pub mod schedules;
 pub mod serve;
 pub mod speech;
+pub mod succession;
 pub mod telemetry;
 pub mod trace;
 pub mod unpriced;

@@ -4,7 +4,7 @@ use crate::{
     app::{App, Call},
     ceilings, disk,
     part::within,
-    webhook,
+    succession, webhook,
 };
 use std::{
     collections::BTreeMap,
@@ -54,6 +54,7 @@ pub async fn run_all(app: Arc<App>) {
     let mut states: BTreeMap<Key, State> = BTreeMap::new();
     let mut at_work = JoinSet::new();
     loop {
+        succession::is_ours(&app).await;
         let all = parts(&app);
         let gone: Vec<Key> =
             states.extract_if(.., |key, state| !all.contains_key(key) && !state.at_work).map(|(key, _)| key).collect();

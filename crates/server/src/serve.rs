@@ -1,8 +1,8 @@
 //! Starting and ending the server.
 
 use crate::{
-    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, gaps, hold, outbox, polls, receiving, retention,
-    runner, schedules, telemetry, watchman,
+    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, gaps, hold, outbox, polls, receiving,
+    retention, runner, schedules, succession, telemetry, watchman,
 };
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
@@ -93,11 +93,15 @@ async fn start_work(app: &Arc<App>) {
     tokio::spawn(runner::client::watch(app.clone()));
     tokio::spawn(watchman::watch(app.clone()));
     tokio::spawn(receiving::watch(app.clone()));
+    tokio::spawn(succession::watch(app.clone()));
     let app = app.clone();
     tokio::spawn(async move {
         tokio::select! {
             () = app.stopping.cancelled() => {}
-            () = app.check_connections() => {}
+            () = async {
+                app.hold.released().await;
+                app.check_connections().await;
+            } => {}
         }
     });
 }
@@ -153,6 +157,7 @@ fn greet(app: &App, address: SocketAddr) {
     let config = &app.config;
     tracing::info!("Tercel {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
     tracing::info!("Data is kept in {}", config.data_dir.display());
+    config.doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
     match &config.llm.base_url {
         Some(url) => tracing::info!("Model: {} at {url}", config.llm.model),
         None => tracing::info!(

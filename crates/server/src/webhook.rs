@@ -131,7 +131,8 @@ pub async fn receive(
         body: body.to_vec(),
         answer: None,
     };
-    let dedupe = keys(integration, connection, &received.dedupe, &body);
+    let mut dedupe = keys(integration, connection, &received.dedupe, &body);
+    dedupe.extend(key_of_event(integration, connection, &received.outcome));
     process(app, received, Origin::New(Box::new(delivery), dedupe)).await
 }
 
@@ -191,7 +192,7 @@ pub fn polled(app: &App, integration: &str, connection: &str, news: News) -> Acc
         body,
         answer: None,
     };
-    let dedupe = vec![(format!("news/{integration}/{connection}/{}", news.id), now() + 30 * DAY)];
+    let dedupe = vec![(event_key(integration, connection, &news.id), now() + 30 * DAY)];
     Accept { delivery: Some(delivery), dedupe, items, ..Accept::default() }
 }
 
@@ -453,6 +454,17 @@ fn keys(integration: &str, connection: &str, dedupe: &Dedupe, body: &[u8]) -> Ve
         Dedupe::SignedId(id) => vec![by_id(id)],
         Dedupe::UnsignedId(id) => vec![by_id(id), by_body(DAY)],
     }
+}
+
+/// One delivery may have come by a poll before, if all of it is one event.
+fn key_of_event(integration: &str, connection: &str, outcome: &Outcome) -> Option<(String, i64)> {
+    let Outcome::Events(events) = outcome else { return None };
+    let [event] = &events[..] else { return None };
+    Some((event_key(integration, connection, event.id.as_ref()?), now() + 30 * DAY))
+}
+
+fn event_key(integration: &str, connection: &str, id: &str) -> String {
+    format!("event/{integration}/{connection}/{id}")
 }
 
 /// 128 bits stand for all of it: there is a key for every delivery of 30 days, and each lies on a page of its own.

@@ -265,7 +265,8 @@ fn open(method: &'static str, path: &'static str, handler: fn() -> UtoipaMethodR
 fn build(app: &Arc<App>, rows: Vec<Row>) -> Router {
     let mut router = Router::new();
     for Row { route, streams, handler } in rows {
-        let gate = Gate { app: app.clone(), scope: route.scope, streams };
+        let looks_only = ["/health", "/ready", "/openapi.json"].contains(&route.path);
+        let gate = Gate { app: app.clone(), scope: route.scope, streams, looks_only };
         let (_, _, handler) = handler();
         let mut handler = handler.route_layer(from_fn_with_state(gate, guard));
         if route.path.starts_with("/v1/") {
@@ -288,6 +289,16 @@ fn has_room(app: &App) -> Result<()> {
     match crate::disk::is_full(app) {
         true => Err(Error::unavailable("The disk is almost full: nothing is accepted until some space is free")),
         false => Ok(()),
+    }
+}
+
+/// What would leave at once waits for nobody's look: it is refused while the server is held.
+fn is_not_held(app: &App) -> Result<()> {
+    match app.hold.held() {
+        Some(held) => {
+            Err(Error::unavailable(format!("The server is held ({}): `tercel resume` lets it go on", held.reason)))
+        }
+        None => Ok(()),
     }
 }
 

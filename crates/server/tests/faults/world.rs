@@ -67,7 +67,8 @@ pub async fn open_with(place: &Path, integrations: Vec<Integration>, settings: &
     }
     settings.iter().for_each(|(name, value)| environment.set(name, *value));
     let half = Duration::from_millis(500);
-    let limits = part::Limits { tool: half, webhook: half, dispatcher: half, connector: half, ..part::Limits::default() };
+    let limits =
+        part::Limits { tool: half, webhook: half, dispatcher: half, connector: half, ..part::Limits::default() };
     let config = Config { limits, ..Config::from(environment).unwrap() };
     let app = App::open(config, integrations, false).await.unwrap();
     World { router: api::router(app.clone()), app, model_calls }
@@ -144,11 +145,15 @@ impl World {
         Request::builder().method(method).uri(path).header("authorization", format!("Bearer {KEY}"))
     }
 
-    /// Answers the body of a success.
-    pub async fn call(&self, method: &str, path: &str, body: Value) -> Value {
+    pub async fn try_call(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
         let request = self.request(method, path);
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
-        let (status, answer) = self.send(request.body(body).unwrap()).await;
+        self.send(request.body(body).unwrap()).await
+    }
+
+    /// Answers the body of a success.
+    pub async fn call(&self, method: &str, path: &str, body: Value) -> Value {
+        let (status, answer) = self.try_call(method, path, body).await;
         assert!((200..300).contains(&status), "{method} {path}: {status} {answer:#}");
         answer
     }

@@ -5,9 +5,11 @@
 
 mod commit;
 mod group;
+mod turn;
 mod waiting;
 
 pub(crate) use group::{Bell, Write};
+pub use turn::Turn;
 
 use crate::{Error, Result, Wake, engine::Connection};
 use group::{Asked, Job};
@@ -47,6 +49,7 @@ struct State {
     size: AtomicU64,
     /// The writer ended though nobody asked it to.
     broken: watch::Sender<bool>,
+    turn: watch::Sender<Turn>,
 }
 
 impl Writer {
@@ -59,6 +62,7 @@ impl Writer {
             refused: AtomicBool::new(false),
             size: AtomicU64::new(0),
             broken: watch::Sender::new(false),
+            turn: watch::Sender::new(Turn::Ours),
         });
         let desk = waiting::Desk::new(connection, worker, waiting, stopped, state.clone());
         // The embedded database works on the thread that asks.
@@ -104,6 +108,14 @@ impl Writer {
         let mut broken = self.state.broken.subscribe();
         // The sender lives as long as this.
         let _ = broken.wait_for(|broken| *broken).await;
+    }
+
+    pub fn turn(&self) -> watch::Receiver<Turn> {
+        self.state.turn.subscribe()
+    }
+
+    pub fn has_read_anew(&self, turn: Turn) {
+        self.state.turn.send_if_modified(|now| now.settle(turn));
     }
 
     pub fn size(&self) -> u64 {
