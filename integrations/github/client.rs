@@ -54,14 +54,12 @@ impl GitHub {
         let ids = self.host.ids();
         let places = ids.strangers.iter().map(String::as_str).chain(ids.client_id.as_deref());
         // Strangers of whom nobody knows where they are could be anybody's.
-        let homes: Vec<&str> =
-            places.filter(|place| place.is_empty() || place.starts_with(PLACE)).map(home).collect();
+        let homes: Vec<&str> = places.filter(|place| place.is_empty() || place.starts_with(PLACE)).map(home).collect();
         let is_home = homes.iter().any(|home| repo.is(home));
         if self.host.trust() == Trust::Trusted || homes.is_empty() || is_home {
             return Ok(self.repository(repo));
         }
-        let known: Vec<String> =
-            homes.iter().filter(|home| !home.is_empty()).map(|home| format!("`{home}`")).collect();
+        let known: Vec<String> = homes.iter().filter(|home| !home.is_empty()).map(|home| format!("`{home}`")).collect();
         let message = match known.is_empty() {
             true => format!("Nobody knows where this conversation came from, and it may not use `{repo}`"),
             false => format!("This conversation is about {} and may not use `{repo}`", known.join(", ")),

@@ -391,8 +391,10 @@ mod tests {
             (Scheme::hmac("secret", recipe(minute)).unwrap(), 60),
         ] {
             let signed = scheme.sign(b"body", at(1_700_000_000));
-            for (off, is_taken) in [(0, true), (window, true), (-window, true), (window + 1, false), (-window - 1, false)] {
-                let now = at((1_700_000_000 + off).unsigned_abs());
+            for (off, is_taken) in
+                [(0, true), (window, true), (-window, true), (window + 1, false), (-window - 1, false)]
+            {
+                let now = at((1_700_000_000_i64 + off).unsigned_abs());
                 assert_eq!(scheme.verify(&signed, b"body", now).is_ok(), is_taken, "{} {off}", scheme.name());
             }
         }

@@ -200,8 +200,7 @@ fn is_same(app: &App, one: &channel::Channel, other: &channel::Channel) -> bool 
         let channel::Channel { client_id, bot_id, display_name, options, .. } = channel.clone();
         (client_id, bot_id, display_name, options)
     };
-    content(one) == content(other)
-        && target::is_same(app, one.sealed_target.as_deref(), other.sealed_target.as_deref())
+    content(one) == content(other) && target::is_same(app, one.sealed_target.as_deref(), other.sealed_target.as_deref())
 }
 
 fn check_bot(catalog: &Catalog, id: &str) -> Result<()> {

@@ -48,7 +48,9 @@ pub fn restored(app: &App, mut config: Config, stored: Option<&str>) -> Config {
 pub fn is_same(app: &App, one: Option<&str>, other: Option<&str>) -> bool {
     match (one, other) {
         (None, None) => true,
-        (Some(one), Some(other)) => app.open_target(one).ok().is_some_and(|one| app.open_target(other).ok() == Some(one)),
+        (Some(one), Some(other)) => {
+            app.open_target(one).ok().is_some_and(|one| app.open_target(other).ok() == Some(one))
+        }
         _ => false,
     }
 }

@@ -155,7 +155,8 @@ async fn a_message_that_is_shown_is_split_and_its_parts_wait_for_the_one_before(
             rows.iter().any(|row| row["state"] == "dead").then_some(rows)
         })
         .await;
-    let states: Vec<(Value, Value)> = rows.iter().rev().map(|row| (row["part"].clone(), row["state"].clone())).collect();
+    let states: Vec<(Value, Value)> =
+        rows.iter().rev().map(|row| (row["part"].clone(), row["state"].clone())).collect();
     assert!(states.len() > 1, "{rows:#?}");
     for (part, state) in states {
         assert_eq!(state, if part == 1 { "dead" } else { "held" }, "part {part}");

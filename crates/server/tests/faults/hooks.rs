@@ -134,7 +134,10 @@ async fn every_event_of_a_run_is_told_in_order_and_with_all_it_has() {
     let after = &told.of("after_llm_call")[0];
     assert_eq!((&after["total_tokens"], &after["tool_calls_count"]), (&json!(2), &json!(1)));
     let tool = &told.of("before_tool_execution")[0];
-    assert_eq!((&tool["tool_name"], &tool["tool_type"], &tool["args"]), (&json!("board_read"), &json!("local"), &json!({})));
+    assert_eq!(
+        (&tool["tool_name"], &tool["tool_type"], &tool["args"]),
+        (&json!("board_read"), &json!("local"), &json!({}))
+    );
     assert_eq!(told.of("after_tool_call")[0]["tool_name"], "board_read");
     let response = &told.of("after_response")[0];
     assert_eq!((&response["response_length"], &response["tool_calls_made"]), (&json!(4), &json!(["board_read"])));

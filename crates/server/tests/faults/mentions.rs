@@ -51,7 +51,8 @@ async fn a_name_is_mentioned_as_a_whole() {
     world.call("POST", "/api/v1/bots", json!({"id": "rev", "display_name": "The Reviewer"})).await;
     let channel = json!({"client_id": "board:main", "bot_id": "rev", "require_mention": true});
     world.call("POST", "/api/v1/channels", channel).await;
-    for text in ["ask @reviewer", "mail me@rev please", "@rev_2 too", "@rev-bot", "see @rev.example", "@The Reviewers"] {
+    for text in ["ask @reviewer", "mail me@rev please", "@rev_2 too", "@rev-bot", "see @rev.example", "@The Reviewers"]
+    {
         assert_eq!(post(&world, text).await.0, "stored", "{text}");
     }
     for text in ["@rev", "hello @rev!", "(@REV)", "Ask @rev.", "it is @rev's", "@rev - please", "@the reviewer, look"] {

@@ -103,8 +103,7 @@ async fn a_session_under_a_key_is_the_same_even_after_a_reset() {
     let place = place();
     let world = open_with(place.path(), vec![board()], &[]).await;
     let body = json!({"client_id": "board:main"});
-    let made =
-        is_once(&world, "/api/v1/sessions", &[body.clone(), with(&body, "thread", json!("pr/1"))]).await;
+    let made = is_once(&world, "/api/v1/sessions", &[body.clone(), with(&body, "thread", json!("pr/1"))]).await;
     assert_eq!(made["created"], true);
     let id = made["session_id"].as_str().unwrap();
     world.call("POST", &format!("/api/v1/sessions/{id}/reset"), Value::Null).await;

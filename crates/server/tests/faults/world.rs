@@ -67,7 +67,8 @@ pub async fn open_with(place: &Path, integrations: Vec<Integration>, settings: &
     }
     settings.iter().for_each(|(name, value)| environment.set(name, *value));
     let half = Duration::from_millis(500);
-    let limits = part::Limits { tool: half, webhook: half, dispatcher: half, connector: half, ..part::Limits::default() };
+    let limits =
+        part::Limits { tool: half, webhook: half, dispatcher: half, connector: half, ..part::Limits::default() };
     let config = Config { limits, ..Config::from(environment).unwrap() };
     let app = App::open(config, integrations, false).await.unwrap();
     World { router: api::router(app.clone()), app, model_calls }
