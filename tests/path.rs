@@ -286,3 +286,24 @@ fn a_stranger_cannot_have_another_repository_read_through_a_channel_of_another_n
     assert!(told.contains("This conversation is about `octo/hello` and may not use `octo/private`"), "{told}");
     assert!(world.github.requests().iter().all(|request| !request.path.contains("octo/private")));
 }
+
+#[test]
+fn a_run_is_seen_at_github_while_it_is_at_work() {
+    let world = World::start_with(|options| options.without("GITHUB_REACTION"));
+    let (piece, gate) = Turn::pieces(&["done"]);
+    world.model.queue([piece]);
+    let task = world.server.github_task(&events::pull_request("opened", 1));
+    let reactions = || {
+        let requests = world.github.requests();
+        let reactions = requests.into_iter().filter(|request| request.path.contains("/reactions"));
+        reactions.map(|request| format!("{} {}", request.method, request.path)).collect::<Vec<_>>()
+    };
+    let made = "POST /repos/octo/hello/issues/1/reactions";
+    until("it is seen", || (reactions() == [made]).then_some(()));
+    gate.add_permits(1);
+    world.server.complete(&task);
+    until("it is taken away", || {
+        (reactions().last()? == "DELETE /repos/octo/hello/issues/1/reactions/77").then_some(())
+    });
+    assert_eq!(world.github.wait_for_comments(1).len(), 1);
+}
