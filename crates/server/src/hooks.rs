@@ -202,3 +202,37 @@ impl Hooks {
         self.lines.lock().expect("no holder of this lock panics")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn telling() -> Telling {
+        let handler: Handler = Arc::new(|_, _| Box::pin(async { Ok(serde_json::Value::Null) }));
+        Telling {
+            key: ("board".into(), "after_response"),
+            handler,
+            ids: Ids::default(),
+            event: serde_json::Value::Null,
+        }
+    }
+
+    #[test]
+    fn what_waits_is_bounded_for_each_integration_and_leaves_in_order() {
+        let hooks = Hooks::default();
+        let (one, other) = (Some(Uuid::from_u128(1)), Some(Uuid::from_u128(2)));
+        let begins = |joined: Joined| matches!(joined, Joined::First);
+        assert!(begins(hooks.join("board", one, telling())));
+        assert!(begins(hooks.join("board", other, telling())), "each run has a line of its own");
+        for _ in 2..QUEUE {
+            assert!(matches!(hooks.join("board", one, telling()), Joined::Behind));
+        }
+        assert!(matches!(hooks.join("board", one, telling()), Joined::Dropped));
+        assert!(begins(hooks.join("chat", one, telling())), "another integration has room");
+
+        assert!(hooks.next("board", other).is_some() && hooks.next("board", other).is_none());
+        assert!(begins(hooks.join("board", other, telling())), "there is room again, and the line begins anew");
+        let rest = std::iter::from_fn(|| hooks.next("board", one)).count();
+        assert_eq!(rest, QUEUE - 1);
+    }
+}
