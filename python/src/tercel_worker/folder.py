@@ -103,10 +103,12 @@ def _load_connector(folder: Folder) -> None:
         folder.problem(Path(problem.file), problem.line, problem.message)
     if len(found.classes) > 1:
         names = ", ".join(sorted(found.classes))
-        folder.problem(file if file.is_file() else drop_in, None, f"A folder has one connector, this one has several: {names}")
+        folder.problem(
+            file if file.is_file() else drop_in, None, f"A folder has one connector, this one has several: {names}"
+        )
     elif not found.classes and not found.problems:
         folder.problem(file if file.is_file() else drop_in, None, "There is no subclass of IntegrationBase with a name")
-    folder.connector = next(iter(found.classes.values()), None)
+    folder.connector = found.classes.get(folder.id) or next(iter(found.classes.values()), None)
 
 
 def _import(folder: Folder, file: Path, name: str) -> ModuleType | None:
