@@ -10,7 +10,7 @@ import pytest
 from conftest import Start, Worker
 
 FILES = {
-    "dispatcher.py": '''
+    "dispatcher.py": """
         import asyncio, logging
         from app.agent.dispatchers import register, get, _registry
 
@@ -29,14 +29,14 @@ FILES = {
                     import requests
                     if what == "requests_twice":
                         requests.post(task.dispatch_config["url"].replace("/409", "/200")).raise_for_status()
-                    requests.post(task.dispatch_config["url"], timeout=2).raise_for_status()
+                    requests.post(task.dispatch_config["url"], timeout=0.5).raise_for_status()
                 if what == "httpx":
                     import httpx
-                    async with httpx.AsyncClient(timeout=2) as client:
+                    async with httpx.AsyncClient(timeout=0.5) as client:
                         (await client.post(task.dispatch_config["url"])).raise_for_status()
                 if what == "urllib":
                     import urllib.request
-                    await asyncio.to_thread(urllib.request.urlopen, task.dispatch_config["url"], b"x", 2)
+                    await asyncio.to_thread(urllib.request.urlopen, task.dispatch_config["url"], b"x", 0.5)
                 if what == "raise":
                     raise RuntimeError("something broke")
                 if what == "hang":
@@ -65,7 +65,7 @@ FILES = {
         register("demo", Demo())
         register("old", Old())
         assert get("demo") is _registry["demo"] and get(None) is None
-    ''',
+    """,
 }
 
 
@@ -109,7 +109,13 @@ def service() -> Iterator[str]:
 
 def deliver(worker: Worker, do: str, url: str = "", **more: Any) -> Any:
     task = {"id": "t1", "bot_id": "b", "dispatch_type": "demo", "dispatch_config": {"do": do, "url": url}}
-    given = {"task": task, "result": "done", "client_actions": [1], "extra_metadata": {"a": 1}, "outbound": {"marker": "m"}}
+    given = {
+        "task": task,
+        "result": "done",
+        "client_actions": [1],
+        "extra_metadata": {"a": 1},
+        "outbound": {"marker": "m"},
+    }
     return worker.call("deliver", "demo", given, **more)
 
 
@@ -118,7 +124,14 @@ def test_dispatchers_are_described_with_what_they_can_do(worker: Worker) -> None
     can = {"find": True, "notify_start": True, "request_approval": True}
     assert described["dispatchers"] == [
         {"type": "demo", "limit": 3900, "idempotent": False, **can},
-        {"type": "old", "limit": None, "idempotent": True, "find": False, "notify_start": False, "request_approval": False},
+        {
+            "type": "old",
+            "limit": None,
+            "idempotent": True,
+            "find": False,
+            "notify_start": False,
+            "request_approval": False,
+        },
     ]
     assert [(p["file"], p["message"]) for p in described["problems"]] == [
         ("dispatcher.py", "deliver() must accept extra_metadata")

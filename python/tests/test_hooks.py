@@ -6,7 +6,7 @@ import pytest
 from conftest import Start, Worker
 
 FILES = {
-    "hooks.py": '''
+    "hooks.py": """
         from app.agent import hooks
         from app.agent.hooks import HookContext, IntegrationMeta, register_hook, register_integration
 
@@ -58,7 +58,7 @@ FILES = {
         assert hooks.get_integration_meta("nobody") is None
         assert hooks.is_integration_client_id("plain:1") and not hooks.is_integration_client_id("web:1")
         assert hooks.get_all_client_id_prefixes() == ("demo:", "plain:")
-    ''',
+    """,
 }
 
 EVENTS = [

@@ -4,13 +4,13 @@ import signal
 
 from conftest import Start
 
-TOOL = '''
+TOOL = """
     from integrations._register import register
 
     @register({"type": "function", "function": {"name": "works", "parameters": {"type": "object", "properties": {}}}})
     async def works():
         return "yes"
-'''
+"""
 
 
 def test_each_module_that_fails_is_a_problem_and_the_rest_works(start: Start) -> None:
@@ -50,24 +50,24 @@ def test_a_folder_of_nothing_is_described(start: Start) -> None:
 def test_a_folder_imports_its_siblings_and_does_not_have_their_parts(start: Start) -> None:
     worker = start(
         {
-            "tools/mine.py": '''
+            "tools/mine.py": """
                 from integrations._register import register
                 from integrations.other.tools.theirs import theirs
 
                 @register({"type": "function", "function": {"name": "mine"}})
                 async def mine():
                     return await theirs()
-            '''
+            """
         },
         siblings={
             "other": {
-                "tools/theirs.py": '''
+                "tools/theirs.py": """
                     from integrations._register import register
 
                     @register({"type": "function", "function": {"name": "theirs"}})
                     async def theirs():
                         return "from other"
-                '''
+                """
             }
         },
     )
@@ -82,14 +82,14 @@ def test_a_folder_may_have_the_name_of_what_is_shipped(start: Start) -> None:
     worker = start(
         {
             "client.py": "WHOSE = 'mine'\n",
-            "tools/whose.py": '''
+            "tools/whose.py": """
                 from integrations._register import register
                 from integrations.slack.client import WHOSE
 
                 @register({"type": "function", "function": {"name": "whose"}})
                 async def whose():
                     return WHOSE
-            ''',
+            """,
         },
         id="slack",
     )
@@ -100,7 +100,7 @@ def test_a_folder_may_have_the_name_of_what_is_shipped(start: Start) -> None:
 def test_what_setup_process_and_source_declare_is_described(start: Start) -> None:
     worker = start(
         {
-            "setup.py": '''
+            "setup.py": """
                 PORT = "8" + "080"
                 SETUP = {
                     "icon": "Zap",
@@ -114,8 +114,8 @@ def test_what_setup_process_and_source_declare_is_described(start: Start) -> Non
                     "activation": {"carapaces": ["c"]},
                     "hooks": "all",
                 }
-            ''',
-            "config.py": '''
+            """,
+            "config.py": """
                 from pydantic_settings import BaseSettings
 
                 class Config(BaseSettings):
@@ -123,14 +123,14 @@ def test_what_setup_process_and_source_declare_is_described(start: Start) -> Non
                     DEMO_PASSWORD: str
 
                     model_config = {"extra": "ignore"}
-            ''',
-            "process.py": '''
+            """,
+            "process.py": """
                 import sys
                 DESCRIPTION = "Listens"
                 CMD = ["python"] + ["integrations/demo/listen.py"]
                 REQUIRED_ENV = ["DEMO_TOKEN", "DEMO_SECRET"]
                 WATCH_PATHS = ["integrations/demo/"]
-            ''',
+            """,
             "listen.py": "import os\nos.environ['DEMO_DEBUG']\nos.getenv('DEMO_PORT')\nos.environ.get('TERCEL_SOCKET')\n",
         }
     )
@@ -165,22 +165,22 @@ def test_loading_that_never_ends_can_be_seen_in_the_log(start: Start) -> None:
     worker = start({"hooks.py": "print('loading')\nwhile True:\n    pass\n"})
     worker.wait_for_log("loading")
     worker.process.send_signal(signal.SIGUSR1)
-    worker.wait_for_log("hooks.py\", line ")
+    worker.wait_for_log('hooks.py", line ')
     worker.process.kill()
 
 
 def test_settings_are_there_when_the_folder_is_imported(start: Start) -> None:
     worker = start(
         {
-            "config.py": '''
+            "config.py": """
                 from pydantic_settings import BaseSettings
 
                 class Config(BaseSettings):
                     DEMO_TOKEN: str = ""
 
                 settings = Config()
-            ''',
-            "tools/token.py": '''
+            """,
+            "tools/token.py": """
                 from integrations._register import register
                 from integrations.demo.config import settings
                 from app.services.integration_settings import get_value
@@ -191,7 +191,7 @@ def test_settings_are_there_when_the_folder_is_imported(start: Start) -> None:
                 def token():
                     return [TOKEN, get_value("demo", "DEMO_TOKEN"), get_value("demo", "DEMO_NONE", "fallback"),
                             get_value("other", "DEMO_TOKEN", "not yours")]
-            ''',
+            """,
         },
         {"DEMO_TOKEN": "t0"},
     )

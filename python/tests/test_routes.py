@@ -9,7 +9,7 @@ import pytest
 from conftest import Start, Worker
 
 FILES = {
-    "router.py": '''
+    "router.py": """
         import asyncio, hmac, sys, time
         from contextlib import asynccontextmanager
         from fastapi import APIRouter, BackgroundTasks, Depends, File, Form, HTTPException, Request, UploadFile
@@ -98,7 +98,7 @@ FILES = {
         @router.get("/admin")
         async def admin(_: str = Depends(verify_admin_auth)):
             return "admin"
-    ''',
+    """,
 }
 
 
@@ -232,7 +232,9 @@ def test_many_requests_at_once_are_told_apart(worker: Worker) -> None:
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         asked = [f"c{number}" for number in range(200)]
         answers = pool.map(
-            lambda call: worker.request("POST", "/integrations/demo/webhook", b"", {"tercel-call": call}).json()["call"],
+            lambda call: worker.request("POST", "/integrations/demo/webhook", b"", {"tercel-call": call}).json()[
+                "call"
+            ],
             asked,
         )
         assert list(answers) == asked
@@ -241,7 +243,7 @@ def test_many_requests_at_once_are_told_apart(worker: Worker) -> None:
 def test_routers_in_routers_are_listed_and_reached(start: Start) -> None:
     worker = start(
         {
-            "router.py": '''
+            "router.py": """
                 from fastapi import APIRouter, Depends
                 inner = APIRouter(prefix="/inner")
 
@@ -251,7 +253,7 @@ def test_routers_in_routers_are_listed_and_reached(start: Start) -> None:
 
                 router = APIRouter()
                 router.include_router(inner, prefix="/outer")
-            '''
+            """
         }
     )
     assert worker.describe()["routes"] == [{"methods": ["GET"], "path": "/outer/inner/x", "guarded": False}]
