@@ -83,6 +83,10 @@ FILES = {
         def slow():
             time.sleep(3)
 
+        @tool("slow_read", effect="read")
+        async def slow_read():
+            await asyncio.sleep(30)
+
         @tool("waits")
         async def waits():
             try:
@@ -267,7 +271,8 @@ def test_arguments_may_be_huge(worker: Worker) -> None:
 
 def test_a_call_ends_at_its_deadline_and_the_log_says_where_it_stands(worker: Worker) -> None:
     error = worker.call("tool", "slow", {}, deadline_ms=200)["error"]
-    assert (error["code"], error["message"]) == ("timeout", "tool slow was not done in 0.2 s")
+    assert (error["code"], error["message"]) == ("unknown_outcome", "tool slow was not done in 0.2 s")
+    assert worker.call("tool", "slow_read", {}, deadline_ms=50)["error"]["code"] == "timeout"
     worker.wait_for_log("tool slow took longer than 0.2 s; it stands at ")
     assert "tools/greet.py:" in worker.log()
     assert worker.tool("greet", who="still")["result"] == "hello still"

@@ -74,11 +74,12 @@ class Worker:
             if work.done():
                 await send_json(send, 200, work.result())
                 return
-            label = f"{part} {name}"
             if not gone.done():
-                print(f"{label} took longer than {seconds:g} s; it stands at {calls.place(call, work)}", flush=True)
+                print(
+                    f"{part} {name} took longer than {seconds:g} s; it stands at {calls.place(call, work)}", flush=True
+                )
             work.cancel()
-            await send_json(send, 200, {"error": _late(part, label, seconds).as_json()})
+            await send_json(send, 200, {"error": _late(part, name, seconds).as_json()})
         finally:
             self.calls.end(call)
 
@@ -164,10 +165,8 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _late(part: Any, label: str, seconds: float | None) -> Failure:
-    message = f"{label} was not done in {seconds:g} s" if seconds is not None else f"{label} was given up"
-    if part in parts.POSTS:
-        return Failure(
-            "unknown_outcome", message, hint="Look at the service whether it is there before it is sent again"
-        )
+def _late(part: Any, name: str, seconds: float | None) -> Failure:
+    message = f"{part} {name} was " + (f"not done in {seconds:g} s" if seconds is not None else "given up")
+    if parts.may_have_happened(part, name):
+        return Failure("unknown_outcome", message, hint="Look whether it happened before it is done again")
     return Failure("timeout", message)

@@ -60,6 +60,7 @@ class Calls:
 
     def end(self, call: Call) -> None:
         self._open.discard(call)
+        call.exchanges.clear()
         self._ended[call.id] = call
         if len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)

@@ -101,6 +101,11 @@ def _add(declared: Declared, variable: Variable) -> None:
     declared.variables.append(variable)
 
 
+def as_text(value: Any) -> str:
+    """A default as the environment would hold it; what is no text is JSON, as settings classes read it."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
 def from_setup(entry: Any, file: str, line: int) -> Variable | None:
     """One of SETUP's env_vars."""
     if not isinstance(entry, dict) or not isinstance(entry.get("key"), str):
@@ -111,7 +116,7 @@ def from_setup(entry: Any, file: str, line: int) -> Variable | None:
         bool(entry.get("required", False)),
         bool(entry.get("secret", False)),
         str(entry.get("description") or ""),
-        None if default is None else str(default),
+        None if default is None else as_text(default),
         file,
         line,
     )
@@ -154,7 +159,7 @@ def _settings(declared: Declared, module: source.Module) -> None:
     for found in source.settings_fields(module):
         secret = "Secret" in found.annotation or bool(_SECRET.search(found.key))
         # An empty text is how such classes say "may be left out".
-        default = None if found.default in (None, "") else str(found.default)
+        default = None if found.default in (None, "") else as_text(found.default)
         _add(
             declared, Variable(found.key, found.required, secret, found.description, default, module.shown, found.line)
         )
