@@ -51,6 +51,21 @@ FILES = {
             ring.append(ring)
             return ring
 
+        @tool("deep")
+        async def deep():
+            whole = []
+            for _ in range(5000):
+                whole = [whole]
+            return whole
+
+        class Mute:
+            def __str__(self):
+                raise OSError("no words")
+
+        @tool("mute")
+        def mute():
+            return Mute()
+
         @tool("fails")
         async def fails():
             raise KeyError("colour")
@@ -226,6 +241,7 @@ def test_a_type_error_of_the_tool_itself_is_its_failure(worker: Worker) -> None:
     ("tool", "code", "message"),
     [
         ("fails", "error", "KeyError: 'colour'"),
+        ("mute", "error", "no words"),
         ("fails_late", "error", "StopIteration was raised"),
         ("leaves", "error", "The code wanted to end the process: SystemExit: 3"),
         ("leaves_async", "error", "The code wanted to end the process: SystemExit: enough"),
@@ -248,6 +264,7 @@ def test_whatever_a_tool_returns_becomes_json(worker: Worker) -> None:
         "7": "x",
     }
     assert worker.tool("ring") == {"result": [None]}
+    assert worker.call("tool", "deep", {})["result"][0][0][0] is not None
 
 
 def test_actions_and_pictures_pass_through_and_prints_reach_the_log(worker: Worker) -> None:
@@ -288,7 +305,7 @@ def test_a_call_is_cancelled_when_the_server_hangs_up(worker: Worker) -> None:
     eventually(lambda: worker.request("GET", "/v1/health").json()["calls"] == 0, "the end of the call")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b"null", b'{"call": "1"}', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b"null", b'{"call": "1"}', b"\xff", b"[" * 100_000])
 def test_what_is_no_call_is_refused(worker: Worker, body: bytes) -> None:
     assert worker.request("POST", "/v1/call", body).status == 400
 
