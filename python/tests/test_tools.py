@@ -70,6 +70,13 @@ FILES = {
         async def fails():
             raise KeyError("colour")
 
+        @tool("waits_for_nothing")
+        async def waits_for_nothing():
+            task = asyncio.create_task(asyncio.sleep(30))
+            await asyncio.sleep(0)
+            task.cancel()
+            await task
+
         @tool("fails_late")
         def fails_late():
             raise StopIteration
@@ -242,6 +249,7 @@ def test_a_type_error_of_the_tool_itself_is_its_failure(worker: Worker) -> None:
     [
         ("fails", "error", "KeyError: 'colour'"),
         ("mute", "error", "no words"),
+        ("waits_for_nothing", "error", "CancelledError"),
         ("fails_late", "error", "StopIteration was raised"),
         ("leaves", "error", "The code wanted to end the process: SystemExit: 3"),
         ("leaves_async", "error", "The code wanted to end the process: SystemExit: enough"),

@@ -65,9 +65,7 @@ class Worker:
         try:
             context.set_all(values)
             work = asyncio.ensure_future(self._perform(part, name, arguments))
-            call.started.discard(work)
             gone = asyncio.ensure_future(_disconnected(receive))
-            call.started.discard(gone)
             seconds = deadline / 1000 if isinstance(deadline, (int, float)) else None
             await asyncio.wait({work, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             gone.cancel()
@@ -89,6 +87,12 @@ class Worker:
             return dump({"result": await parts.part(part)(self.folder, name, arguments)})
         except Failure as known:
             return dump({"error": known.as_json()})
+        except asyncio.CancelledError as raised:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Not this call was cancelled, but something that it waited for.
+            return dump({"error": failure.of(raised).as_json()})
         except (Exception, SystemExit, KeyboardInterrupt) as raised:
             failure.log(f"{part} {name}", raised)
             return dump({"error": failure.of(raised).as_json()})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tercel_worker import source
+from tercel_worker.problem import Problem
 
 # A settings field or variable with one of these in its name is a secret unless its declaration says otherwise.
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|PRIVATE|CREDENTIAL|API_?KEY|_KEY$", re.IGNORECASE)
@@ -36,13 +37,6 @@ class Read:
     key: str
     file: str
     line: int
-
-
-@dataclass
-class Problem:
-    file: str
-    line: int | None
-    message: str
 
 
 @dataclass
