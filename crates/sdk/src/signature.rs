@@ -394,11 +394,7 @@ mod tests {
             for (off, is_taken) in
                 [(0, true), (window, true), (-window, true), (window + 1, false), (-window - 1, false)]
             {
-<<<<<<< HEAD
-                let now = at((1_700_000_000 + off).unsigned_abs());
-=======
                 let now = at((1_700_000_000_i64 + off).unsigned_abs());
->>>>>>> gaps2
                 assert_eq!(scheme.verify(&signed, b"body", now).is_ok(), is_taken, "{} {off}", scheme.name());
             }
         }

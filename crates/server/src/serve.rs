@@ -2,11 +2,7 @@
 
 use crate::{
     api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, gaps, hold, outbox, polls, receiving,
-<<<<<<< HEAD
     retention, runner, schedules, succession, telemetry, watchman,
-=======
-    retention, runner, schedules, telemetry, watchman,
->>>>>>> gaps2
 };
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
