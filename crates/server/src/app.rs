@@ -8,6 +8,7 @@ use crate::{
     catalog::{Catalog, DEFAULT, Values},
     ceilings::Ceilings,
     config::Config,
+    emission::Emission,
     hold::Hold,
     hooks::Hooks,
     live::Live,
@@ -47,6 +48,7 @@ pub struct App {
     pub runs: Runs,
     pub live: Live,
     pub hooks: Hooks,
+    pub emission: Emission,
     pub refusals: Refusals,
     pub access: Access,
     pub senders: Senders,
@@ -111,6 +113,8 @@ impl App {
         let catalog = Catalog::load(&integrations, &store, &sealer, &config.environment).await?;
         let access = Access::default();
         access.read(&store).await?;
+        let emission = Emission::default();
+        emission.read(&store).await?;
         Ok(Arc::new(Self {
             outbound: open_outbound(&config, &store)?,
             providers: Providers::open(&config, &store, &sealer).await?,
@@ -121,6 +125,7 @@ impl App {
             runs: Runs::new(config.capacity.steps),
             live: Live::default(),
             hooks: Hooks::default(),
+            emission,
             refusals: Refusals::default(),
             access,
             senders: Senders::default(),

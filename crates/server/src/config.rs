@@ -16,6 +16,7 @@ use std::{
     str::FromStr,
     time::Duration,
 };
+use url::Url;
 
 /// Values by their environment names.
 #[derive(Clone, Default)]
@@ -198,6 +199,8 @@ pub struct Config {
     pub backup_passphrase: Option<SecretString>,
     /// Folders of integrations, as they will be loaded.
     pub integration_dirs: Option<String>,
+    /// Who is told of every event of a run.
+    pub hook_webhook_urls: Vec<Url>,
     /// Nothing that changes something leaves, whichever model answers.
     pub rehearse: bool,
     pub log: String,
@@ -265,6 +268,7 @@ impl Config {
             },
             backup_passphrase: env.get("TERCEL_BACKUP_PASSPHRASE").map(SecretString::from),
             integration_dirs: env.get("INTEGRATION_DIRS").map(str::to_owned),
+            hook_webhook_urls: hook_webhook_urls(env)?,
             rehearse: false,
             log: env.get("TERCEL_LOG").unwrap_or("info").to_owned(),
             log_json: env.get("TERCEL_LOG_FORMAT") == Some("json"),
@@ -351,6 +355,16 @@ fn database_url(url: Option<&str>) -> Result<Option<SecretString>> {
             "DATABASE_URL is neither postgres://user:password@host/database nor unset, which means SQLite below TERCEL_DATA_DIR"
         ),
     }
+}
+
+fn hook_webhook_urls(env: &Environment) -> Result<Vec<Url>> {
+    let texts = env.list::<String>("HOOK_WEBHOOK_URLS")?;
+    // An address may have a secret in it: it is counted, not shown.
+    let url = |(n, text): (usize, &String)| {
+        let url = text.parse::<Url>().ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+        url.with_context(|| format!("HOOK_WEBHOOK_URLS: number {} does not begin with https:// or http://", n + 1))
+    };
+    texts.iter().enumerate().map(url).collect()
 }
 
 /// A network or a single address.

@@ -1,10 +1,12 @@
-//! Telling integrations what happens in runs. A hook never holds a run up.
+//! Telling integrations, and who else wants to know, what happens in runs. A hook never holds a run up.
 
 use crate::{
     app::{App, Call},
-    catalog::DEFAULT,
+    catalog::{DEFAULT, Entry},
+    emission,
     part::within,
 };
+use serde_json::Value;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
@@ -35,12 +37,27 @@ struct Watch {
 
 /// Tells everybody who watches `E`. The event is made only when somebody does.
 pub fn fire<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: impl FnOnce() -> E) {
-    let catalog = app.catalog();
-    let watched = |entry: &crate::catalog::Entry| entry.integration.hooks.iter().any(|hook| hook.event == E::NAME);
-    if !catalog.integrations.values().any(|entry| watched(entry)) {
+    if !is_watched::<E>(app) && !app.emission.hears(E::NAME) {
         return;
     }
     let Ok(event) = serde_json::to_value(event()) else { return };
+    emission::emit(app, ids, E::NAME, &event);
+    tell_all::<E>(app, ids, &event);
+}
+
+/// The same for what managed hooks were told already: it is committed.
+pub fn fire_recorded<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: &Value) {
+    emission::shout(app, ids, E::NAME, event);
+    tell_all::<E>(app, ids, event);
+}
+
+fn is_watched<E: HookEvent>(app: &App) -> bool {
+    let watched = |entry: &Arc<Entry>| entry.integration.hooks.iter().any(|hook| hook.event == E::NAME);
+    app.catalog().integrations.values().any(watched)
+}
+
+fn tell_all<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: &Value) {
+    let catalog = app.catalog();
     for (name, entry) in &catalog.integrations {
         for hook in entry.integration.hooks.iter().filter(|hook| hook.event == E::NAME) {
             let call = Call { ids: ids.clone(), timeout: Some(app.config.limits.hook), ..Call::default() };
@@ -56,7 +73,7 @@ pub fn fire<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: impl FnOnce() -> E) 
     }
 }
 
-async fn tell(app: Arc<App>, key: Key, handler: Handler, host: Host, event: serde_json::Value) {
+async fn tell(app: Arc<App>, key: Key, handler: Handler, host: Host, event: Value) {
     let call = async { handler(host, event.into()).await };
     let told = within(app.config.limits.hook, "The hook", Kind::Timeout, call).await;
     let failure = told.err().map(|error| app.catalog().redactor.error(error).message);

@@ -17,6 +17,7 @@ pub mod connection;
 pub mod disk;
 pub mod gaps;
 pub mod hold;
+pub mod emission;
 pub mod hooks;
 pub mod inject;
 pub mod live;

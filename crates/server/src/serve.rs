@@ -1,7 +1,7 @@
 //! Starting and ending the server.
 
 use crate::{
-    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, gaps, hold, outbox, polls, retention,
+    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, emission, gaps, hold, outbox, polls, retention,
     runner, schedules, telemetry, watchman,
 };
 use anyhow::{Context, Result};
@@ -78,6 +78,7 @@ async fn start_work(app: &Arc<App>) {
     app.work.spawn(outbox::send_all(app.clone()));
     app.work.spawn(schedules::run_all(app.clone()));
     app.work.spawn(polls::run_all(app.clone()));
+    app.work.spawn(emission::run_all(app.clone()));
     tokio::spawn(gaps::watch(app.clone()));
     app.work.spawn(retention::prune_all(app.clone()));
     tokio::spawn(disk::watch(app.clone()));

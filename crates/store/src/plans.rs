@@ -32,7 +32,7 @@ pub(crate) fn note_typed(sql: &str, args: &[Arg]) {
 }
 
 /// What stays small, and lists of values.
-const MAY_BE_SCANNED: [&str; 24] = [
+const MAY_BE_SCANNED: [&str; 25] = [
     "api_keys",
     "bindings",
     "bots",
@@ -41,6 +41,7 @@ const MAY_BE_SCANNED: [&str; 24] = [
     "client_calls",
     "connections",
     "gaps",
+    "hooks",
     "notices",
     "prices",
     "polls",

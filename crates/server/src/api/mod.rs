@@ -18,6 +18,7 @@ pub mod events;
 mod follow;
 pub mod health;
 pub mod held;
+pub mod hooks;
 pub mod integrations;
 pub mod keys;
 pub mod log;
@@ -212,6 +213,17 @@ fn table() -> Vec<Row> {
 
         row(GET, "/api/v1/tools", "tools:read", handler!(tools::list)),
         Row { streams: true, ..row(POST, "/api/v1/tools/{name}/call", "tools:write", handler!(tools::call)) },
+
+        row(GET, "/api/v1/hooks", "hooks:read", handler!(hooks::list)),
+        row(POST, "/api/v1/hooks", "hooks:write", handler!(hooks::create)),
+        row(GET, "/api/v1/hooks/{id}", "hooks:read", handler!(hooks::show)),
+        row(PUT, "/api/v1/hooks/{id}", "hooks:write", handler!(hooks::put)),
+        row(DELETE, "/api/v1/hooks/{id}", "hooks:write", handler!(hooks::delete)),
+        row(POST, "/api/v1/hooks/{id}/rotate", "hooks:write", handler!(hooks::rotate)),
+        row(POST, "/api/v1/hooks/{id}/test", "hooks:write", handler!(hooks::attempts::test)),
+        row(POST, "/api/v1/hooks/{id}/replay", "hooks:write", handler!(hooks::attempts::replay)),
+        row(GET, "/api/v1/hooks/{id}/attempts", "hooks:read", handler!(hooks::attempts::list)),
+        row(POST, "/api/v1/hooks/{id}/attempts/{n}/redeliver", "hooks:write", handler!(hooks::attempts::redeliver)),
 
         row(GET, "/api/v1/channels", "channels:read", handler!(channels::list)),
         row(POST, "/api/v1/channels", "channels:write", handler!(channels::create)),
