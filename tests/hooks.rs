@@ -118,7 +118,8 @@ fn addresses_that_hang_or_are_away_hold_no_run_up_and_are_counted() {
     let took = start.elapsed();
     assert!(took < Duration::from_secs(30), "{tasks} runs took {took:?}");
     let count = |outcome: &str| {
-        let (text, name) = (world.server.get("/metrics").text(), format!("tercel_hook_webhooks_total{{outcome=\"{outcome}\"}}"));
+        let (text, name) =
+            (world.server.get("/metrics").text(), format!("tercel_hook_webhooks_total{{outcome=\"{outcome}\"}}"));
         text.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse::<u64>().ok()).unwrap_or_default()
     };
     until("what was not taken is counted", || (count("failed") > 0 && count("dropped") > 0).then_some(()));
@@ -169,7 +170,8 @@ fn a_hook_is_told_only_what_it_wants() {
     world.server.complete(&of_other);
     let requests = receiver.wait_for(6);
     let told = |n: usize| {
-        let own: Vec<Request> = requests.iter().filter(|request| request.path == format!("/hook/{n}")).cloned().collect();
+        let own: Vec<Request> =
+            requests.iter().filter(|request| request.path == format!("/hook/{n}")).cloned().collect();
         (names(&own), ended(&own))
     };
     let set = |tasks: &[&String]| tasks.iter().map(|task| (*task).clone()).collect::<BTreeSet<_>>();
@@ -233,7 +235,8 @@ fn what_was_refused_is_sent_again_under_the_same_id_and_shown() {
     let attempts = until("all are noted", || {
         Some(world.server.list(&format!("/api/v1/hooks/{id}/attempts"))).filter(|attempts| attempts.len() == 3)
     });
-    let seen: Vec<(&Value, &Value)> = attempts.iter().map(|attempt| (&attempt["outcome"], &attempt["status"])).collect();
+    let seen: Vec<(&Value, &Value)> =
+        attempts.iter().map(|attempt| (&attempt["outcome"], &attempt["status"])).collect();
     let expected = [("delivered", 200), ("failed", 429), ("failed", 500)].map(|(a, b)| (json!(a), json!(b)));
     assert_eq!(seen, expected.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>());
     assert_eq!(state(&world.server, &id)["state"], "active");
@@ -323,7 +326,11 @@ fn a_slow_receiver_holds_up_neither_runs_nor_other_hooks() {
     let start = Instant::now();
     let tasks: BTreeSet<String> = (0..20).map(|_| said(&world.server)).collect();
     until("the other one is told of all", || (ended(&receiver.received()) == tasks).then_some(()));
-    assert!(start.elapsed() < Duration::from_secs(14), "before the slow one gave up on its first: {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(14),
+        "before the slow one gave up on its first: {:?}",
+        start.elapsed()
+    );
     assert_eq!(state(&world.server, &slow)["state"], "active");
 }
 

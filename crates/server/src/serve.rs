@@ -1,8 +1,8 @@
 //! Starting and ending the server.
 
 use crate::{
-    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, emission, gaps, hold, outbox, polls, retention,
-    runner, schedules, telemetry, watchman,
+    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, emission, gaps, hold, outbox, polls,
+    retention, runner, schedules, telemetry, watchman,
 };
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;

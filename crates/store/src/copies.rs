@@ -240,7 +240,8 @@ async fn read(connection: &mut PgConnection, address: &Address, file: &Path, sec
             sqlx::query(sql).bind(KEY_ID).execute(&mut *transaction).await?;
         }
     }
-    let mut counters = vec!["SELECT setval(pg_get_serial_sequence('workers', 'id'), GREATEST(MAX(id), 1)) FROM workers"];
+    let mut counters =
+        vec!["SELECT setval(pg_get_serial_sequence('workers', 'id'), GREATEST(MAX(id), 1)) FROM workers"];
     if there("hook_events") {
         // Never back to a number that somebody has passed.
         counters.push(

@@ -136,7 +136,8 @@ impl Write for Change {
                     connection.run("DELETE FROM hooks WHERE id = $1", list![*id]).await?
                 }
                 Self::Jump(id, reached) => {
-                    let sql = "UPDATE hooks SET reached = $2, attempts = 0, failing_since = NULL, next_at = 0 WHERE id = $1";
+                    let sql =
+                        "UPDATE hooks SET reached = $2, attempts = 0, failing_since = NULL, next_at = 0 WHERE id = $1";
                     connection.run(sql, list![*id, *reached]).await?
                 }
             };

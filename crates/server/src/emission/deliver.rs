@@ -57,7 +57,7 @@ pub async fn run_all(app: Arc<App>) {
         tokio::select! {
             () = app.stopping.cancelled() => break,
             _ = changed.changed() => {}
-            Some(Ok(id)) = at_work.join_next() => _ = known.remove(&id),
+            Some(Ok(id)) = at_work.join_next() => { known.remove(&id); }
             () = tokio::time::sleep(pause) => {}
         }
     }
