@@ -47,7 +47,7 @@ pub fn fire<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: impl FnOnce() -> E) 
 
 /// The same for what managed hooks were told already: it is committed.
 pub fn fire_recorded<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: &Value) {
-    emission::shout(app, ids, E::NAME, event);
+    emission::shout(app, E::NAME, event);
     tell_all::<E>(app, ids, event);
 }
 

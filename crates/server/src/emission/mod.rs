@@ -98,7 +98,7 @@ pub fn emit(app: &Arc<App>, ids: &Ids, name: &'static str, event: &Value) {
 }
 
 /// Tells those of `HOOK_WEBHOOK_URLS` only.
-pub fn shout(app: &Arc<App>, ids: &Ids, name: &'static str, event: &Value) {
+pub fn shout(app: &Arc<App>, name: &'static str, event: &Value) {
     if !app.emission.urls.is_empty() {
         app.emission.urls.send(&Event::new(app, name, event));
     }
