@@ -38,8 +38,6 @@ pub struct Ids {
     pub target: Option<Target>,
     /// Names of tools that the run has because its event said so.
     pub injected_tools: Vec<String>,
-    /// Of this one call: code in another process names it in what it asks of the server meanwhile.
-    pub call: Option<Uuid>,
 }
 
 /// Everything a host is made from. The server and the testing helpers build it; parts read it through [`Host`].
@@ -47,6 +45,8 @@ pub struct Ids {
 pub struct Context {
     pub integration: String,
     pub connection: String,
+    /// Of this one call: code in another process names it in what it asks of the server meanwhile.
+    pub call: Uuid,
     /// Resolved values of the connection's fields, by field key. A field without a value is absent.
     pub fields: Arc<BTreeMap<String, String>>,
     /// Environment name of each declared field, for messages.
@@ -98,6 +98,10 @@ impl Host {
 
     pub fn connection(&self) -> &str {
         &self.0.connection
+    }
+
+    pub fn call(&self) -> Uuid {
+        self.0.call
     }
 
     pub fn account(&self) -> Option<&str> {
