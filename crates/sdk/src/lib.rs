@@ -22,7 +22,7 @@ pub mod testing;
 pub mod text;
 pub mod tool;
 
-pub use dispatch::{Dispatcher, Outbound, Receipt, Target, dispatcher};
+pub use dispatch::{Approval, Dispatcher, Outbound, Receipt, Target, dispatcher};
 pub use erased::{Call, Handler};
 pub use error::{Error, Kind, Result};
 pub use field::Field;
