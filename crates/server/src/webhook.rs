@@ -89,7 +89,7 @@ impl Refusals {
         self.0.lock().expect("no holder of this lock panics").get(integration).cloned()
     }
 
-    fn note(&self, integration: &str, reason: &str, source: Option<IpAddr>) {
+    pub fn note(&self, integration: &str, reason: &str, source: Option<IpAddr>) {
         metrics::counter!("tercel_webhooks_refused_total", "integration" => integration.to_owned()).increment(1);
         let mut all = self.0.lock().expect("no holder of this lock panics");
         let count = all.get(integration).map_or(0, |refused| refused.count) + 1;
@@ -131,6 +131,7 @@ pub async fn receive(
         headers: serde_json::to_string(&kept(&headers)).unwrap_or_default(),
         body: body.to_vec(),
         answer: None,
+        sealed_request: None,
     };
     let dedupe = keys(integration, connection, &received.dedupe, &body);
     process(app, received, Origin::New(Box::new(delivery), dedupe)).await
@@ -184,6 +185,7 @@ pub fn polled(app: &App, integration: &str, connection: &str, news: News) -> Acc
         headers: "{}".into(),
         body,
         answer: None,
+        sealed_request: None,
     };
     let dedupe = vec![(format!("news/{integration}/{connection}/{}", news.id), now() + 30 * DAY)];
     Accept { delivery: Some(delivery), dedupe, items, ..Accept::default() }
@@ -421,7 +423,7 @@ fn is_addressed(channel: &Channel, bot: Option<&Arc<Bot>>, text: &str) -> bool {
     names.into_iter().any(|name| text.contains(&format!("@{}", name.to_lowercase())))
 }
 
-fn keys(integration: &str, connection: &str, dedupe: &Dedupe, body: &[u8]) -> Vec<(String, i64)> {
+pub fn keys(integration: &str, connection: &str, dedupe: &Dedupe, body: &[u8]) -> Vec<(String, i64)> {
     let time = now();
     let key = |by: &str, what: &[u8]| short_key(&[integration.as_bytes(), connection.as_bytes(), by.as_bytes(), what]);
     let by_id = |id: &str| (key("id", id.as_bytes()), time + 30 * DAY);
@@ -445,7 +447,7 @@ fn short_key(pieces: &[&[u8]]) -> String {
 }
 
 /// The headers that are kept with a delivery: what describes it, nothing that proves it.
-fn kept(headers: &HeaderMap) -> BTreeMap<&str, &str> {
+pub fn kept(headers: &HeaderMap) -> BTreeMap<&str, &str> {
     const PROOFS: [&str; 6] = ["signature", "token", "secret", "auth", "key", "cookie"];
     headers
         .iter()
