@@ -31,7 +31,7 @@ pub use inbound::{Brief, Dedupe, Event, Inbound, Outcome, Received, Refusal, Rep
 pub use integration::{Checked, Depth, Integration, User};
 pub use poll::{Cursor, Gap, Missed, News, Polled};
 pub use process::Process;
-pub use routes::{Route, Routes};
+pub use routes::{Route, Routes, Verify};
 pub use signature::Scheme;
 pub use skill::Skill;
 pub use tool::{Effect, Tool, destroys, reads, writes};
