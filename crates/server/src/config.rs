@@ -295,6 +295,19 @@ impl Config {
         self.trusted_proxies.iter().any(|network| network.contains(&peer))
     }
 
+    /// What programs that install packages are given: proxies, certificates, where the packages are.
+    pub fn installing(&self) -> BTreeMap<String, String> {
+        const PREFIXES: [&str; 3] = ["UV_", "PIP_", "SSL_CERT_"];
+        const NAMES: [&str; 7] =
+            ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "HOME", "XDG_CACHE_HOME"];
+        let is_wanted = |name: &str| {
+            PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+                || NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
+        };
+        let wanted = self.environment.0.iter().filter(|(name, _)| is_wanted(name));
+        wanted.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// Names that are the server's own, or that decide how a process runs: never settings of a folder.
     pub fn is_reserved(name: &str) -> bool {
         names::is_reserved(name)

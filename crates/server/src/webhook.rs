@@ -7,6 +7,7 @@ use crate::{
     ceilings,
     channel::Channel,
     disk,
+    folders::{deliveries, route::Failure},
     part::words,
 };
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
@@ -153,6 +154,9 @@ pub async fn replay(app: &Arc<App>, id: Uuid) -> Result<(i64, Answer), Error> {
         let generation = app.store.replay(id).await?;
         return Ok((generation, process(app, received, Origin::Stored(Box::new(delivery))).await?));
     }
+    if delivery.sealed_request.is_some() {
+        return replay_by_code(app, delivery, body).await;
+    }
     let stored: BTreeMap<String, String> =
         serde_json::from_str(&delivery.headers).map_err(tercel_store::Error::from)?;
     let headers = stored
@@ -167,6 +171,20 @@ pub async fn replay(app: &Arc<App>, id: Uuid) -> Result<(i64, Answer), Error> {
     let received = read(app, webhook, host, Inbound::stored(headers, body.into(), at), size).await?;
     let generation = app.store.replay(id).await?;
     Ok((generation, process(app, received, Origin::Stored(Box::new(delivery))).await?))
+}
+
+async fn replay_by_code(app: &Arc<App>, delivery: Delivery, body: Vec<u8>) -> Result<(i64, Answer), Error> {
+    let id = delivery.id;
+    let generation = deliveries::replay(app, delivery, body).await.map_err(|failure| match failure {
+        Failure::NotFound(words) | Failure::Malformed(words) | Failure::Refused(words) => Error::NotFound(words),
+        Failure::Unavailable(words, _) => Error::Unavailable(words),
+        Failure::TooLarge => Error::Unavailable("The body is too large by now".into()),
+        Failure::Store(error) => Error::Store(error),
+    })?;
+    let row = app.store.delivery(id).await?;
+    let status = row.and_then(|row| row.outcome).unwrap_or_else(|| "failed".into());
+    let tasks = app.store.tasks_of_delivery(id).await?;
+    Ok((generation, Answer::Taken(Taken { status, delivery_id: id, reason: None, tasks })))
 }
 
 /// News that we asked for, as what comes by webhook is stored.
@@ -205,6 +223,9 @@ fn outcome(items: &[Item]) -> (&'static str, Option<String>) {
 fn part(app: &Arc<App>, integration: &str, connection: &str) -> Result<(Webhook, Host), Error> {
     let catalog = app.catalog();
     let entry = catalog.integrations.get(integration).ok_or_else(|| Error::UnknownIntegration(integration.into()))?;
+    if let Some(obstacle) = entry.listed.obstacle() {
+        return Err(Error::Unavailable(obstacle));
+    }
     let webhook = entry.integration.webhook.clone().ok_or_else(|| Error::NoWebhook(integration.into()))?;
     let host = app
         .host(integration, connection, Call::default())

@@ -62,7 +62,7 @@ const MAY_BE_SCANNED: [&str; 25] = [
 ];
 
 /// Indexes whose rows are few: what waits for somebody.
-const PARTIAL: [&str; 9] = [
+const PARTIAL: [&str; 10] = [
     "tasks_ready",
     "tasks_queued",
     "tasks_held",
@@ -72,6 +72,7 @@ const PARTIAL: [&str; 9] = [
     "outbox_held",
     "outbox_stuck",
     "deliveries_open",
+    "sessions_opened",
 ];
 
 /// Whether a line of a plan (`SCAN tasks USING INDEX …`) reads something from end to end that may be large.
@@ -174,6 +175,7 @@ async fn use_everything(world: &mut world::World) {
         let _ = store.accept(crate::Accept { items: vec![item], ..crate::Accept::default() }).await;
     }
     let task = store.claim_tasks(1).await.unwrap().tasks.remove(0);
+    store.retarget_task(&task, "{}".into()).await.unwrap();
     let steps = vec![step(1)];
     let write = Commit {
         steps,
@@ -330,6 +332,7 @@ async fn use_folders(store: &crate::Store) {
     store.put_integration(crate::IntegrationRow { id: "a".into(), ..Default::default() }).await.unwrap();
     store.integration_rows().await.unwrap();
     store.forget_integration("a").await.unwrap();
+    store.opened_by().await.unwrap();
     store.active_session("a", "default", "").await.unwrap();
     let id = crate::Uuid::now_v7();
     store.begin_delivery(id).await.unwrap();

@@ -157,6 +157,12 @@ impl Store {
         self.engine.read_first(format!("SELECT {COLUMNS} FROM sessions WHERE id = $1"), list![id]).await
     }
 
+    /// Which integrations' code made sessions of which places.
+    pub async fn opened_by(&self) -> Result<Vec<(String, String)>> {
+        let sql = "SELECT DISTINCT opened_by, client_id FROM sessions WHERE opened_by IS NOT NULL ORDER BY 1, 2 LIMIT 1000";
+        self.engine.read(sql, list![]).await
+    }
+
     /// Newest first.
     pub async fn sessions(&self, client_id: Option<&str>, after: Option<Uuid>, limit: i64) -> Result<Vec<Session>> {
         let sql = format!(

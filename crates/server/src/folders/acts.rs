@@ -1,7 +1,7 @@
 //! What the code of a folder may do with its key: act as its integration, and nothing more.
 
 use super::Folder;
-use crate::{catalog::Catalog, inject};
+use crate::{app::App, catalog::Catalog, inject};
 use tercel_hosts::RootKind;
 use tercel_sdk::{Brief, Target};
 use tercel_store::{Session, Task, Uuid};
@@ -67,12 +67,18 @@ impl Folder {
 
     pub fn may_call(&self, catalog: &Catalog, tool: &str) -> Allowed {
         match catalog.tools.get(tool) {
-            Some(owned) if owned.integration != self.integration => {
-                let words = format!("`{tool}` is a tool of `{}`, and `{}` may call its own", owned.integration, self.integration);
+            Some(owned) if owned.integration != self.integration && !self.is_permitted(catalog, tool) => {
+                let words = format!("`{tool}` is a tool of `{}`; `permissions.tools` of `{}` does not name it", owned.integration, self.integration);
                 Err(Refused(words))
             }
             _ => Ok(()),
         }
+    }
+
+    fn is_permitted(&self, catalog: &Catalog, tool: &str) -> bool {
+        let entry = catalog.integrations.get(&self.integration);
+        let place = entry.and_then(|entry| entry.listed.place.as_ref());
+        place.is_some_and(|place| place.permissions.tools.iter().any(|permitted| permitted == tool))
     }
 
     /// What it wants for a run. What is not there is reported on the task.
@@ -101,10 +107,15 @@ impl Folder {
         }
     }
 
-    /// Whoever wrote what the code passes on, it was not the operator.
-    pub fn mark(&self, input: &mut inject::Input) {
+    /// Whether a message may be sent like this; it is marked as the folder's. Whoever wrote what code passes on, it was
+    /// not the operator.
+    pub fn check(&self, app: &App, input: &mut inject::Input) -> Allowed {
+        let catalog = app.catalog();
+        input.target.iter().try_for_each(|target| self.may_send(&catalog, target))?;
+        input.brief.iter().try_for_each(|brief| self.may_ask_for(&catalog, brief))?;
         input.source.get_or_insert_with(|| self.integration.clone());
         input.origin = Some(self.integration.clone());
         input.trusted = false;
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::{
     Folders, State,
     listed::{Abilities, Known, Listed, Place, Standing},
 };
-use tercel_hosts::{Folder, Loaded, RootKind, Way};
+use tercel_hosts::{Folder, Loaded, Permissions, RootKind, Way};
 use tercel_sdk::Integration;
 
 /// A folder that lies where it is looked for.
@@ -32,6 +32,7 @@ pub(super) fn of_folder(folders: &Folders, state: &State, folder: &Folder) -> Li
             problems: Vec::new(),
             undeclared: Vec::new(),
             variables: Vec::new(),
+            permissions: Permissions::default(),
             kept: false,
             worker: None,
             hides,
@@ -55,6 +56,7 @@ fn of_loaded(loaded: &Loaded, hides: Option<String>) -> Listed {
             problems: loaded.problems.clone(),
             undeclared: loaded.undeclared.clone(),
             variables: loaded.variables.clone(),
+            permissions: loaded.permissions.clone(),
             kept: loaded.kept,
             worker: Some(loaded.worker.clone()),
             hides,
@@ -78,6 +80,7 @@ pub(super) fn of_missing(id: &str, known: &Known) -> Option<Listed> {
             problems: Vec::new(),
             undeclared: Vec::new(),
             variables: Vec::new(),
+            permissions: Permissions::default(),
             kept: false,
             worker: None,
             hides: None,

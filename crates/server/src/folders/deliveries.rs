@@ -99,6 +99,7 @@ pub async fn receive(app: &Arc<App>, id: &str, asked: Asked, body: Body) -> Resu
         return Err(Failure::Unavailable(format!("`{id}` has too much to do: nothing was stored"), 5));
     };
     let body = read(body, app.config.capacity.body).await?;
+    let verified_by = verified(app, id, &asked, &body)?;
     let keys = webhook::keys(id, crate::catalog::DEFAULT, &dedupe(&asked.headers), &body);
     let names: Vec<String> = keys.iter().map(|(key, _)| key.clone()).collect();
     let delivery = NewDelivery {
@@ -108,7 +109,7 @@ pub async fn receive(app: &Arc<App>, id: &str, asked: Asked, body: Body) -> Resu
         event: event(&asked.headers),
         outcome: "reply",
         reason: None,
-        verified_by: BY_CODE.into(),
+        verified_by: verified_by.into(),
         headers: serde_json::to_string(&webhook::kept(&asked.headers)).unwrap_or_default(),
         body: body.to_vec(),
         answer: None,
@@ -135,6 +136,20 @@ pub async fn receive(app: &Arc<App>, id: &str, asked: Asked, body: Body) -> Resu
     // Who hangs up must not stop it: it is stored.
     let work = Work { app: app.clone(), id: id.into(), delivery, generation, released: names, _turn: turn };
     finished(app.work.spawn(work.process(asked, body))).await
+}
+
+/// Who vouches for a request: a scheme that the folder declares, else its code, later.
+fn verified(app: &Arc<App>, id: &str, asked: &Asked, body: &Bytes) -> Result<&'static str, Failure> {
+    let Some(verify) = route::routes(&*route::find(app, id)?)?.verify else { return Ok(BY_CODE) };
+    let gone = || Failure::NotFound(format!("The integration `{id}` is not there any more"));
+    let host = app.host(id, crate::catalog::DEFAULT, crate::app::Call::default()).ok_or_else(gone)?;
+    let scheme = verify(&host).map_err(|error| route::failed(app, id, &error))?;
+    let checked = scheme.verify(&asked.headers, body, std::time::SystemTime::now());
+    checked.map(|()| scheme.name()).map_err(|refusal| {
+        let words = refusal.to_string();
+        app.refusals.note(id, &words, asked.source);
+        Failure::Refused(words)
+    })
 }
 
 /// Processes a stored delivery as a new generation, because an operator wants it.

@@ -1,6 +1,6 @@
 //! Which headers pass between a stranger and the code of a folder, and which do not.
 
-use crate::{api::Identity, config::Config};
+use crate::api::Identity;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::IpAddr;
 use tercel_store::Uuid;
@@ -109,11 +109,6 @@ fn drop_prefix(headers: &mut HeaderMap, prefix: &str) {
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     headers.insert(name, HeaderValue::from_str(value).expect("ids, scopes and addresses are visible ASCII"));
-}
-
-/// Whether the peer of a request is a proxy that the operator trusts.
-pub fn is_forwarded(config: &Config, peer: Option<IpAddr>) -> bool {
-    peer.is_some_and(|peer| config.trusts_proxy(peer))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, sync::Arc};
-use tercel_hosts::{Problem, RootKind, Variable, Worker};
+use tercel_hosts::{Permissions, Problem, RootKind, Variable, Worker};
 use tercel_sdk::{Field, Integration};
 
 #[derive(Clone)]
@@ -42,6 +42,7 @@ pub struct Place {
     pub problems: Vec<Problem>,
     pub undeclared: Vec<String>,
     pub variables: Vec<Variable>,
+    pub permissions: Permissions,
     /// The folder has changed, and what it is now does not load.
     pub kept: bool,
     pub worker: Option<Arc<dyn Worker>>,

@@ -44,7 +44,7 @@ async fn open(app: &Arc<App>) -> Result<()> {
     let services = Services(Arc::downgrade(app));
     let hosts = Hosts::start(config, Arc::new(services)).context("Folders of integrations cannot be loaded")?;
     let changes = hosts.changes();
-    if app.folders.hosts.set(hosts).is_ok() {
+    if let (Some(changes), true) = (changes, app.folders.hosts.set(hosts).is_ok()) {
         tokio::spawn(watch::keep_up(Arc::downgrade(app), changes, app.stopping.clone()));
     }
     Ok(())
@@ -71,6 +71,7 @@ async fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
         connector_dirs,
         roots,
         path: folders.path.clone(),
+        installing: config.installing(),
         python: tercel_hosts::Config::pythons(),
         native: app.folders.natives.iter().map(|native| (native.name.clone(), native.version.clone())).collect(),
     })
@@ -109,8 +110,10 @@ pub async fn look(app: &Arc<App>) {
         })
         .await;
     settle(app).await;
-    let ids: Vec<String> = app.folders.read(|state| state.loaded.keys().cloned().collect());
-    hosts.clean(&ids);
+    let loaded: Vec<Loaded> = app.folders.read(|state| state.loaded.values().cloned().collect());
+    if let Err(error) = hosts.clean(&loaded.iter().collect::<Vec<_>>()) {
+        tracing::warn!("Copies of folders that nobody runs could not be removed: {error:#}");
+    }
 }
 
 /// Loads one folder again: it has changed, or something that decides about it.

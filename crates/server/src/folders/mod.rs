@@ -6,7 +6,7 @@ pub mod card;
 pub mod deliveries;
 mod headers;
 pub mod listed;
-mod load;
+pub mod load;
 pub mod route;
 mod services;
 pub mod standing;
@@ -14,9 +14,8 @@ mod watch;
 
 pub use calls::{Calls, Open};
 pub use listed::{Abilities, Listed, Place, Standing};
-pub use load::load;
 
-use crate::config::Config;
+use crate::{app::App, config::Config};
 use standing::Said;
 use std::{
     collections::BTreeMap,
@@ -139,6 +138,21 @@ impl Folders {
             let gone = gone.filter_map(|id| card::of_missing(&id, &self.said.known(&id)?));
             natives.chain(folders).chain(gone).map(Arc::new).collect()
         })
+    }
+
+    /// A folder's code sees its settings when it is loaded.
+    pub fn has_new_settings(&self, app: &Arc<App>, id: &str) {
+        if self.loaded(id).is_some() {
+            let (app, id) = (app.clone(), id.to_owned());
+            app.clone().work.spawn(async move { load::reload(&app, &id).await });
+        }
+    }
+
+    /// What was made of a folder that is gone for good.
+    pub fn forget(&self, id: &str) {
+        if let Some(Err(error)) = self.hosts.get().map(|hosts| hosts.remove(id)) {
+            tracing::warn!(integration = id, "{error:#}");
+        }
     }
 
     /// Ends all processes, when what they are at is done.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use std::{net::IpAddr, sync::Arc};
-use tercel_sdk::{Error, Kind, Routes, routes::Body};
+use tercel_sdk::{Error, Kind, Routes, host::Ids, routes::Body};
 use tercel_store::Uuid;
 
 /// A request as it came, but for who sent it.
@@ -33,6 +33,8 @@ pub enum Failure {
     /// Come again: seconds to wait.
     Unavailable(String, u64),
     Malformed(String),
+    /// Who sent it is not known.
+    Refused(String),
     TooLarge,
     Store(tercel_store::Error),
 }
@@ -52,9 +54,14 @@ pub async fn answer(app: &Arc<App>, id: &str, asked: Asked, body: Body) -> Resul
         return deliveries::receive(app, id, asked, body).await;
     }
     let call = Uuid::now_v7();
+    app.folders.calls.begin(call, id, Ids::default(), None);
     let request = request(&asked, id, call, None, body);
     let served = serve(app, &entry, &routes, call, request).await;
-    served.map(|answer| answer.map(|body| counted(app.clone(), call, body))).map_err(|error| failed(app, id, &error))
+    let served = served.map(|answer| answer.map(|body| counted(app.clone(), call, body)));
+    served.map_err(|error| {
+        app.folders.calls.end(call);
+        failed(app, id, &error)
+    })
 }
 
 pub fn find(app: &App, id: &str) -> Result<Arc<Entry>, Failure> {
@@ -136,6 +143,8 @@ pub fn failed(app: &App, id: &str, error: &Error) -> Failure {
 pub fn whole(bytes: Bytes) -> Body {
     futures::stream::once(async move { Ok(bytes) }).boxed()
 }
+
+pub use super::headers::is_upgrade;
 
 pub fn answer_of(status: StatusCode, headers: HeaderMap, bytes: Bytes) -> Response<Body> {
     let mut response = Response::new(whole(bytes));

@@ -58,8 +58,10 @@ async fn values(app: &Arc<App>, integration: &str, names: Vec<Variable>) -> BTre
     });
     let catalog = app.catalog();
     let entry = catalog.integrations.get(integration);
+    let allowed = app.folders.said.allowed(integration);
+    let allowed = allowed.into_iter().map(|key| Variable { key, ..Variable::default() });
     let mut values = BTreeMap::new();
-    for variable in names.into_iter().filter(|variable| !Config::is_reserved(&variable.key)) {
+    for variable in names.into_iter().chain(allowed).filter(|variable| !Config::is_reserved(&variable.key)) {
         let field = entry.and_then(|entry| entry.field_by_env(&variable.key));
         let key = field.map_or_else(|| field_key(integration, &variable.key), |field| field.key.clone());
         let stored = settings.iter().find(|row| {

@@ -7,7 +7,8 @@ CREATE TABLE integrations (
     known    TEXT                                  -- JSON: what it had when it was loaded last; null for what is native
 );
 
-ALTER TABLE sessions ADD COLUMN opened_by TEXT;    -- the integration whose code made it
+ALTER TABLE sessions ADD COLUMN opened_by TEXT COLLATE "C";    -- the integration whose code made it
+CREATE INDEX sessions_opened ON sessions (opened_by, client_id) WHERE opened_by IS NOT NULL;
 
 -- Method, address and headers, sealed: code in a folder checks the request itself, each time that it is processed.
 ALTER TABLE deliveries ADD COLUMN sealed_request TEXT;
