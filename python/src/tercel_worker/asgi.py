@@ -108,8 +108,13 @@ class Worker:
             await answer.end()
         except (SystemExit, KeyboardInterrupt):
             traceback.print_exc()
-            if not answer.started:
+            if not answer.status:
                 await send_json(send, 500, {"detail": "The code wanted to end the process"})
+        except Exception:
+            # An answer that says so is whole; any other one breaks off, so that nobody takes it for done.
+            if answer.status >= 500:
+                await answer.end()
+            raise
         finally:
             self.calls.end(call)
 
@@ -120,15 +125,15 @@ class _Answer:
     def __init__(self, send: Send, delivery: bool) -> None:
         self._send = send
         self._last: Message | None = None
-        self.started = False
+        self.status = 0
         self.send = self._hold if delivery else self._pass
 
     async def _pass(self, message: Message) -> None:
-        self.started = True
+        self.status = message.get("status", self.status)
         await self._send(message)
 
     async def _hold(self, message: Message) -> None:
-        self.started = True
+        self.status = message.get("status", self.status)
         if message["type"] == "http.response.body" and not message.get("more_body"):
             self._last = message
         else:
@@ -162,5 +167,7 @@ async def _disconnected(receive: Receive) -> None:
 def _late(part: Any, label: str, seconds: float | None) -> Failure:
     message = f"{label} was not done in {seconds:g} s" if seconds is not None else f"{label} was given up"
     if part in parts.POSTS:
-        return Failure("unknown_outcome", message, hint="Look at the service whether it is there before it is sent again")
+        return Failure(
+            "unknown_outcome", message, hint="Look at the service whether it is there before it is sent again"
+        )
     return Failure("timeout", message)

@@ -97,19 +97,19 @@ def follow_tasks(loop: asyncio.AbstractEventLoop) -> None:
         coroutine: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
         **options: Any,
     ) -> "asyncio.Task[Any]":
-        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)  # type: ignore[arg-type]
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
         call = current.get()
         if call is not None:
             call.started.add(task)
             task.add_done_callback(call.started.discard)
         return task
 
-    loop.set_task_factory(start)  # type: ignore[arg-type]
+    loop.set_task_factory(start)
 
 
 async def invoke(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """Calls a function of the folder's: on the loop if it is async, else in a thread."""
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
         return await function(*arguments, **named)
     result = await in_thread(function, *arguments, **named)
     return await result if inspect.isawaitable(result) else result
@@ -151,7 +151,8 @@ def place(call: Call, task: "asyncio.Task[Any]") -> str:
 
 def _awaited(task: "asyncio.Task[Any]") -> Any:
     """The innermost frame that a waiting task stands in."""
-    frame, inner = None, task.get_coro()
+    frame: Any = None
+    inner: Any = task.get_coro()
     while inner is not None and hasattr(inner, "cr_frame"):
         frame, inner = inner.cr_frame or frame, inner.cr_await
     return frame

@@ -1,6 +1,5 @@
 """What a folder declares, read from its source without running it: `python -m tercel_worker.declared <folder>`."""
 
-import ast
 import json
 import re
 import sys
@@ -80,7 +79,9 @@ def read(folder: Path) -> Declared:
     for module in modules.values():
         _settings(declared, module)
         _connector(declared, module)
-        declared.reads += [Read(key, module.shown, line) for key, line in source.environment_names(module, own) if _is_ours(key)]
+        declared.reads += [
+            Read(key, module.shown, line) for key, line in source.environment_names(module, own) if _is_ours(key)
+        ]
     declared.imports = sorted({name for module in modules.values() for name in source.folders_imported(module)} - {own})
     return declared
 
@@ -154,7 +155,9 @@ def _settings(declared: Declared, module: source.Module) -> None:
         secret = "Secret" in found.annotation or bool(_SECRET.search(found.key))
         # An empty text is how such classes say "may be left out".
         default = None if found.default in (None, "") else str(found.default)
-        _add(declared, Variable(found.key, found.required, secret, found.description, default, module.shown, found.line))
+        _add(
+            declared, Variable(found.key, found.required, secret, found.description, default, module.shown, found.line)
+        )
 
 
 def _connector(declared: Declared, module: source.Module) -> None:

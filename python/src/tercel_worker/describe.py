@@ -5,7 +5,8 @@ from typing import Any
 
 from app.agent import hooks as registered_hooks
 from app.tools import registry
-from tercel_worker import PROTOCOL, folder as folders, origin
+from tercel_worker import PROTOCOL, origin
+from tercel_worker import folder as folders
 from tercel_worker.declared import Declared, Variable, from_setup, read
 from tercel_worker.folder import Folder
 from tercel_worker.parts import dispatch, hooks, tools
@@ -179,7 +180,10 @@ def _connector(folder: Folder) -> dict[str, Any] | None:
 def _report_refused(folder: Folder) -> None:
     for name, first, second in registry._refused:
         if not origin.is_foreign(second, folder.id):
-            where = [module.rpartition(f"integrations.{folder.id}.")[2].replace(".", "/") + ".py" for module in (first, second)]
+            where = [
+                module.rpartition(f"integrations.{folder.id}.")[2].replace(".", "/") + ".py"
+                for module in (first, second)
+            ]
             folder.problem(folder.path / where[1], None, f"The tool `{name}` is in {where[0]} already, which keeps it")
 
 

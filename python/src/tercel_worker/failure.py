@@ -25,7 +25,7 @@ Code = Literal[
 DETAILS = 4_000
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class Failure(Exception):
     """How a call failed, as the protocol says it."""
 
@@ -128,7 +128,9 @@ def not_connected(raised: BaseException) -> bool:
         return True
     if _named(raised, "ConnectError", "ConnectTimeout", "NewConnectionError", "ConnectTimeoutError"):
         return True
-    if _named(raised, "NameResolutionError", "ClientConnectorError", "UnsupportedProtocol", "InvalidURL", "PoolTimeout"):
+    if _named(
+        raised, "NameResolutionError", "ClientConnectorError", "UnsupportedProtocol", "InvalidURL", "PoolTimeout"
+    ):
         return True
     # requests.ConnectionError(MaxRetryError(reason=NewConnectionError)), urllib.URLError(reason=gaierror)
     inner = getattr(raised, "reason", None) or (raised.args[0] if raised.args else None)

@@ -103,10 +103,12 @@ def _load_connector(folder: Folder) -> None:
         folder.problem(Path(problem.file), problem.line, problem.message)
     if len(found.classes) > 1:
         names = ", ".join(sorted(found.classes))
-        folder.problem(file if file.is_file() else drop_in, None, f"A folder has one connector, this one has several: {names}")
+        folder.problem(
+            file if file.is_file() else drop_in, None, f"A folder has one connector, this one has several: {names}"
+        )
     elif not found.classes and not found.problems:
         folder.problem(file if file.is_file() else drop_in, None, "There is no subclass of IntegrationBase with a name")
-    folder.connector = next(iter(found.classes.values()), None)
+    folder.connector = found.classes.get(folder.id) or next(iter(found.classes.values()), None)
 
 
 def _import(folder: Folder, file: Path, name: str) -> ModuleType | None:
@@ -158,6 +160,6 @@ def siblings_of(folder: Folder) -> list[str]:
     for name, module in list(sys.modules.items()):
         id = origin.folder_of(name)
         paths = [Path(path) for path in getattr(module, "__path__", ())]
-        if id and id != folder.id and name.count(".") == 1 and not any(path.is_relative_to(ours) for path in paths):
+        if id and id != folder.id and paths and not all(path.is_relative_to(ours) for path in paths):
             names.add(id)
     return sorted(names)

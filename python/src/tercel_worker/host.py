@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import queue
-import socket
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -59,10 +58,6 @@ async def get_async(path: str, key: str | None = None, **query: Any) -> Any:
     return await calls.in_thread(get, path, key, **query)
 
 
-async def pages_async(path: str, **query: Any) -> list[Any]:
-    return await calls.in_thread(lambda: list(pages(path, **query)))
-
-
 async def post_async(path: str, body: dict[str, Any]) -> Any:
     return await calls.in_thread(post, path, body)
 
@@ -84,7 +79,7 @@ def _answer(
         path += ("&" if "?" in path else "?") + urlencode(given)
     headers = {"Authorization": f"Bearer {key or os.environ.get('AGENT_API_KEY', '')}", "Accept": "application/json"}
     call = calls.current.get()
-    if call is not None:
+    if call is not None and call.id:
         headers["Tercel-Call"] = call.id
     data = None
     if body is not None:
@@ -111,7 +106,6 @@ def _exchange(method: str, path: str, data: bytes | None, headers: dict[str, str
         try:
             if connection.sock is None:
                 connection.connect()
-                connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.request(method, address.path.rstrip("/") + path, data, headers)
             answer = connection.getresponse()
             received = answer.read()

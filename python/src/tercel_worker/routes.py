@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 # Names that code which checks its caller uses.
-_CHECKS = re.compile(r"verif|signature|hmac|compare_digest|authori[sz]|authenticat|api_key|secret|token|hdrs?_auth", re.IGNORECASE)
+_CHECKS = re.compile(
+    r"verif|signature|hmac|compare_digest|authori[sz]|authenticat|api_key|secret|token|hdrs?_auth", re.IGNORECASE
+)
 
 
 def application(router: Any, id: str) -> Any:
@@ -29,7 +31,9 @@ def _routes(router: Any, prefix: str, guarded: bool) -> Iterator[dict[str, Any]]
         inner = getattr(route, "original_router", None)
         if inner is not None:
             context = getattr(route, "include_context", None)
-            below = guarded or bool(getattr(inner, "dependencies", None)) or bool(getattr(context, "dependencies", None))
+            below = (
+                guarded or bool(getattr(inner, "dependencies", None)) or bool(getattr(context, "dependencies", None))
+            )
             yield from _routes(inner, prefix + (getattr(context, "prefix", None) or ""), below)
         elif getattr(route, "methods", None):
             yield {
@@ -59,5 +63,6 @@ def _checks(function: Callable[..., Any], seen: set[Any]) -> bool:
     module = getattr(function, "__globals__", {})
     called = [module[name] for name in code.co_names if name in module]
     return any(
-        inspect.isfunction(inner) and inner.__module__ == function.__module__ and _checks(inner, seen) for inner in called
+        inspect.isfunction(inner) and inner.__module__ == function.__module__ and _checks(inner, seen)
+        for inner in called
     )

@@ -50,7 +50,7 @@ async def _serve(snapshot: Path, id: str, siblings: list[Path], listener: socket
     async with contextlib.AsyncExitStack() as stack:
         worker = Worker(folder, await _routes(folder, stack))
         config = uvicorn.Config(
-            worker,  # type: ignore[arg-type]
+            worker,
             loop="none",
             lifespan="off",
             interface="asgi3",

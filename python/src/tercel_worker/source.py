@@ -156,7 +156,9 @@ def _is_ellipsis(node: ast.expr | None) -> bool:
 
 def _env_prefix(node: ast.ClassDef, module: Module) -> str:
     for statement in node.body:
-        if isinstance(statement, ast.Assign) and any(getattr(one, "id", "") == "model_config" for one in statement.targets):
+        if isinstance(statement, ast.Assign) and any(
+            getattr(one, "id", "") == "model_config" for one in statement.targets
+        ):
             value = statement.value
             if isinstance(value, ast.Call):
                 options = {option.arg: literal(option.value, module) for option in value.keywords}
@@ -170,7 +172,9 @@ def _env_prefix(node: ast.ClassDef, module: Module) -> str:
 
 
 def _is_simple(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name)
+    return (
+        isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name)
+    )
 
 
 @dataclass
@@ -185,7 +189,9 @@ def connector(module: Module) -> Connector | None:
         if isinstance(node, ast.ClassDef) and any(_base_name(base) == "IntegrationBase" for base in node.bases):
             name, fields = None, None
             for statement in node.body:
-                if isinstance(statement, ast.Assign) and any(getattr(one, "id", "") == "name" for one in statement.targets):
+                if isinstance(statement, ast.Assign) and any(
+                    getattr(one, "id", "") == "name" for one in statement.targets
+                ):
                     name = literal(statement.value, module)
                 if isinstance(statement, ast.FunctionDef) and statement.name == "fields":
                     fields = _returned(statement, module)

@@ -81,14 +81,12 @@ def _have_package(module: ModuleType) -> None:
         folder = f"integrations.{file.parent.name}"
         importlib.import_module(folder)
         module.__package__ = folder
-        if module.__spec__ is not None:
-            module.__spec__ = importlib.machinery.ModuleSpec(f"{folder}.connector", module.__loader__, origin=str(file))
         sys.modules.setdefault(f"{folder}.connector", module)
 
 
 def _late_imports(source: bytes) -> frozenset[str]:
     """Names of modules that are imported inside of functions and can be had by that name."""
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             for inner in ast.walk(node):
@@ -122,7 +120,7 @@ def classes_in(modules: Sequence[ModuleType]) -> Found:
 
 def _subclasses(kind: type) -> Iterator[type]:
     seen = set()
-    waiting = list(kind.__subclasses__())
+    waiting: list[type] = list(kind.__subclasses__())
     while waiting:
         one = waiting.pop(0)
         if one not in seen:

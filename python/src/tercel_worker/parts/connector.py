@@ -37,9 +37,7 @@ async def _connected(folder: Folder, arguments: Any) -> tuple[Any, dict[str, Any
     return (instance if answer["ok"] else None), answer
 
 
-async def _tell(
-    function: Callable[[], Any], instance: Any, code: failure.Code | None = None
-) -> dict[str, Any]:
+async def _tell(function: Callable[[], Any], instance: Any, code: failure.Code | None = None) -> dict[str, Any]:
     """Asks a yes-or-no question; a no gets the reason that can be seen from here."""
     printed = output.capture()
     try:
