@@ -16,6 +16,7 @@ pub mod config;
 pub mod connection;
 pub mod disk;
 pub mod emission;
+pub mod folders;
 pub mod gaps;
 pub mod hold;
 pub mod hooks;

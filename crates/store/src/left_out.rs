@@ -9,9 +9,10 @@ use serde_json::Value;
 use std::collections::HashSet;
 
 /// Every column in which sealed values may stand; a test holds the schema against it.
-pub const SEALED: [(&str, &str, Form); 12] = [
+pub const SEALED: [(&str, &str, Form); 13] = [
     ("bindings", "sealed_target", Form::Json),
     ("channels", "sealed_target", Form::Json),
+    ("deliveries", "sealed_request", Form::Whole),
     ("digests", "sealed_target", Form::Json),
     ("hooks", "sealed_old_secret", Form::Whole),
     ("hooks", "sealed_secret", Form::Whole),

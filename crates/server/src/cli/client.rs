@@ -1,6 +1,6 @@
 //! The API for commands: that of the running server through its socket, else that of this process on the same data.
 
-use crate::{api, app::App, config::Config};
+use crate::{api, app::App, config::Config, folders};
 use anyhow::{Context, Result, bail};
 use axum::{Router, body::Body};
 use bytes::Bytes;
@@ -35,6 +35,15 @@ pub async fn open(config: Config) -> Result<Client> {
         Some(client) => Ok(client),
         None => Ok(Client::here(App::open(config, tercel_integrations::all(), false).await?)),
     }
+}
+
+/// The same with the folders of integrations.
+pub async fn open_with_folders(config: Config) -> Result<Client> {
+    let client = open(config).await?;
+    if let Client::Here { app, .. } = &client {
+        folders::load::load(app).await?;
+    }
+    Ok(client)
 }
 
 impl Client {
@@ -90,6 +99,7 @@ impl Client {
     pub async fn close(self) {
         if let Self::Here { app, .. } = self {
             app.stopping.cancel();
+            app.folders.stop().await;
             app.store.close().await;
         }
     }
