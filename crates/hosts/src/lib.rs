@@ -3,6 +3,8 @@
 //! A folder is found below a [`Root`], copied to a snapshot, described once by its own code, and from then on is a value
 //! like every other. Its code runs in a worker process of its own that is started when something needs it.
 
+pub mod sandbox;
+
 use futures::future::BoxFuture;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
