@@ -15,6 +15,7 @@ mod load;
 mod log;
 mod manifest;
 mod name;
+pub mod process;
 mod roots;
 pub mod sandbox;
 mod snapshot;

@@ -15,6 +15,7 @@ use crate::{
     live::Live,
     outbound::{self, HostPort, Outbound, Scope},
     outbox::Senders,
+    processes::Processes,
     providers::Providers,
     runner::Runs,
     watchman::Refused,
@@ -58,6 +59,7 @@ pub struct App {
     pub refused: Refused,
     pub schedules: crate::schedules::Bell,
     pub polls: crate::polls::Bell,
+    pub processes: Processes,
     pub hold: Hold,
     pub backups: Backups,
     /// Who keeps the bytes of an attachment reads, who lets some go writes.
@@ -138,6 +140,7 @@ impl App {
             refused: Refused::default(),
             schedules: Default::default(),
             polls: Default::default(),
+            processes: Processes::load(&store).await?,
             hold: Hold::read(&config.data_dir),
             backups: Backups::default(),
             files: Default::default(),

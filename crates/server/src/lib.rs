@@ -29,6 +29,7 @@ pub mod outbox;
 pub mod part;
 pub mod pause;
 pub mod polls;
+pub mod processes;
 pub mod providers;
 pub mod queue;
 pub mod redact;

@@ -33,6 +33,7 @@ pub mod notices;
 pub mod outbox;
 mod outer;
 mod page;
+pub mod processes;
 pub mod providers;
 mod rate;
 mod request;
@@ -169,6 +170,12 @@ fn table() -> Vec<Row> {
         row(GET, "/api/v1/admin/integrations/{id}/webhook", "integrations:read", handler!(integrations::show_webhook)),
         row(POST, "/api/v1/admin/integrations/{id}/pause", "integrations:write", handler!(integrations::pause)),
         row(POST, "/api/v1/admin/integrations/{id}/resume", "integrations:write", handler!(integrations::resume)),
+        row(GET, "/api/v1/admin/integrations/{id}/process", "integrations:read", handler!(processes::show)),
+        row(POST, "/api/v1/admin/integrations/{id}/process/start", "integrations:write", handler!(processes::start)),
+        row(POST, "/api/v1/admin/integrations/{id}/process/stop", "integrations:write", handler!(processes::stop)),
+        row(POST, "/api/v1/admin/integrations/{id}/process/restart", "integrations:write", handler!(processes::restart)),
+        row(GET, "/api/v1/admin/integrations/{id}/process/logs", "integrations:read", handler!(processes::logs)),
+        row(PUT, "/api/v1/admin/integrations/{id}/process/auto-start", "integrations:write", handler!(processes::auto_start)),
         row(GET, "/api/v1/admin/integrations/{id}/settings", "integrations:read", handler!(settings::show)).for_folders(),
         row(PUT, "/api/v1/admin/integrations/{id}/settings", "integrations:write", handler!(settings::put)),
         row(DELETE, "/api/v1/admin/integrations/{id}/settings/{key}", "integrations:write", handler!(settings::delete)),
