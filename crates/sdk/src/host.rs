@@ -37,9 +37,11 @@ pub struct Ids {
     /// Places that people speak from whom nobody vouches for, as far as they have a say in this run: the one whose event
     /// began it, else those whose events were said before it (`forge:owner/repo`). An empty name: nobody knows where.
     pub strangers: Vec<String>,
-    /// Where the run's answer goes, when that is by the integration that is called. Its secrets are masked.
+    /// Where the run's answer goes. Its secrets are masked.
     pub target: Option<Target>,
     pub mode: Mode,
+    /// Names of tools that the run has because its event said so.
+    pub injected_tools: Vec<String>,
 }
 
 /// Everything a host is made from. The server and the testing helpers build it; parts read it through [`Host`].
@@ -47,6 +49,8 @@ pub struct Ids {
 pub struct Context {
     pub integration: String,
     pub connection: String,
+    /// Of this one call: code in another process names it in what it asks of the server meanwhile.
+    pub call: Uuid,
     /// Resolved values of the connection's fields, by field key. A field without a value is absent.
     pub fields: Arc<BTreeMap<String, String>>,
     /// Environment name of each declared field, for messages.
@@ -98,6 +102,10 @@ impl Host {
 
     pub fn connection(&self) -> &str {
         &self.0.connection
+    }
+
+    pub fn call(&self) -> Uuid {
+        self.0.call
     }
 
     pub fn account(&self) -> Option<&str> {

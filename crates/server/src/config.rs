@@ -1,6 +1,9 @@
 //! What the operator said: flags, environment, `.env`, `tercel.toml`, in this order. Nothing else reads the environment.
 
+mod folders;
 mod names;
+
+pub use folders::{Folders, WorkspaceTrust};
 
 use self::names::{Origin, doubtful, refuse_unknown};
 use crate::part;
@@ -16,6 +19,7 @@ use std::{
     str::FromStr,
     time::Duration,
 };
+use url::Url;
 
 /// Values by their environment names.
 #[derive(Clone, Default)]
@@ -197,8 +201,9 @@ pub struct Config {
     pub keep: Keep,
     /// What the commands seal secrets to.
     pub backup_passphrase: Option<SecretString>,
-    /// Folders of integrations, as they will be loaded.
-    pub integration_dirs: Option<String>,
+    /// Who is told of every event of a run.
+    pub hook_webhook_urls: Vec<Url>,
+    pub folders: Folders,
     /// What is set and may be a misspelt name.
     pub doubts: Vec<String>,
     /// Nothing that changes something leaves, whichever model answers.
@@ -267,7 +272,8 @@ impl Config {
                 usage: env.days("TERCEL_KEEP_USAGE", 400.0)?,
             },
             backup_passphrase: env.get("TERCEL_BACKUP_PASSPHRASE").map(SecretString::from),
-            integration_dirs: env.get("INTEGRATION_DIRS").map(str::to_owned),
+            hook_webhook_urls: hook_webhook_urls(env)?,
+            folders: Folders::from(env, Path::new(env.get("TERCEL_DATA_DIR").unwrap_or("data")))?,
             doubts: doubtful(env.0.keys().map(String::as_str)),
             rehearse: false,
             log: env.get("TERCEL_LOG").unwrap_or("info").to_owned(),
@@ -295,6 +301,19 @@ impl Config {
     /// Whether forwarding headers of this peer count.
     pub fn trusts_proxy(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(&peer))
+    }
+
+    /// What programs that install packages are given: proxies, certificates, where the packages are.
+    pub fn installing(&self) -> BTreeMap<String, String> {
+        const PREFIXES: [&str; 3] = ["UV_", "PIP_", "SSL_CERT_"];
+        const NAMES: [&str; 7] =
+            ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "HOME", "XDG_CACHE_HOME"];
+        let is_wanted = |name: &str| {
+            PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+                || NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
+        };
+        let wanted = self.environment.0.iter().filter(|(name, _)| is_wanted(name));
+        wanted.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// Names that are the server's own, or that decide how a process runs: never settings of a folder.
@@ -362,6 +381,16 @@ fn database_url(url: Option<&str>) -> Result<Option<SecretString>> {
             "DATABASE_URL is neither postgres://user:password@host/database nor unset, which means SQLite below TERCEL_DATA_DIR"
         ),
     }
+}
+
+fn hook_webhook_urls(env: &Environment) -> Result<Vec<Url>> {
+    let texts = env.list::<String>("HOOK_WEBHOOK_URLS")?;
+    // An address may have a secret in it: it is counted, not shown.
+    let url = |(n, text): (usize, &String)| {
+        let url = text.parse::<Url>().ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+        url.with_context(|| format!("HOOK_WEBHOOK_URLS: number {} does not begin with https:// or http://", n + 1))
+    };
+    texts.iter().enumerate().map(url).collect()
 }
 
 /// A network or a single address.

@@ -1,16 +1,23 @@
-//! Telling integrations what happens in runs: in the order in which it happened, and without holding a run up.
+//! Telling integrations, and who else wants to know, what happens in runs: in the order in which it happened, and
+//! without holding a run up.
 
 use crate::{
     app::{App, Call},
-    catalog::DEFAULT,
+    catalog::{Catalog, DEFAULT, Entry},
+    emission,
     part::within,
 };
+use serde_json::Value;
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
-use tercel_sdk::{Handler, Kind, hook::HookEvent, host::Ids};
+use tercel_sdk::{
+    Handler, Kind,
+    hook::{Hook, HookEvent, Watches},
+    host::Ids,
+};
 use tercel_store::Uuid;
 use tokio::sync::Semaphore;
 
@@ -61,14 +68,31 @@ struct Telling {
 
 /// Tells everybody who watches `E`. The event is made only when somebody does.
 pub fn fire<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: impl FnOnce() -> E) {
-    let catalog = app.catalog();
-    let watched = |entry: &crate::catalog::Entry| entry.integration.hooks.iter().any(|hook| hook.event == E::NAME);
-    if !catalog.integrations.values().any(|entry| watched(entry)) {
+    if !is_watched::<E>(app, ids) && !app.emission.hears(E::NAME) {
         return;
     }
     let Ok(event) = serde_json::to_value(event()) else { return };
+    emission::emit(app, ids, E::NAME, &event);
+    pass_on::<E>(app, ids, &event);
+}
+
+/// The same for what managed hooks were told already: it is committed.
+pub fn fire_recorded<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: &Value) {
+    emission::shout(app, E::NAME, event);
+    pass_on::<E>(app, ids, event);
+}
+
+fn is_watched<E: HookEvent>(app: &App, ids: &Ids) -> bool {
+    let catalog = app.catalog();
+    let is_told = |entry: &Entry, hook: &Hook| hook.event == E::NAME && has_stake(&catalog, entry, hook, ids);
+    catalog.integrations.values().any(|entry| entry.integration.hooks.iter().any(|hook| is_told(entry, hook)))
+}
+
+fn pass_on<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: &Value) {
+    let catalog = app.catalog();
+    let is_told = |entry: &Entry, hook: &Hook| hook.event == E::NAME && has_stake(&catalog, entry, hook, ids);
     for (name, entry) in &catalog.integrations {
-        for hook in entry.integration.hooks.iter().filter(|hook| hook.event == E::NAME) {
+        for hook in entry.integration.hooks.iter().filter(|hook| is_told(entry, hook)) {
             let key = (name.clone(), hook.event);
             let telling = Telling { key, handler: hook.handler.clone(), ids: ids.clone(), event: event.clone() };
             match app.hooks.join(name, ids.task, telling) {
@@ -78,6 +102,21 @@ pub fn fire<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: impl FnOnce() -> E) 
             }
         }
     }
+}
+
+/// Whether a run has to do with an integration: its answer leaves by it, its place is one of its own, or the hook is to
+/// know of all. A process is not started for others.
+pub fn has_stake(catalog: &Catalog, entry: &Entry, hook: &Hook, ids: &Ids) -> bool {
+    let name = entry.integration.name.as_str();
+    let is_target = |kind: &str| catalog.dispatchers.get(kind).is_some_and(|owned| owned.integration == name);
+    let is_bound = |channel| {
+        let mut bindings = catalog.bindings.values().flatten().filter(|binding| binding.channel_id == channel);
+        bindings.any(|binding| catalog.owner(&binding.client_id) == Some(name))
+    };
+    hook.watches == Watches::All
+        || ids.target.as_ref().is_some_and(|target| is_target(&target.kind))
+        || ids.client_id.as_deref().and_then(|client_id| catalog.owner(client_id)) == Some(name)
+        || ids.channel.is_some_and(is_bound)
 }
 
 /// Asks one hook that may answer, unless it rests. It is told to its end, even when who asks has gone.

@@ -28,6 +28,14 @@ pub struct Input {
     pub content: String,
     /// Who sent it: an integration's name, `api`, `internal`.
     pub source: Option<String>,
+    /// Whose the run is, where `source` is not to be believed.
+    pub origin: Option<String>,
+    /// `user` or `assistant`.
+    pub role: &'static str,
+    /// What else is kept with it.
+    pub metadata: Map<String, Value>,
+    /// The stored delivery that it belongs to.
+    pub delivery: Option<Uuid>,
     pub run_agent: bool,
     /// Shows the message where the session's answers go, unless it came from there.
     pub notify: bool,
@@ -52,6 +60,8 @@ pub struct Input {
     pub fingerprint: Option<String>,
     /// What was heard in the recording that came with it.
     pub transcript: Option<String>,
+    /// A repetition gets the first answer, whatever it says now.
+    pub first_counts: bool,
 }
 
 impl Input {
@@ -60,6 +70,10 @@ impl Input {
             session_id,
             content,
             source: None,
+            origin: None,
+            role: "user",
+            metadata: Map::new(),
+            delivery: None,
             run_agent: false,
             notify: false,
             target: None,
@@ -76,6 +90,7 @@ impl Input {
             idempotency: None,
             fingerprint: None,
             transcript: None,
+            first_counts: false,
         }
     }
 }
@@ -94,6 +109,11 @@ pub fn a_day_from_now() -> i64 {
     now() + DAY
 }
 
+/// The same for what belongs to a delivery: as long as that can be processed again.
+pub fn a_month_from_now() -> i64 {
+    now() + 30 * DAY
+}
+
 /// # Errors
 /// `NotFound` for an unknown session, `Conflict` for a busy one that shall not be disturbed or too many hops.
 pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
@@ -104,7 +124,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
     }
     let missing = || Error::NotFound(format!("There is no session {}", input.session_id));
     let session = app.store.session(input.session_id).await?.ok_or_else(missing)?;
-    let origin = input.source.clone().unwrap_or_else(|| "api".into());
+    let origin = input.origin.clone().or_else(|| input.source.clone()).unwrap_or_else(|| "api".into());
     let catalog = app.catalog();
     let sealed_target = input.target.as_ref().map(|target| app.seal_target(target));
     let effective =
@@ -128,7 +148,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
     let request = metadata.get(REQUEST).and_then(Value::as_str).map(str::to_owned);
     let message = NewMessage {
         id: Uuid::now_v7(),
-        role: "user",
+        role: input.role,
         content: input.content,
         source: input.source,
         trusted: input.trusted,
@@ -145,7 +165,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         shown,
     };
     let dedupe = input.idempotency.into_iter().collect();
-    match app.store.accept(Accept { dedupe, items: vec![item], ..Accept::default() }).await? {
+    match app.store.accept(Accept { dedupe, replayed: input.delivery, items: vec![item], ..Accept::default() }).await? {
         Accepted::New(placed) => {
             let placed = placed.into_iter().next().expect("one item was accepted");
             placed.interrupted.iter().for_each(|task| app.runs.cancel(*task));
@@ -160,7 +180,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
             })
         }
         Accepted::Duplicate(first) => {
-            let same = |message: &Message| noted(message, REQUEST) == request;
+            let same = |message: &Message| input.first_counts || noted(message, REQUEST) == request;
             let message = app.store.message(first).await?.filter(same).ok_or_else(used_otherwise)?;
             Ok(taken_before(&message))
         }
@@ -212,7 +232,7 @@ fn config_of(input: &Input) -> Option<String> {
 }
 
 fn metadata_of(app: &App, input: &Input, client_id: &str) -> Map<String, Value> {
-    let mut metadata = Map::new();
+    let mut metadata = input.metadata.clone();
     if !input.attachments.is_empty() {
         metadata.insert("attachments".into(), json!(input.attachments));
     }

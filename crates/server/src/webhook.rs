@@ -7,6 +7,7 @@ use crate::{
     ceilings,
     channel::Channel,
     disk,
+    folders::{deliveries, route::Failure},
     receiving::{self, Fault},
 };
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
@@ -88,7 +89,7 @@ impl Refusals {
         self.0.lock().expect("no holder of this lock panics").get(integration).cloned()
     }
 
-    fn note(&self, integration: &str, reason: &str, source: Option<IpAddr>) {
+    pub fn note(&self, integration: &str, reason: &str, source: Option<IpAddr>) {
         metrics::counter!("tercel_webhooks_refused_total", "integration" => integration.to_owned()).increment(1);
         let mut all = self.0.lock().expect("no holder of this lock panics");
         let count = all.get(integration).map_or(0, |refused| refused.count) + 1;
@@ -130,6 +131,7 @@ pub async fn receive(
         headers: serde_json::to_string(&kept(&headers)).unwrap_or_default(),
         body: body.to_vec(),
         answer: None,
+        sealed_request: None,
     };
     let mut dedupe = keys(integration, connection, &received.dedupe, &body);
     dedupe.extend(key_of_event(integration, connection, &received.outcome));
@@ -158,6 +160,9 @@ pub async fn replay(app: &Arc<App>, id: Uuid, once: Option<(String, i64)>) -> Re
         let generation = app.store.replay(id).await?;
         return Ok((generation, process(app, received, Origin::Stored(Box::new(delivery), once)).await?));
     }
+    if delivery.sealed_request.is_some() {
+        return replay_by_code(app, delivery, body).await;
+    }
     let stored: BTreeMap<String, String> =
         serde_json::from_str(&delivery.headers).map_err(tercel_store::Error::from)?;
     let headers = stored
@@ -172,6 +177,20 @@ pub async fn replay(app: &Arc<App>, id: Uuid, once: Option<(String, i64)>) -> Re
     let received = read(app, webhook, host, Inbound::stored(headers, body.into(), at), size).await?;
     let generation = app.store.replay(id).await?;
     Ok((generation, process(app, received, Origin::Stored(Box::new(delivery), once)).await?))
+}
+
+async fn replay_by_code(app: &Arc<App>, delivery: Delivery, body: Vec<u8>) -> Result<(i64, Answer), Error> {
+    let id = delivery.id;
+    let generation = deliveries::replay(app, delivery, body).await.map_err(|failure| match failure {
+        Failure::NotFound(words) | Failure::Malformed(words) | Failure::Refused(words) => Error::NotFound(words),
+        Failure::Unavailable(words, _) => Error::Unavailable(words),
+        Failure::TooLarge => Error::Unavailable("The body is too large by now".into()),
+        Failure::Store(error) => Error::Store(error),
+    })?;
+    let row = app.store.delivery(id).await?;
+    let status = row.and_then(|row| row.outcome).unwrap_or_else(|| "failed".into());
+    let tasks = app.store.tasks_of_delivery(id).await?;
+    Ok((generation, Answer::Taken(Taken { status, delivery_id: id, reason: None, tasks })))
 }
 
 /// News that we asked for, as what comes by webhook is stored.
@@ -191,6 +210,7 @@ pub fn polled(app: &App, integration: &str, connection: &str, news: News) -> Acc
         headers: "{}".into(),
         body,
         answer: None,
+        sealed_request: None,
     };
     let dedupe = vec![(event_key(integration, connection, &news.id), now() + 30 * DAY)];
     Accept { delivery: Some(delivery), dedupe, items, ..Accept::default() }
@@ -211,6 +231,9 @@ fn outcome(items: &[Item], reaches: bool, name: &str) -> (&'static str, Option<S
 fn part(app: &Arc<App>, integration: &str, connection: &str) -> Result<(Webhook, Host), Error> {
     let catalog = app.catalog();
     let entry = catalog.integrations.get(integration).ok_or_else(|| Error::UnknownIntegration(integration.into()))?;
+    if let Some(obstacle) = entry.listed.obstacle() {
+        return Err(Error::Unavailable(obstacle));
+    }
     let webhook = entry.integration.webhook.clone().ok_or_else(|| Error::NoWebhook(integration.into()))?;
     let host = app
         .host(integration, connection, Call::default())
@@ -443,7 +466,7 @@ fn mentions(text: &str, name: &str) -> bool {
     !name.is_empty() && text.match_indices(&format!("@{name}")).any(|(at, mention)| is_whole(at, mention))
 }
 
-fn keys(integration: &str, connection: &str, dedupe: &Dedupe, body: &[u8]) -> Vec<(String, i64)> {
+pub fn keys(integration: &str, connection: &str, dedupe: &Dedupe, body: &[u8]) -> Vec<(String, i64)> {
     let time = now();
     let key = |by: &str, what: &[u8]| short_key(&[integration.as_bytes(), connection.as_bytes(), by.as_bytes(), what]);
     let by_id = |id: &str| (key("id", id.as_bytes()), time + 30 * DAY);
@@ -478,7 +501,7 @@ fn short_key(pieces: &[&[u8]]) -> String {
 }
 
 /// The headers that are kept with a delivery: what describes it, nothing that proves it.
-fn kept(headers: &HeaderMap) -> BTreeMap<&str, &str> {
+pub fn kept(headers: &HeaderMap) -> BTreeMap<&str, &str> {
     const PROOFS: [&str; 6] = ["signature", "token", "secret", "auth", "key", "cookie"];
     headers
         .iter()

@@ -252,6 +252,7 @@ fn host(world: &Arc<Fake>, ids: Ids, trust: Trust) -> Host {
     Host::new(Context {
         integration: "github".into(),
         connection: "default".into(),
+        call: Default::default(),
         fields: Arc::default(),
         names: Arc::default(),
         account: None,

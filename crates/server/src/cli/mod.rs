@@ -39,7 +39,7 @@ enum Command {
     Rehearse(rehearse::Arguments),
     /// Call a tool
     Call(call::Arguments),
-    /// What is connected, and pausing it
+    /// What is connected, and switching it on and off
     #[command(subcommand)]
     Integrations(integrations::Command),
     /// API keys
@@ -53,11 +53,14 @@ enum Command {
     Resume(resume::Arguments),
     /// Look for what is wrong with this installation
     Doctor,
-    /// What an integration did lately
+    /// What an integration did lately, and what its code printed
     Logs(logs::Arguments),
 }
 
 pub fn main() -> ExitCode {
+    if let Some(code) = sandbox_exec() {
+        return code;
+    }
     let arguments = Arguments::parse();
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -76,6 +79,17 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// How the program starts others. It is not for people, and looks at nothing else: it runs before each of them.
+fn sandbox_exec() -> Option<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next()? != tercel_hosts::sandbox::SUBCOMMAND {
+        return None;
+    }
+    let error = tercel_hosts::sandbox::exec(&arguments.next().unwrap_or_default());
+    eprintln!("error: {error:#}");
+    Some(tercel_hosts::sandbox::FAILED.into())
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

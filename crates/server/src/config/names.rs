@@ -140,6 +140,8 @@ mod tests {
         let refused = |origin, name, words: &str| assert_eq!(said(origin, name).as_deref(), Some(words), "{name}");
         refused(Origin::Environment, "TERCEL_LISTN", "TERCEL_LISTN is not a setting; is TERCEL_LISTEN meant?");
         refused(Origin::Toml, "API_KEI", "tercel.toml: API_KEI is not a setting; is API_KEY meant?");
+        assert_eq!(said(Origin::Toml, "WEATHER_STATION"), None, "a folder's");
+        assert!(said(Origin::Toml, "LD_PRELOAD").is_some_and(|words| words.contains("LD_PRELOAD is not a setting")));
         refused(Origin::Toml, "llm_model", "tercel.toml: llm_model is not a setting; is LLM_MODEL meant?");
         assert!(said(Origin::Toml, "LD_PRELOAD").is_some_and(|words| words.contains("LD_PRELOAD is not a setting")));
         for (wrong, right) in [

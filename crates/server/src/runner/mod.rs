@@ -7,6 +7,7 @@ mod ending;
 mod log;
 mod prepare;
 mod run;
+mod starting;
 pub mod stateless;
 mod tools;
 
@@ -190,7 +191,9 @@ impl Queue for Tasks {
 
     async fn work(app: Arc<App>, (task, cancel): Self::Item) {
         let (id, attempt) = (task.id, task.attempt);
+        app.emission.begins(&task);
         run::run(&app, task, cancel).await;
+        app.emission.leaves(id, attempt);
         app.runs.leave(id, attempt);
     }
 
