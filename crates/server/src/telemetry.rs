@@ -41,6 +41,7 @@ pub const MODULES: [&str; 40] = [
     "polls",
     "providers",
     "queue",
+    "receiving",
     "redact",
     "retention",
     "runner",
