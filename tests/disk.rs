@@ -279,7 +279,7 @@ fn a_commit_that_meets_a_full_disk_is_made_when_there_is_room() {
     let task = world.server.ask(&session, "hello");
     world.model.wait_for_calls(1);
     small.fill(0);
-    gate.add_permits(1);
+    gate.add_permits(9);
     until("the commit of the answer meets the full disk", || {
         let log = world.server.log();
         (log.contains("The commit of a step is tried again") && log.contains("full")).then_some(())

@@ -300,7 +300,7 @@ fn a_run_is_seen_at_github_while_it_is_at_work() {
     };
     let made = "POST /repos/octo/hello/issues/1/reactions";
     until("it is seen", || (reactions() == [made]).then_some(()));
-    gate.add_permits(1);
+    gate.add_permits(9);
     world.server.complete(&task);
     until("it is taken away", || {
         (reactions().last()? == "DELETE /repos/octo/hello/issues/1/reactions/77").then_some(())

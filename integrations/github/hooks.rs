@@ -55,9 +55,8 @@ async fn react(github: &GitHub, thread: &Thread, content: &str) -> Result<Option
 
 /// The comment that a review thread began with, else the issue or pull request.
 fn path(thread: &Thread) -> Vec<String> {
-    let parts = match thread.in_reply_to {
-        Some(comment) => ["pulls".into(), "comments".into(), comment.to_string(), "reactions".into()].to_vec(),
-        None => ["issues".into(), thread.number.to_string(), "reactions".into()].to_vec(),
-    };
-    parts
+    match thread.in_reply_to {
+        Some(comment) => vec!["pulls".into(), "comments".into(), comment.to_string(), "reactions".into()],
+        None => vec!["issues".into(), thread.number.to_string(), "reactions".into()],
+    }
 }

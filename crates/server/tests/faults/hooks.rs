@@ -22,7 +22,9 @@ use tercel_sdk::{
 
 /// What was told: the event's name, the event, and the host's view of the run.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<(&'static str, Value, Option<Target>, Mode)>>>);
+struct Told(Arc<Mutex<Vec<Seen>>>);
+
+type Seen = (&'static str, Value, Option<Target>, Mode);
 
 impl Told {
     fn note<E: HookEvent>(&self) -> impl Fn(Host, E) -> BoxFuture<'static, Result<()>> + Send + Sync + Clone + 'static {
