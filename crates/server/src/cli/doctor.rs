@@ -70,7 +70,7 @@ async fn examine(config: &Config) -> Vec<Finding> {
     findings.extend(folders::problems(server.as_ref()).await);
     findings.push(folders::python(config));
     findings.extend(configured::secrets(config, &key, inspection.as_ref()));
-    findings.push(configured::model(config));
+    findings.extend(configured::models(config, inspection.as_ref()));
     if let Some(http) = crate::ollama::client(config) {
         findings.extend(crate::ollama::offer(config, &http).await.map(|offer| Finding::ok("ollama", offer)));
     }
