@@ -190,6 +190,3 @@ impl Environments {
 fn rest(failures: u32) -> Duration {
     REST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_REST)
 }
-
-#[cfg(test)]
-mod tests;
