@@ -123,7 +123,7 @@ impl Environments {
             Ok(bare) => bare,
             Err(reason) => return (String::new(), State::Failed(reason)),
         };
-        let key = wanted.key(&package::requirements(), &bare.identity);
+        let key = wanted.key(&package::requirements(), &bare);
         let directory = self.0.settings.directory.join(&key);
         if let Some(program) = install::finished(&directory) {
             let mut ready = Interpreter { program, identity: format!("{} {key}", bare.identity), ..bare };

@@ -6,6 +6,8 @@ mod carried;
 mod files;
 mod write;
 
+pub use write::originals;
+
 use crate::{Folder, Problem, Shape};
 use anyhow::{Context, Result};
 use std::{

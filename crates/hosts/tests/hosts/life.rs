@@ -197,7 +197,7 @@ async fn old_states_are_removed_when_nothing_runs_them() {
 
 #[tokio::test]
 async fn a_state_that_was_not_looked_at_does_not_run() {
-    let mut world = World::new();
+    let world = World::new();
     world.write("crm/tools/say.py", "raise RuntimeError('this ran')\n");
     let folder = world.hosts.scan().folders.remove(0);
     let seen = world.hosts.hash(&folder).unwrap();

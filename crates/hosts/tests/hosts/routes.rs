@@ -5,7 +5,6 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
-use std::time::Duration;
 use tercel_hosts::Loaded;
 use tercel_sdk::{Kind, Result, routes::Body};
 
@@ -108,9 +107,9 @@ async fn a_route_that_dies_is_unknown_and_one_that_hangs_is_late_with_its_line()
     let died = ask(&crm, get("/dies"), 20.0).await.err().unwrap();
     assert_eq!(died.kind, Kind::UnknownOutcome);
     assert!(died.message.contains("code 5"), "{}", died.message);
+    assert_eq!(ask(&crm, get("/teapot"), 20.0).await.unwrap().status(), StatusCode::IM_A_TEAPOT);
     let late = ask(&crm, get("/hangs"), 2.0).await.err().unwrap();
     assert_eq!(late.kind, Kind::Timeout);
     assert!(late.message.contains("router.py line"), "{}", late.message);
-    tokio::time::sleep(Duration::from_millis(10)).await;
     assert_eq!(ask(&crm, get("/teapot"), 20.0).await.unwrap().status(), StatusCode::IM_A_TEAPOT);
 }

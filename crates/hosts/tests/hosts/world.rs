@@ -12,7 +12,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tercel_hosts::{
-    Change, Config, Folder, Hosts, Loaded, Minted, Reach, Root, RootKind, Server, Variable, Worker, sandbox::Sandbox,
+    Change, Config, Folder, Hosts, Loaded, Minted, Reach, Root, RootKind, Server, Variable, sandbox::Sandbox,
 };
 use tercel_sdk::{
     Error, Handler, Host, Kind, Mode, Result, Trust,
@@ -133,9 +133,11 @@ impl World {
         static FIRST: tokio::sync::Mutex<bool> = tokio::sync::Mutex::const_new(true);
         let mut first = FIRST.lock().await;
         if *first {
-            let loaded = self.prepared(folder, last).await;
+            let mut world = Self::new();
+            world.write("base/tools/base.py", &tool("base", "def base():\n    return 1"));
+            let folder = world.hosts.scan().folders.remove(0);
+            world.prepared(&folder, None).await;
             *first = false;
-            return loaded;
         }
         drop(first);
         self.prepared(folder, last).await
