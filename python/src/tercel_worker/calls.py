@@ -53,7 +53,8 @@ class Calls:
         self.draining = False
 
     def __len__(self) -> int:
-        return len(self._open)
+        """Those that are open, and those that were given up and whose function still runs in its thread."""
+        return len(self._open) + sum(call.thread is not None for call in self._ended.values())
 
     def begin(self, call: Call) -> None:
         self._open.add(call)
