@@ -1,7 +1,7 @@
 //! Files: its own, and nobody else's.
 
 use crate::world::{quoted, world};
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 #[tokio::test]
 async fn it_reads_its_own_files_and_no_others() {
@@ -23,6 +23,8 @@ async fn it_reads_its_own_files_and_no_others() {
             identity.lend(&world.data().join("folders/tried/h")).unwrap();
             identity.own(&state).unwrap();
         }
+        // As the mask of a careful service leaves it.
+        fs::set_permissions(world.data().join("folders"), fs::Permissions::from_mode(0o700)).unwrap();
         let policy = policy.read(snapshot.parent().unwrap()).write(&state);
         let mut code = format!(
             "own, state = {}, {}

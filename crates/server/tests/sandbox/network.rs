@@ -1,15 +1,20 @@
 //! The network: what is closed is closed.
 
-use crate::world::{quoted, world};
+use crate::world::{ended, quoted, world};
 use std::{
     net::{TcpListener, UdpSocket},
     os::unix::{fs::PermissionsExt, net::UnixListener},
+};
+use tercel::outbound::{
+    self, Outbound,
+    proxy::{Permit, Proxy},
 };
 use tercel_hosts::sandbox::Network;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
 };
+use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
 async fn it_cannot_connect_to_unix_sockets_nor_make_them() {
@@ -38,6 +43,37 @@ tried('turned pair', lambda: socket.socketpair()[0].connect({}))
         assert_eq!(world.tried(&policy, &code).await, expected);
         policy.network = Network::Open;
         assert_eq!(world.tried(&policy, &code).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_library_that_knows_proxies_gets_out_through_ours_and_to_nobody_else() {
+    let world = world().await;
+    let (ledger, _rows) = tokio::sync::mpsc::channel(64);
+    let outbound = Outbound::new(outbound::Options::new(ledger)).unwrap();
+    let api = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = api.local_addr().unwrap();
+    let router = axum::Router::new().fallback(|| async { "answered" });
+    tokio::spawn(async move { axum::serve(api, router).await });
+    let proxy = Proxy::open(outbound, address, CancellationToken::new()).await.unwrap();
+    let code = format!(
+        "import urllib.request, urllib.error
+def get(url):
+    try:
+        return urllib.request.urlopen(url, timeout=10).read().decode()
+    except urllib.error.HTTPError as error:
+        return f'{{error.code}} {{error.read().decode().strip()}}'
+print(get('http://{address}/'))
+print(get('http://127.0.0.1:{}/'))",
+        proxy.port()
+    );
+    for mut policy in world.policies() {
+        policy.network = Network::Ports(vec![proxy.port()]);
+        let pass = proxy.admit(Permit { integration: "tried".into(), ..Permit::default() });
+        let ended = ended(world.command(&policy, &code).envs(pass.environment()).spawn().await.unwrap()).await;
+        let expected = "answered\n403 `127.0.0.1` may not be called: the integration does not name it. \
+                        Add it to permissions.hosts of its manifest\n";
+        assert_eq!(ended.output, expected, "{ended:?}");
     }
 }
 
