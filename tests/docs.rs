@@ -128,7 +128,9 @@ fn script(page: &str) -> String {
 
 #[test]
 fn every_setting_is_described_and_every_described_one_exists() {
-    let source = program_text(&page("crates/server/src/config.rs"));
+    let source = ["config.rs", "config/folders.rs"]
+        .map(|file| program_text(&page(&format!("crates/server/src/{file}"))))
+        .concat();
     let (before, rest) = source.split_once("const KNOWN").unwrap_or((&source, "];"));
     let after = rest.split_once("];").map_or("", |(_, after)| after);
     let is_name = |text: &&str| {

@@ -280,7 +280,9 @@ impl App {
         let catalog = self.catalog();
         for (name, entry) in &catalog.integrations {
             let stored = entry.healths.get(DEFAULT).is_some_and(|health| health.code == "ok");
-            if !stored && entry.status() != "not_configured" {
+            // No process is started for what nobody has asked for.
+            let is_native = entry.listed.place.is_none();
+            if is_native && entry.listed.works() && !stored && entry.status() != "not_configured" {
                 crate::connection::check(self, name, DEFAULT).await;
             }
         }

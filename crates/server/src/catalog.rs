@@ -269,6 +269,8 @@ impl Entry {
         match (set.is_empty(), unset.is_empty()) {
             (_, true) => "ready",
             (false, false) => "partial",
+            // What it cannot do without is there.
+            (true, false) if self.integration.fields.iter().any(|field| field.required) => "partial",
             (true, false) => "not_configured",
         }
     }
@@ -301,7 +303,10 @@ fn resolve(
         let value = from_db
             .map(|value| (value, Source::Db))
             .or_else(|| from_env().map(|value| (value, Source::Env)))
-            .or_else(|| field.default.clone().map(|value| (value, Source::Default)));
+            .or_else(|| {
+                let default = field.default.clone().filter(|value| !value.trim().is_empty())?;
+                Some((default, Source::Default))
+            });
         if let Some((value, source)) = value {
             resolved.insert(field.key.clone(), value);
             values.sources.insert(field.key.clone(), source);

@@ -1,6 +1,7 @@
 //! What the operator said: flags, environment, `.env`, `tercel.toml`, in this order. Nothing else reads the environment.
 
 mod folders;
+mod installing;
 mod names;
 
 pub use folders::{Folders, WorkspaceTrust};
@@ -299,17 +300,9 @@ impl Config {
         self.trusted_proxies.iter().any(|network| network.contains(&peer))
     }
 
-    /// What programs that install packages are given: proxies, certificates, where the packages are.
+    /// What programs that install packages are given.
     pub fn installing(&self) -> BTreeMap<String, String> {
-        const PREFIXES: [&str; 3] = ["UV_", "PIP_", "SSL_CERT_"];
-        const NAMES: [&str; 7] =
-            ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "HOME", "XDG_CACHE_HOME"];
-        let is_wanted = |name: &str| {
-            PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-                || NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
-        };
-        let wanted = self.environment.0.iter().filter(|(name, _)| is_wanted(name));
-        wanted.map(|(name, value)| (name.clone(), value.clone())).collect()
+        installing::of(&self.environment.0)
     }
 
     /// Names that are the server's own, or that decide how a process runs: never settings of a folder.

@@ -34,6 +34,7 @@ pub async fn serve(config: Config) -> Result<()> {
         .with_context(|| format!("Nothing can listen on {}: TERCEL_LISTEN names another address", app.config.listen))?;
     let address = listener.local_addr()?;
     app.folders.listens_on(address);
+    app.folders.will_be_loaded();
     let servers = TaskTracker::new();
     let router = api::router(app.clone());
     servers.spawn(listen(app.clone(), listener, router.clone()));

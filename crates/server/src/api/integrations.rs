@@ -8,6 +8,7 @@ use super::{
 use crate::{
     app::App,
     catalog::{DEFAULT, Entry},
+    folders::Place,
     pause, processes,
 };
 use axum::{Json, extract::State};
@@ -28,10 +29,6 @@ pub struct Integration {
     version: String,
     /// The root it comes from: `shipped`, `operator` or `workspace`.
     source: String,
-    /// Where its folder lies.
-    path: Option<String>,
-    /// What it stands in the place of: `yours 1.2 hides shipped 1.5`.
-    hides: Option<String>,
     /// How it is written: `native`, `manifest`, `python` or `worker`.
     way: String,
     /// Name of a lucide icon.
@@ -47,22 +44,34 @@ pub struct Integration {
     has_carapaces: bool,
     has_process: bool,
     process_status: Option<String>,
-    /// The process that runs its code.
-    worker: Option<Worker>,
-    /// What is wrong with its files.
-    problems: Vec<Problem>,
-    /// Variables that its code reads and nothing declares; `allow` gives it one.
-    undeclared: Vec<Undeclared>,
-    /// Of the state of the folder that runs, or that waits for an approval.
-    hash: Option<String>,
-    /// Conversations that its code opened in places of others.
-    opened_elsewhere: Vec<String>,
     env_vars: Vec<Variable>,
     webhook: Option<Webhook>,
     /// `ready`, `partial`, `not_configured`, `error`, `missing`, `paused`, `disabled` or `awaiting_approval`.
     status: String,
     error: Option<String>,
     readme: String,
+    /// Absent for what is part of the program.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    folder: Option<Folder>,
+}
+
+/// What there is to say of an integration because it is a folder.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Folder {
+    /// Where it lies.
+    path: String,
+    /// What it stands in the place of: `yours 1.2 hides shipped 1.5`.
+    hides: Option<String>,
+    /// The process that runs its code.
+    worker: Option<Worker>,
+    /// What is wrong with its files.
+    problems: Vec<Problem>,
+    /// Variables that its code reads and nothing declares; `allow` gives it one.
+    undeclared: Vec<Undeclared>,
+    /// Of the state that runs, or that waits for an approval.
+    hash: Option<String>,
+    /// Places of others in which its code opened conversations.
+    opened_elsewhere: Vec<String>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -135,7 +144,8 @@ pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Integrations>> {
             *by == entry.integration.name && catalog.owner(client_id) != Some(by.as_str())
         };
         let opened_elsewhere = elsewhere.iter().filter(own).map(|(_, client_id)| client_id.clone()).collect();
-        Integration { opened_elsewhere, ..shown(&app, entry) }
+        let shown = shown(&app, entry);
+        Integration { folder: shown.folder.map(|folder| Folder { opened_elsewhere, ..folder }), ..shown }
     });
     Ok(Json(Integrations { integrations: all.collect() }))
 }
@@ -195,14 +205,11 @@ pub fn shown(app: &App, entry: &Entry) -> Integration {
     let webhook = webhook(app, entry);
     let broken = values.broken.values().next().cloned();
     let (abilities, place) = (entry.listed.abilities, entry.listed.place.as_ref());
-    let allowed = app.folders.said.allowed(&integration.name);
     Integration {
         id: integration.name.clone(),
         name: integration.label.clone(),
         version: integration.version.clone(),
         source: entry.listed.source().into(),
-        path: place.map(|place| place.path.display().to_string()),
-        hides: place.and_then(|place| place.hides.clone()),
         way: entry.listed.way().into(),
         icon: integration.icon.clone(),
         tier: integration.tier.clone(),
@@ -214,20 +221,7 @@ pub fn shown(app: &App, entry: &Entry) -> Integration {
         has_skills: abilities.skills,
         has_carapaces: false,
         has_process: abilities.process,
-        process_status: abilities.process.then(|| app.processes.status(id)),
-        worker: place.and_then(|place| place.worker.as_ref()).map(|worker| {
-            let state = worker.state();
-            Worker { state: state.state.into(), pid: state.pid, restarts: state.restarts, reason: state.reason }
-        }),
-        problems: place.map(|place| place.problems.as_slice()).unwrap_or_default().iter().map(Problem::from).collect(),
-        undeclared: place
-            .map(|place| place.undeclared.as_slice())
-            .unwrap_or_default()
-            .iter()
-            .map(|name| Undeclared { name: name.clone(), allowed: allowed.contains(name) })
-            .collect(),
-        hash: place.map(|place| place.hash.clone()).filter(|hash| !hash.is_empty()),
-        opened_elsewhere: Vec::new(),
+        process_status: abilities.process.then(|| app.processes.status(&integration.name)),
         env_vars: integration
             .fields
             .iter()
@@ -244,6 +238,30 @@ pub fn shown(app: &App, entry: &Entry) -> Integration {
         status: if app.ceilings.paused.has(&integration.name) { "paused" } else { entry.status() }.into(),
         error: entry.error.clone().or(broken).or_else(|| entry.listed.obstacle()),
         readme: integration.readme.clone(),
+        folder: place.map(|place| folder(app, &integration.name, place)),
+    }
+}
+
+fn folder(app: &App, id: &str, place: &Place) -> Folder {
+    let allowed = app.folders.said.allowed(id);
+    let worker = place.worker.as_ref().map(|worker| worker.state());
+    Folder {
+        path: place.path.display().to_string(),
+        hides: place.hides.clone(),
+        worker: worker.map(|worker| Worker {
+            state: worker.state.into(),
+            pid: worker.pid,
+            restarts: worker.restarts,
+            reason: worker.reason,
+        }),
+        problems: place.problems.iter().map(Problem::from).collect(),
+        undeclared: place
+            .undeclared
+            .iter()
+            .map(|name| Undeclared { name: name.clone(), allowed: allowed.contains(name) })
+            .collect(),
+        hash: Some(place.hash.clone()).filter(|hash| !hash.is_empty()),
+        opened_elsewhere: Vec::new(),
     }
 }
 

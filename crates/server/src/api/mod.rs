@@ -130,8 +130,9 @@ fn table() -> Vec<Row> {
         open(GET, "/health", handler!(health::health)),
         open(GET, "/ready", handler!(health::ready)),
         open(GET, "/openapi.json", handler!(document::show)),
-        open(POST, "/integrations/{id}/webhook", handler!(webhooks::take)),
-        open(POST, "/integrations/{id}/c/{connection}/webhook", handler!(webhooks::take_for)),
+        // The code of a folder takes its own time.
+        Row { streams: true, ..open(POST, "/integrations/{id}/webhook", handler!(webhooks::take)) },
+        Row { streams: true, ..open(POST, "/integrations/{id}/c/{connection}/webhook", handler!(webhooks::take_for)) },
         Row { streams: true, ..open(GET, "/integrations/{id}/{*path}", handler!(routes::get)) },
         Row { streams: true, ..open(POST, "/integrations/{id}/{*path}", handler!(routes::post)) },
         Row { streams: true, ..open(PUT, "/integrations/{id}/{*path}", handler!(routes::put)) },

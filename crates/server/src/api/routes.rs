@@ -11,6 +11,7 @@ use crate::{
 use axum::{
     body::Body,
     extract::{ConnectInfo, Path, Request, State},
+    http::header::CONTENT_LENGTH,
     response::Response,
 };
 use futures::StreamExt;
@@ -19,13 +20,13 @@ use std::{net::SocketAddr, sync::Arc};
 use tercel_sdk::{Error as PartError, Kind};
 
 macro_rules! ways {
-    ($($name:ident = $method:ident $path:literal: $summary:literal;)*) => {$(
+    ($($name:ident = $method:ident $path:literal $params:tt: $summary:literal;)*) => {$(
         #[doc = $summary]
         #[utoipa::path(
             $method,
             path = $path,
             tag = "webhooks",
-            params(("id" = String, Path)),
+            params $params,
             responses((status = 200, description = "As the code of the folder answers"), (status = 503, description = "It cannot answer now; the reason is said")),
         )]
         pub async fn $name(State(app): State<Arc<App>>, request: Request) -> Result<Response> {
@@ -35,14 +36,14 @@ macro_rules! ways {
 }
 
 ways! {
-    get = get "/integrations/{id}/{*path}": "Ask the code of a folder";
-    post = post "/integrations/{id}/{*path}": "Send something to the code of a folder; the path of its webhook is stored first";
-    put = put "/integrations/{id}/{*path}": "Put something by the code of a folder";
-    patch = patch "/integrations/{id}/{*path}": "Change something by the code of a folder";
-    delete = delete "/integrations/{id}/{*path}": "Delete something by the code of a folder";
-    options = options "/integrations/{id}/{*path}": "Ask the code of a folder what it takes";
-    get_root = get "/integrations/{id}/": "Ask the code of a folder for its first page";
-    post_root = post "/integrations/{id}/": "Send something to the first page of the code of a folder";
+    get = get "/integrations/{id}/{*path}" (("id" = String, Path), ("path" = String, Path)): "Ask the code of a folder";
+    post = post "/integrations/{id}/{*path}" (("id" = String, Path), ("path" = String, Path)): "Send something to the code of a folder; the path of its webhook is stored first";
+    put = put "/integrations/{id}/{*path}" (("id" = String, Path), ("path" = String, Path)): "Put something by the code of a folder";
+    patch = patch "/integrations/{id}/{*path}" (("id" = String, Path), ("path" = String, Path)): "Change something by the code of a folder";
+    delete = delete "/integrations/{id}/{*path}" (("id" = String, Path), ("path" = String, Path)): "Delete something by the code of a folder";
+    options = options "/integrations/{id}/{*path}" (("id" = String, Path), ("path" = String, Path)): "Ask the code of a folder what it takes";
+    get_root = get "/integrations/{id}/" (("id" = String, Path)): "Ask the code of a folder for its first page";
+    post_root = post "/integrations/{id}/" (("id" = String, Path)): "Send something to the first page of the code of a folder";
 }
 
 /// Any request below `/integrations/<id>/`.
@@ -61,6 +62,10 @@ pub async fn answer(app: Arc<App>, request: Request) -> Result<Response> {
         return Err(Error::not_implemented(
             "WebSockets are not passed on to folders; let the page ask again, or stream the answer",
         ));
+    }
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > app.config.capacity.body) {
+        return Err(Error::too_large(super::request::TOO_LARGE));
     }
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_canonical());
     let asked = Asked {

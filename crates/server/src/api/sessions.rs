@@ -49,6 +49,7 @@ pub struct Session {
     /// The task that runs or is next to run.
     task_id: Option<Uuid>,
     /// The integration whose code made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     opened_by: Option<String>,
     /// False after a reset: the next message to its place begins a new session.
     active: bool,

@@ -159,6 +159,9 @@ pub async fn save(app: &Arc<App>, entry: &Entry, values: Vec<(String, Option<Str
 }
 
 fn test_in_background(app: &Arc<App>, id: &str) {
+    if find(app, id).is_ok_and(|entry| entry.integration.connector.is_none()) {
+        return;
+    }
     let (app, id) = (app.clone(), id.to_owned());
     app.clone().work.spawn(async move {
         tokio::select! {

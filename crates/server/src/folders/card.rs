@@ -11,10 +11,10 @@ use tercel_sdk::Integration;
 pub(super) fn of_folder(folders: &Folders, state: &State, folder: &Folder) -> Listed {
     let id = &folder.id;
     let hides = state.found.hidden.iter().find(|hidden| &hidden.id == id).map(ToString::to_string);
-    if let Some(loaded) = state.loaded.get(id) {
-        return of_loaded(loaded, hides);
-    }
     let known = folders.said.known(id).unwrap_or_default();
+    if let Some(loaded) = state.loaded.get(id) {
+        return of_loaded(loaded, known, hides);
+    }
     let standing = match folders.said.of(id).disabled {
         true => Standing::Disabled,
         false => Standing::Awaiting,
@@ -40,14 +40,24 @@ pub(super) fn of_folder(folders: &Folders, state: &State, folder: &Folder) -> Li
     }
 }
 
-fn of_loaded(loaded: &Loaded, hides: Option<String>) -> Listed {
+fn of_loaded(loaded: &Loaded, known: Known, hides: Option<String>) -> Listed {
     let integration = loaded.integration.clone();
     let abilities = Abilities::of(&integration);
     let is_empty = abilities == Abilities::default() && integration.connector.is_none();
+    let cannot = || ["preparing", "failing"].contains(&loaded.worker.state().state);
+    let is_broken = is_empty && (!loaded.problems.is_empty() || cannot());
+    let (integration, abilities, dispatch_types) = match is_broken {
+        // What it was, so that its settings are there and its answers wait.
+        true => (known.integration(&loaded.folder.id), known.abilities, known.dispatch_types),
+        false => {
+            let types = integration.dispatchers.keys().cloned().collect();
+            (integration, abilities, types)
+        }
+    };
     Listed {
-        standing: if is_empty && !loaded.problems.is_empty() { Standing::Broken } else { Standing::Works },
+        standing: if is_broken { Standing::Broken } else { Standing::Works },
         abilities,
-        dispatch_types: integration.dispatchers.keys().cloned().collect(),
+        dispatch_types,
         place: Some(Place {
             path: loaded.folder.path.clone(),
             kind: loaded.folder.root.kind,
@@ -66,8 +76,8 @@ fn of_loaded(loaded: &Loaded, hides: Option<String>) -> Listed {
 }
 
 /// One that was there once. Nothing of it is deleted: it may come back.
-pub(super) fn of_missing(id: &str, known: &Known) -> Option<Listed> {
-    Some(Listed {
+pub(super) fn of_missing(id: &str, known: &Known) -> Listed {
+    Listed {
         integration: known.integration(id),
         standing: Standing::Missing,
         abilities: known.abilities,
@@ -85,7 +95,7 @@ pub(super) fn of_missing(id: &str, known: &Known) -> Option<Listed> {
             worker: None,
             hides: None,
         }),
-    })
+    }
 }
 
 fn way(way: Way) -> &'static str {

@@ -152,7 +152,11 @@ impl Listed {
             Standing::Disabled => Some(format!("`{name}` is switched off")),
             Standing::Missing => Some(format!("`{name}` is missing: its folder is gone")),
             Standing::Awaiting => Some(format!("`{name}` waits for an approval")),
-            Standing::Broken => Some(format!("`{name}` could not be loaded")),
+            Standing::Broken => {
+                let worker = self.place.as_ref().and_then(|place| place.worker.as_ref());
+                let why = worker.and_then(|worker| worker.state().reason).map(|why| format!(": {why}"));
+                Some(format!("`{name}` could not be loaded{}", why.unwrap_or_default()))
+            }
         }
     }
 

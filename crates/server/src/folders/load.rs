@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Finds and loads all folders, and from then on keeps up with them. Returns when the first look is over.
 pub async fn load(app: &Arc<App>) -> Result<()> {
-    app.folders.is_behind.store(true, Ordering::Release);
+    app.folders.will_be_loaded();
     let opened = open(app).await;
     if opened.is_ok() {
         let look = tokio::spawn({
@@ -40,7 +40,7 @@ pub async fn load(app: &Arc<App>) -> Result<()> {
 }
 
 async fn open(app: &Arc<App>) -> Result<()> {
-    let config = places(&app.config, app).await?;
+    let config = places(&app.config, app);
     let services = Services(Arc::downgrade(app));
     // This very program, also when its file is replaced.
     let sandbox = Sandbox::open("/proc/self/exe", &app.config.data_dir);
@@ -54,7 +54,7 @@ async fn open(app: &Arc<App>) -> Result<()> {
 }
 
 /// Where to look, in order: a later root replaces an id whole, but for the workspace.
-async fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
+fn places(config: &Config, app: &App) -> tercel_hosts::Config {
     let folders = &config.folders;
     let root = |path: PathBuf, kind| Root { path, kind };
     let operator = [PathBuf::from("integrations"), config.data_dir.join("integrations")];
@@ -68,7 +68,7 @@ async fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
     let scripts = ["."].map(PathBuf::from).into_iter().chain(roots.iter().map(|root| root.path.clone()));
     let connector_dirs = scripts.map(|path| path.join("scripts/integrations")).collect();
     let tools = Some(PathBuf::from("tools")).filter(|path| path.is_dir());
-    Ok(tercel_hosts::Config {
+    tercel_hosts::Config {
         data: config.data_dir.clone(),
         tool_dirs: folders.tools.iter().cloned().chain(tools).collect(),
         connector_dirs,
@@ -76,7 +76,7 @@ async fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
         path: folders.path.clone(),
         installing: config.installing(),
         native: app.folders.natives.iter().map(|native| (native.name.clone(), native.version.clone())).collect(),
-    })
+    }
 }
 
 /// Looks for folders that came, went or changed, and loads them.

@@ -95,6 +95,11 @@ impl Folders {
         format!("http://{address}")
     }
 
+    /// From now on nobody is served before the first look is over.
+    pub fn will_be_loaded(&self) {
+        self.is_behind.store(true, Ordering::Release);
+    }
+
     /// Whether the first look at the folders is over, or was never wanted.
     pub fn is_ready(&self) -> bool {
         !self.is_behind.load(Ordering::Acquire)
@@ -138,7 +143,7 @@ impl Folders {
             let folders = state.found.folders.iter().map(|folder| card::of_folder(self, state, folder));
             let is_native = |id: &str| self.natives.iter().any(|native| native.name == id);
             let gone = self.said.ids().into_iter().filter(|id| !is_found(id) && !is_native(id));
-            let gone = gone.filter_map(|id| card::of_missing(&id, &self.said.known(&id)?));
+            let gone = gone.filter_map(|id| Some(card::of_missing(&id, &self.said.known(&id)?)));
             natives.chain(folders).chain(gone).map(Arc::new).collect()
         })
     }
