@@ -7,7 +7,10 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
-use tercel_tests::{Options, Server, World, until, wait::until_within};
+use tercel_tests::{
+    Options, Server, World, until,
+    wait::{pause, until_within},
+};
 
 /// An environment may have to be made first.
 const PREPARING: Duration = Duration::from_secs(240);
@@ -167,6 +170,29 @@ fn a_flood_is_cut_a_changed_setting_starts_it_anew_and_one_that_does_not_hear_is
     });
     assert!(!is_alive(first) && !is_alive(child), "it did not hear, and is gone with all that it started");
     assert_eq!(next["restarts"], 0, "that was no crash");
+}
+
+#[test]
+fn a_file_outside_that_it_watches_starts_it_anew() {
+    let options = options("sleep 600\n");
+    let shared = options.place().join("shared.txt");
+    fs::write(&shared, "one").unwrap();
+    let declared = options.place().join("folders/crm/process.py");
+    let text = fs::read_to_string(&declared).unwrap() + "WATCH_PATHS = [\"shared.txt\"]\n";
+    fs::write(&declared, text).unwrap();
+    let server = Server::start(options);
+    until_within(PREPARING, "the folder is there", || (process(&server)["status"] == "waiting").then_some(()));
+    give_the_token(&server);
+    let first = is(&server, "running");
+    assert_eq!(first["watch"], json!(["shared.txt"]));
+    // Written again and again: the first look at it may come after the first of them.
+    let mut text = String::from("two");
+    until_within(Duration::from_secs(60), "another one", || {
+        text.push('!');
+        fs::write(&shared, &text).unwrap();
+        pause(Duration::from_secs(6));
+        (process(&server)["pid"] != first["pid"]).then_some(())
+    });
 }
 
 #[test]
