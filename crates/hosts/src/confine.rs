@@ -4,10 +4,11 @@ use crate::{
     Reach,
     environment::Interpreter,
     sandbox::{Identity, Limits, Network, Policy, Sandbox},
+    snapshot,
 };
 use anyhow::{Context, Result};
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -68,20 +69,29 @@ impl Confines {
             }
         }
         // New files are welcome beside the code; the code itself stays as it is.
-        opened(&self.code).with_context(|| format!("{} cannot be opened for its user", self.code.display()))
+        let originals = snapshot::originals(&self.directory).unwrap_or_default();
+        let is_original = |path: &Path| {
+            let below = path.strip_prefix(&self.directory).ok().and_then(Path::to_str);
+            below.is_none_or(|below| originals.contains(below))
+        };
+        opened(&self.code, identity, &is_original)
+            .with_context(|| format!("{} cannot be opened for its user", self.code.display()))
     }
 }
 
-/// Lets the group put files into directories, and take away only its own.
-fn opened(directory: &Path) -> io::Result<()> {
+/// Lets the group put files into directories and take away only its own, and gives it those that code made before.
+fn opened(directory: &Path, identity: Identity, is_original: &impl Fn(&Path) -> bool) -> Result<()> {
     const MODE: u32 = 0o1770;
     let metadata = fs::symlink_metadata(directory)?;
     // What its user made is its own already.
-    if !metadata.is_dir() || metadata.uid() != 0 {
+    if metadata.uid() == identity.uid {
         return Ok(());
+    }
+    if !metadata.is_dir() {
+        return if is_original(directory) { Ok(()) } else { identity.own(directory) };
     }
     if metadata.mode() & 0o7777 != MODE {
         fs::set_permissions(directory, fs::Permissions::from_mode(MODE))?;
     }
-    fs::read_dir(directory)?.try_for_each(|entry| opened(&entry?.path()))
+    fs::read_dir(directory)?.try_for_each(|entry| opened(&entry?.path(), identity, is_original))
 }

@@ -123,7 +123,7 @@ impl Environments {
             Ok(bare) => bare,
             Err(reason) => return (String::new(), State::Failed(reason)),
         };
-        let key = wanted.key(&package::requirements(), &bare.identity);
+        let key = wanted.key(&package::requirements(), &bare);
         let directory = self.0.settings.directory.join(&key);
         if let Some(program) = install::finished(&directory) {
             let mut ready = Interpreter { program, identity: format!("{} {key}", bare.identity), ..bare };
@@ -190,6 +190,3 @@ impl Environments {
 fn rest(failures: u32) -> Duration {
     REST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_REST)
 }
-
-#[cfg(test)]
-mod tests;

@@ -79,6 +79,7 @@ impl Hosts {
             let place = config.data.join(place);
             fs::create_dir_all(&place).with_context(|| format!("{} cannot be made", place.display()))?;
         }
+        snapshot::sweep(&config.data.join("folders")).context("What an earlier server began cannot be removed")?;
         crate::worker::clear_sockets(&config.data.join("run"))?;
         let settings = Settings {
             directory: config.data.join("envs"),

@@ -21,6 +21,7 @@ const MOST_BYTES: usize = 256 << 10;
 const LONGEST: usize = 8 << 10;
 /// What is kept of one second; a process that floods shall not wash away how it came to that.
 const BYTES_A_SECOND: usize = 64 << 10;
+const LEAST_A_SECOND: usize = 1 << 10;
 
 /// The end of a log.
 #[derive(Clone, Default)]
@@ -34,6 +35,8 @@ struct Lines {
     count: u64,
     second: Option<Instant>,
     in_second: usize,
+    /// What is kept of this second: less in each that floods.
+    room: usize,
     left_out: u64,
 }
 
@@ -98,11 +101,13 @@ impl Lines {
                 self.left_out = 0;
                 self.keep(flood.text);
             }
+            let flooded = self.in_second > self.room && self.second.is_some();
+            self.room = if flooded { (self.room / 2).max(LEAST_A_SECOND) } else { BYTES_A_SECOND };
             self.second = Some(now);
             self.in_second = 0;
         }
         self.in_second += text.len() + 1;
-        if self.in_second > BYTES_A_SECOND {
+        if self.in_second > self.room {
             self.left_out += 1;
         } else {
             self.keep(text.to_owned());

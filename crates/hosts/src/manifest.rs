@@ -214,6 +214,3 @@ impl Manifest {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

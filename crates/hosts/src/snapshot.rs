@@ -6,6 +6,8 @@ mod carried;
 mod files;
 mod write;
 
+pub use write::originals;
+
 use crate::{Folder, Problem, Shape};
 use anyhow::{Context, Result};
 use std::{
@@ -75,9 +77,27 @@ pub fn clean(folders: &Path, id: &str, running: &BTreeSet<String>) -> std::io::R
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
+        // What begins with a dot is being written by somebody.
         let state = name.split('.').next().unwrap_or_default();
-        if !running.contains(state) {
+        if !state.is_empty() && !running.contains(state) {
             write::remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a server that was killed has begun. Nobody writes yet.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn sweep(folders: &Path) -> std::io::Result<()> {
+    for home in fs::read_dir(folders)? {
+        let home = home?.path();
+        for entry in fs::read_dir(home)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                write::remove(&entry.path())?;
+            }
         }
     }
     Ok(())

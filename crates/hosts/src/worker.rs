@@ -230,6 +230,3 @@ impl Worker for Supervisor {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,6 @@
 //! What a folder asks for.
 
-use super::package::Base;
+use super::{Interpreter, package::Base};
 use sha2::{Digest, Sha256};
 use std::{fs, path::Path};
 
@@ -23,8 +23,9 @@ impl Requirements {
     }
 
     /// A name for the environment: the same for the same packages on the same Python.
-    pub(super) fn key(&self, base: &Base, python: &str) -> String {
+    pub(super) fn key(&self, base: &Base, python: &Interpreter) -> String {
         let mut hash = Sha256::new();
+        let python = format!("{:?} {}", python.version, python.program.display());
         for part in [&base.locked[..], python.as_bytes(), &[u8::from(self.wheels_only && self.file.is_some())]] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);

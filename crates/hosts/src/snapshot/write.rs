@@ -44,6 +44,7 @@ pub fn write(home: &Path, hash: &str, content: &Content) -> io::Result<()> {
 /// Names of what was copied; what else is there, the code has made.
 const LIST: &str = "files.json";
 
+/// Below the working directory of the code.
 pub fn originals(directory: &Path) -> Option<BTreeSet<String>> {
     serde_json::from_slice(&fs::read(directory.join(LIST)).ok()?).ok()
 }
