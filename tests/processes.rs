@@ -1,9 +1,16 @@
 //! Processes of folders, as whoever looks after a server sees them.
 
-use rustix::process::{Pid, test_kill_process};
 use serde_json::{Value, json};
-use std::{fs, path::PathBuf, time::Duration};
-use tercel_tests::{Options, Server, World, until, wait::until_within};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::PathBuf,
+    time::Duration,
+};
+use tercel_tests::{
+    Options, Server, World, until,
+    wait::{pause, until_within},
+};
 
 /// An environment may have to be made first.
 const PREPARING: Duration = Duration::from_secs(240);
@@ -14,10 +21,28 @@ fn options(script: &str) -> Options {
     let root: PathBuf = options.place().join("folders");
     let folder = root.join("crm");
     fs::create_dir_all(&folder).unwrap();
-    let declared = "DESCRIPTION = \"Listens\"\nCMD = [\"sh\", \"integrations/crm/run.sh\"]\nREQUIRED_ENV = [\"CRM_TOKEN\"]\n";
+    let declared =
+        "DESCRIPTION = \"Listens\"\nCMD = [\"sh\", \"integrations/crm/run.sh\"]\nREQUIRED_ENV = [\"CRM_TOKEN\"]\n";
     fs::write(folder.join("process.py"), declared).unwrap();
     fs::write(folder.join("run.sh"), script).unwrap();
-    options.env("INTEGRATION_DIRS", root.to_str().unwrap())
+    // Its user gets through to what is its own.
+    fs::set_permissions(options.place(), fs::Permissions::from_mode(0o711)).unwrap();
+    // One environment for all tests: making it takes a while.
+    let shared = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("envs");
+    fs::create_dir_all(&shared).unwrap();
+    fs::create_dir_all(options.data_directory()).unwrap();
+    symlink(shared, options.data_directory().join("envs")).unwrap();
+    installing(options.env("INTEGRATION_DIRS", root.to_str().unwrap()))
+}
+
+/// What reaching PyPI needs on this machine.
+#[expect(clippy::disallowed_methods, reason = "tests run in the environment of whoever starts them")]
+fn installing(options: Options) -> Options {
+    let is_wanted = |name: &str| ["PIP_", "UV_", "SSL_CERT_"].iter().any(|prefix| name.starts_with(prefix));
+    let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+    let wanted =
+        std::env::vars().filter(|(name, _)| is_wanted(name) || proxies.contains(&name.to_uppercase().as_str()));
+    wanted.fold(options, |options, (name, value)| options.env(&name, &value))
 }
 
 const PATH: &str = "/api/v1/admin/integrations/crm/process";
@@ -44,7 +69,9 @@ fn give_the_token(server: &Server) {
 }
 
 fn is_alive(pid: u32) -> bool {
-    test_kill_process(Pid::from_raw(pid.cast_signed()).unwrap()).is_ok()
+    // One that has ended and was not waited for is not alive.
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    status.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
 }
 
 const ASKS: &str = r#"echo "token $CRM_TOKEN"
@@ -91,7 +118,8 @@ fn a_setting_starts_it_its_key_acts_as_the_integration_and_what_it_repeats_is_ta
 
 #[test]
 fn none_outlives_a_server_that_is_killed_and_who_starts_none_by_itself_is_remembered() {
-    let mut server = Server::start(options("trap '' TERM HUP; (trap '' TERM HUP; sleep 600) & echo $!; wait; sleep 600\n"));
+    let mut server =
+        Server::start(options("trap '' TERM HUP; (trap '' TERM HUP; sleep 600) & echo $!; wait; sleep 600\n"));
     until_within(PREPARING, "the folder is there", || (process(&server)["status"] == "waiting").then_some(()));
     give_the_token(&server);
     let pid = is(&server, "running")["pid"].as_u64().unwrap() as u32;
@@ -118,6 +146,53 @@ fn one_that_does_not_stay_is_a_notice_with_its_last_words() {
     assert_eq!((&failing["reason"], &failing["restarts"]), (&json!("It ended with code 7"), &json!(4)));
     let notice = server.notice("process:crm");
     assert_eq!(notice["detail"], "It ended with code 7. The last it said: no door at ••••••••");
+}
+
+#[test]
+fn a_flood_is_cut_a_changed_setting_starts_it_anew_and_one_that_does_not_hear_is_killed() {
+    let script =
+        "trap '' TERM; (trap '' TERM; sleep 600) & echo $!; yes flood | head -c 50000000; echo last; sleep 600\n";
+    let server = Server::start(options(script));
+    until_within(PREPARING, "the folder is there", || (process(&server)["status"] == "waiting").then_some(()));
+    give_the_token(&server);
+    let first = is(&server, "running")["pid"].as_u64().unwrap() as u32;
+    until("it has said all", || said(&server).iter().any(|line| line == "last").then_some(()));
+    let lines = said(&server);
+    let bytes: usize = lines.iter().map(String::len).sum();
+    assert!(bytes < 1 << 20, "{bytes} bytes are kept");
+    let child: u32 = lines[0].parse().unwrap_or_else(|_| panic!("what came before the flood is kept: {}", lines[0]));
+    let changed = json!({"settings": {"CRM_TOKEN": "another-of-the-tests-0123456789"}});
+    server.put("/api/v1/admin/integrations/crm/settings", changed).expect(200);
+    let next = until_within(Duration::from_secs(20), "another one", || {
+        let process = process(&server);
+        let pid = process["pid"].as_u64()? as u32;
+        (process["status"] == "running" && pid != first).then_some(process)
+    });
+    assert!(!is_alive(first) && !is_alive(child), "it did not hear, and is gone with all that it started");
+    assert_eq!(next["restarts"], 0, "that was no crash");
+}
+
+#[test]
+fn a_file_outside_that_it_watches_starts_it_anew() {
+    let options = options("sleep 600\n");
+    let shared = options.place().join("shared.txt");
+    fs::write(&shared, "one").unwrap();
+    let declared = options.place().join("folders/crm/process.py");
+    let text = fs::read_to_string(&declared).unwrap() + "WATCH_PATHS = [\"shared.txt\"]\n";
+    fs::write(&declared, text).unwrap();
+    let server = Server::start(options);
+    until_within(PREPARING, "the folder is there", || (process(&server)["status"] == "waiting").then_some(()));
+    give_the_token(&server);
+    let first = is(&server, "running");
+    assert_eq!(first["watch"], json!(["shared.txt"]));
+    // Written again and again: the first look at it may come after the first of them.
+    let mut text = String::from("two");
+    until_within(Duration::from_secs(60), "another one", || {
+        text.push('!');
+        fs::write(&shared, &text).unwrap();
+        pause(Duration::from_secs(6));
+        (process(&server)["pid"] != first["pid"]).then_some(())
+    });
 }
 
 #[test]

@@ -113,7 +113,7 @@ pub fn settle(app: &Arc<App>) {
                 one
             }
         };
-        let why_not = why_not(app, &id, one.said);
+        let why_not = why_not(app, &id, one.said).or_else(|| spec.is_none().then(|| not_ready(app, &id)));
         one.kept.set(spec, why_not);
     }
 }
@@ -145,6 +145,11 @@ fn why_not(app: &App, id: &str, said: Option<Said>) -> Option<String> {
         None if app.processes.starts_by_itself(id) => None,
         None => Some("It is not started by itself".into()),
     })
+}
+
+fn not_ready(app: &App, id: &str) -> String {
+    let reason = app.folders.loaded(id).and_then(|loaded| loaded.worker.state().reason);
+    reason.unwrap_or_else(|| "Its folder is not ready".into())
 }
 
 /// What a person says holds until the server starts again.

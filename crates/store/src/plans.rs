@@ -264,6 +264,7 @@ async fn use_everything(world: &mut world::World) {
     store.expire_client_calls().await.unwrap();
     store.delete_document(task.id).await.unwrap();
     use_schedules(&store).await;
+    use_hooks(&store).await;
     store.close_notice("key").await.unwrap();
     store.dismiss_notice(task.id).await.unwrap();
     store.notices(Some(true), some, 9).await.unwrap();
@@ -344,6 +345,58 @@ async fn use_folders(store: &crate::Store) {
     store.end_delivery(end).await.unwrap();
     store.refuse_delivery(id, released).await.unwrap();
     store.open_deliveries(9).await.unwrap();
+}
+
+async fn use_hooks(store: &crate::Store) {
+    let hook = crate::Hook {
+        id: crate::Uuid::now_v7(),
+        url: "u".into(),
+        granted: false,
+        wants: "{}".into(),
+        description: String::new(),
+        sealed_secret: "s".into(),
+        sealed_old_secret: None,
+        old_until: None,
+        enabled: true,
+        stopped: None,
+        progress: crate::Progress::default(),
+        created_at: 0,
+        updated_at: 0,
+    };
+    let event = crate::HookEvent {
+        seq: 0,
+        id: hook.id,
+        event: "e".into(),
+        origin: None,
+        bot_id: None,
+        channel_id: None,
+        body: "{}".into(),
+        created_at: 1,
+    };
+    let attempt = crate::HookAttempt {
+        n: 0,
+        seq: None,
+        event_id: hook.id,
+        event: "e".into(),
+        outcome: "failed".into(),
+        status: None,
+        error: None,
+        duration_ms: 0,
+        at: 1,
+    };
+    store.create_hook(hook.clone()).await.unwrap();
+    store.put_hook(hook.clone()).await.unwrap();
+    store.note_hook_events(vec![event]).await.unwrap();
+    store.hook_events(0, 9).await.unwrap();
+    store.hook_events_before(1).await.unwrap();
+    let moved = Some((0, crate::Progress::default()));
+    let told = crate::Told { hook: hook.id, attempt: Some(attempt), moved, stopped: Some("why".into()) };
+    store.told(told).await.unwrap();
+    store.hook_attempts(hook.id, None, 9).await.unwrap();
+    store.hook(hook.id).await.unwrap();
+    store.hooks().await.unwrap();
+    store.move_hook(hook.id, 0).await.unwrap();
+    store.delete_hook(hook.id).await.unwrap();
 }
 
 async fn use_schedules(store: &crate::Store) {

@@ -27,6 +27,7 @@ mod documents;
 mod duplicates;
 mod faults;
 mod fences;
+mod hooks;
 mod interleaving;
 mod leaving;
 mod polls;

@@ -71,13 +71,16 @@ fn problem(one: &Value) -> Option<Finding> {
     }
 }
 
+/// What an interpreter may be called.
+const PYTHONS: [&str; 5] = ["python3", "python3.14", "python3.13", "python3.12", "python3.11"];
+
 /// What folders in Python need of the machine.
 pub fn python(config: &Config) -> Finding {
     let found = |name: &str| {
         let mut places = config.folders.path.split(':').map(|place| Path::new(place).join(name));
         places.find(|path| path.is_file())
     };
-    let python = tercel_hosts::Config::pythons().iter().find_map(|name| found(name));
+    let python = PYTHONS.iter().find_map(|name| found(name));
     match (python, found("uv")) {
         (Some(python), Some(uv)) => {
             Finding::ok("python", format!("{}; packages are installed by {}", python.display(), uv.display()))
