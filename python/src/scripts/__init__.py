@@ -1,0 +1,1 @@
+"""The documented module names of connector classes."""

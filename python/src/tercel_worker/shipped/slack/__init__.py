@@ -1,0 +1,1 @@
+"""Posting to Slack through the server's Slack integration."""
