@@ -2,10 +2,10 @@
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from integrations.example.router import router
 
 from app.dependencies import verify_auth
 from integrations import utils
-from integrations.example.router import router
 
 KEPT = "0190b4a2-0000-7000-8000-000000000001"
 
