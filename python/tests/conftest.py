@@ -7,8 +7,8 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ class Worker:
         self._listener.bind(self._socket_path)
         self._listener.listen(64)
         self._listener.set_inheritable(True)
-        self._log = open(root / "log", "w+b")
+        self._log = (root / "log").open("w+b")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tercel_worker", str(root / "snapshot"), id, *map(str, siblings)],
             pass_fds=[self._listener.fileno()],
@@ -75,7 +75,9 @@ class Worker:
     def connect(self) -> http.client.HTTPConnection:
         return _Connection(self._socket_path)
 
-    def request(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> Answer:
         with contextlib.closing(self.connect()) as connection:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
@@ -86,7 +88,14 @@ class Worker:
 
     def call(self, part: str, name: str, arguments: Any = None, **more: Any) -> Any:
         """What the worker answers: {"result": …} or {"error": …}."""
-        request = {"call": "c1", "part": part, "name": name, "arguments": arguments, "context": {}, "deadline_ms": 10_000}
+        request = {
+            "call": "c1",
+            "part": part,
+            "name": name,
+            "arguments": arguments,
+            "context": {},
+            "deadline_ms": 10_000,
+        }
         answer = self.request("POST", "/v1/call", json.dumps({**request, **more}).encode())
         assert answer.status == 200, answer.body
         return answer.json()

@@ -13,7 +13,7 @@ FILES = {
         version = "1.2"
     ''',
     "tools/_shared.py": "GREETING = 'hello'\n",
-    "tools/greet.py": '''
+    "tools/greet.py": """
         import asyncio, math, sys, threading, time, uuid, datetime
         from integrations._register import register
         from app.agent import context
@@ -95,8 +95,8 @@ FILES = {
         async def picture():
             print("a line")
             return {"client_action": {"type": "open"}, "injected_images": [{"mime_type": "image/png", "base64": "eA=="}]}
-    ''',
-    "tools/marked.py": '''
+    """,
+    "tools/marked.py": """
         def register(schema, *, source_dir=None):
             def decorator(func):
                 func._tool_schema = schema
@@ -106,14 +106,14 @@ FILES = {
         @register({"type": "function", "function": {"name": "marked", "description": "Only carries its schema"}})
         async def marked():
             return "ok"
-    ''',
-    "tools/second.py": '''
+    """,
+    "tools/second.py": """
         from integrations._register import register
 
         @register({"type": "function", "function": {"name": "greet", "description": "Wants a name that is taken"}})
         async def other_greet():
             return "never"
-    ''',
+    """,
 }
 
 
@@ -169,7 +169,7 @@ def test_defaults_of_the_schema_are_filled_in(worker: Worker) -> None:
         ({"number": "1.5"}, {"number": 1.5}),
         ({"yes": "True"}, {"yes": True}),
         ({"text": 5}, {"text": "5"}),
-        ({"list": "[1, \"2\"]"}, {"list": [1, 2]}),
+        ({"list": '[1, "2"]'}, {"list": [1, 2]}),
         ({"object": '{"a": 1}'}, {"object": {"a": 1}}),
         ({"either": None}, {"either": None}),
         ({"whole": None}, {}),

@@ -160,6 +160,6 @@ def siblings_of(folder: Folder) -> list[str]:
     for name, module in list(sys.modules.items()):
         id = origin.folder_of(name)
         paths = [Path(path) for path in getattr(module, "__path__", ())]
-        if id and id != folder.id and name.count(".") == 1 and not any(path.is_relative_to(ours) for path in paths):
+        if id and id != folder.id and paths and not all(path.is_relative_to(ours) for path in paths):
             names.add(id)
     return sorted(names)

@@ -1,1 +1,0 @@
-"""Posting to Slack through the server's Slack integration."""
