@@ -3,38 +3,34 @@
 //! A folder is found below a [`Root`], copied to a snapshot, described once by its own code, and from then on is a value
 //! like every other. Its code runs in a worker process of its own that is started when something needs it.
 
+mod cache;
+mod call;
+mod description;
+mod environment;
+mod hosts;
+mod integration;
+mod launch;
+mod load;
+mod log;
+mod manifest;
+mod name;
+mod roots;
+mod snapshot;
+mod watch;
+mod worker;
+
+pub use hosts::{Config, Hosts};
+pub use launch::{Child, Launch, Limits};
+pub use log::{LogLine, Ring};
+pub use name::check as check_name;
+pub use roots::{Folder, Found, Hidden, Root, RootKind, Shape, extract};
+
 use futures::future::BoxFuture;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 use tercel_sdk::Integration;
 use uuid::Uuid;
-
-/// Where folders are looked for. A later root replaces an id whole, but for the workspace, which never does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Root {
-    pub path: PathBuf,
-    pub kind: RootKind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RootKind {
-    /// Embedded in the program.
-    Shipped,
-    /// The operator's.
-    Operator,
-    /// Where bots write: nothing of it runs before it was approved.
-    Workspace,
-}
-
-/// A directory that counts as an integration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Folder {
-    pub id: String,
-    pub path: PathBuf,
-    pub root: Root,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -54,16 +50,40 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    pub fn new(file: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { file: file.into(), line: None, message: message.into() }
+    }
+
+    pub fn at(file: impl Into<String>, line: u32, message: impl Into<String>) -> Self {
+        Self { file: file.into(), line: Some(line), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.file.as_str(), self.line) {
+            ("", _) => f.write_str(&self.message),
+            (file, Some(line)) => write!(f, "{file}:{line}: {}", self.message),
+            (file, None) => write!(f, "{file}: {}", self.message),
+        }
+    }
+}
+
 /// A folder as it runs.
 #[derive(Clone)]
 pub struct Loaded {
     pub folder: Folder,
     pub way: Way,
-    /// Of the snapshot it runs from.
+    /// Of the snapshot it runs from; empty when there could be none.
     pub hash: String,
     /// What loaded of it.
     pub integration: Integration,
     pub problems: Vec<Problem>,
+    /// The folder has changed since, and what it is now does not load: `problems` are those of the new state.
+    pub kept: bool,
+    /// What its code is given, with what a declaration says about it.
+    pub variables: Vec<Variable>,
     /// Environment names that its code reads and nothing declares.
     pub undeclared: Vec<String>,
     pub worker: Arc<dyn Worker>,
@@ -86,13 +106,6 @@ pub struct WorkerState {
     pub restarts: u32,
     /// Why it does not run, in words for the operator; while it is prepared, how far that is.
     pub reason: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LogLine {
-    /// Microseconds since 1970.
-    pub at: i64,
-    pub text: String,
 }
 
 /// A key of the API that is worth something while one process runs.

@@ -7,7 +7,7 @@ use std::{future::Future, sync::Arc};
 use uuid::Uuid;
 
 /// Where an answer goes: `dispatch_config` with its `type`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     #[serde(rename = "type")]
     pub kind: String,
@@ -58,12 +58,27 @@ pub struct Receipt {
     pub url: Option<String>,
 }
 
+/// A call that waits for a person's yes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Approval {
+    pub id: Uuid,
+    pub bot_id: String,
+    pub tool: String,
+    pub arguments: Value,
+    /// Why it asks.
+    pub reason: String,
+}
+
 /// A dispatcher part.
 #[derive(Clone)]
 pub struct Dispatcher {
     pub deliver: Handler,
     /// Looks for a post whose acknowledgement was lost.
     pub find: Option<Handler>,
+    /// Told that a run for this target has begun. Out comes the target as it is from then on.
+    pub start: Option<Handler>,
+    /// Asks the people at the target for an approval.
+    pub approval: Option<Handler>,
     /// Characters that one post may have, without the marker.
     pub limit: usize,
     /// The service recognises a repetition by the row id: an unknown outcome is simply tried again.
@@ -78,7 +93,7 @@ where
     F: Fn(H, T, Outbound) -> Fut + Send + Sync + Clone + 'static,
     Fut: Future<Output = Result<Receipt>> + Send + 'static,
 {
-    Dispatcher { deliver: erase_delivery(deliver), find: None, limit: usize::MAX, idempotent: false }
+    Dispatcher { deliver: erase_delivery(deliver), find: None, start: None, approval: None, limit: usize::MAX, idempotent: false }
 }
 
 impl Dispatcher {
@@ -108,6 +123,16 @@ impl Dispatcher {
     /// The call that `deliver` and `find` take.
     pub fn call(target: &Target, outbound: &Outbound) -> Call {
         Call::from(json!({"target": target.config, "outbound": outbound}))
+    }
+
+    /// The call that `start` takes; it answers a `dispatch_config`.
+    pub fn start_call(target: &Target) -> Call {
+        Call::from(json!({"target": target.config}))
+    }
+
+    /// The call that `approval` takes.
+    pub fn approval_call(target: &Target, approval: &Approval) -> Call {
+        Call::from(json!({"target": target.config, "approval": approval}))
     }
 }
 

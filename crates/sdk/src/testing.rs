@@ -114,6 +114,7 @@ impl Bench {
         Host::new(Context {
             integration: self.integration.name.clone(),
             connection: "default".into(),
+            call: Uuid::nil(),
             fields: Arc::new(self.fields.clone()),
             names: Arc::new(self.integration.fields.iter().map(|f| (f.key.clone(), f.env.clone())).collect()),
             account: self.account.clone(),

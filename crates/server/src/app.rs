@@ -191,6 +191,7 @@ impl App {
         Some(Host::new(host::Context {
             integration: integration.into(),
             connection: connection.into(),
+            call: Uuid::now_v7(),
             fields: values.fields.clone(),
             names: entry.names.clone(),
             account: entry.healths.get(connection).and_then(|health| health.account.clone()),

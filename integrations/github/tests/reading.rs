@@ -252,6 +252,7 @@ fn host(world: &Arc<Fake>, client_id: &str, trust: Trust) -> Host {
     Host::new(Context {
         integration: "github".into(),
         connection: "default".into(),
+        call: Default::default(),
         fields: Arc::default(),
         names: Arc::default(),
         account: None,

@@ -167,7 +167,7 @@ pub fn ids_of(task: &Task) -> Ids {
         task: Some(task.id),
         channel: task.channel_id,
         bot: Some(task.bot_id.clone()),
-        client_id: None,
+        ..Ids::default()
     }
 }
 

@@ -14,6 +14,7 @@ use tercel_sdk::{
     http::{Request, Response, Transport},
     integration::Sample,
 };
+use tercel_store::Uuid;
 use tokio_util::sync::CancellationToken;
 
 /// What a secret without a value has in a rehearsal, so that the event can be signed and the tools can be called. It is
@@ -147,6 +148,7 @@ fn signer(integration: &Integration, environment: &Environment) -> Host {
     Host::new(Parts {
         integration: integration.name.clone(),
         connection: DEFAULT.into(),
+        call: Uuid::now_v7(),
         fields: Arc::new(fields),
         names: Arc::new(integration.fields.iter().map(|f| (f.key.clone(), f.env.clone())).collect()),
         account: None,
