@@ -6,26 +6,8 @@ import { pathToFileURL } from "node:url";
 const url = process.env.MYSERVICE_URL ?? "https://api.myservice.example";
 const token = process.env.MYSERVICE_TOKEN ?? "";
 
-export const description = {
-  protocol: 1,
-  name: "Myservice",
-  version: "0.1.0",
-  description: "Reads rooms of Myservice and posts answers there",
-  icon: "MessageSquare",
-  variables: [
-    { key: "MYSERVICE_TOKEN", required: true, secret: true, description: "From Myservice's account page" },
-    { key: "MYSERVICE_URL", description: "Address of the API", default: "https://api.myservice.example" },
-  ],
-  tools: [
-    {
-      name: "myservice_get_room",
-      description: "Read the name and the topic of a room.",
-      parameters: { type: "object", properties: { room: { type: "string" } }, required: ["room"] },
-      effect: "read",
-    },
-  ],
-  dispatchers: [{ type: "myservice" }],
-};
+// What the manifest does not say: what this code can be called for.
+export const description = { protocol: 1, dispatchers: [{ type: "myservice" }] };
 
 // By part and name: what is called, and what it is called with.
 const parts = {
