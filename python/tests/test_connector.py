@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Start, Worker
+from harness import Start, Worker
 
 CONNECTOR = """
     from scripts.integrations.base import IntegrationBase

@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from conftest import Start, Worker
+from harness import Start, Worker
 
 FILES = {
     "hooks.py": """

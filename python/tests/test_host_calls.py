@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from conftest import Request, Server, Start, Worker
+from harness import Request, Server, Start, Worker
 
 SESSION = "00000000-0000-0000-0000-00000000000a"
 CHANNEL = "00000000-0000-0000-0000-00000000000c"
@@ -220,7 +220,13 @@ def test_a_session_that_does_not_exist_is_a_value_error(ask: Any) -> None:
 
 
 def test_a_bot_has_its_documented_fields(ask: Any) -> None:
-    bot = {"id": "b", "name": None, "display_name": "Bee", "avatar_url": "u", "integration_config": {"demo": {}}}
+    bot: dict[str, Any] = {
+        "id": "b",
+        "name": None,
+        "display_name": "Bee",
+        "avatar_url": "u",
+        "integration_config": {"demo": {}},
+    }
     assert ask("bot", {"GET /api/v1/bots/b": bot})[0] == ["b", "b", "Bee", "u", {"demo": {}}]
 
 

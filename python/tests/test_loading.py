@@ -2,7 +2,7 @@
 
 import signal
 
-from conftest import Start
+from harness import Start
 
 TOOL = """
     from integrations._register import register

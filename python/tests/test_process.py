@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from conftest import Start, Worker
+from harness import Start, Worker
 
 FILES = {
     "tools/bad.py": """

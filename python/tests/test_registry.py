@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from conftest import SOURCE, Server, write
+from harness import SOURCE, Server, write
 
 CLASS = """
     from scripts.integrations.base import IntegrationBase

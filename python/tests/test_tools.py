@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import Start, Worker, eventually
+from harness import Start, Worker, eventually
 
 FILES = {
     "__init__.py": '''
@@ -290,7 +290,7 @@ def test_what_is_no_call_is_refused(worker: Worker, body: bytes) -> None:
 
 def test_an_unknown_part_is_unsupported(worker: Worker) -> None:
     assert worker.call("dance", "x")["error"]["code"] == "unsupported"
-    assert worker.call(["tool"], "x")["error"]["code"] == "unsupported"  # type: ignore[arg-type]
+    assert worker.call("", "x")["error"]["code"] == "unsupported"
 
 
 def test_what_the_protocol_does_not_know_is_not_found(worker: Worker) -> None:

@@ -19,7 +19,8 @@ mod snapshot;
 mod watch;
 mod worker;
 
-pub use hosts::{Config, Hosts};
+pub use environment::Interpreter;
+pub use hosts::{Change, Config, Hosts};
 pub use launch::{Child, Launch, Limits};
 pub use log::{LogLine, Ring};
 pub use name::check as check_name;
@@ -28,7 +29,7 @@ pub use roots::{Folder, Found, Hidden, Root, RootKind, Shape, extract};
 use futures::future::BoxFuture;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 use tercel_sdk::Integration;
 use uuid::Uuid;
 
@@ -86,7 +87,40 @@ pub struct Loaded {
     pub variables: Vec<Variable>,
     /// Environment names that its code reads and nothing declares.
     pub undeclared: Vec<String>,
+    pub permissions: Permissions,
     pub worker: Arc<dyn Worker>,
+    /// What else of it is started is started with this.
+    pub place: Place,
+    /// Folders whose code it imports, with the states of them that it runs with.
+    pub siblings: BTreeMap<String, String>,
+    /// Of all that it depends on.
+    pub(crate) key: String,
+}
+
+/// Where code of a folder runs, and with what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The working directory, below which `integrations/<id>` is. Empty when there is none.
+    pub directory: PathBuf,
+    /// What `python` as the first word of a command means.
+    pub python: Option<PathBuf>,
+    /// Environment that its code needs besides its variables.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// What a manifest asks for beyond what every folder may.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Permissions {
+    /// Tools of others that it may call.
+    pub tools: Vec<String>,
+    /// Hosts that it may reach; none named is any, for a folder of the operator's.
+    pub hosts: Vec<String>,
+    /// Scopes of the API.
+    pub api: Vec<String>,
+    /// Files and directories elsewhere.
+    pub read: Vec<PathBuf>,
+    pub write: Vec<PathBuf>,
 }
 
 /// The process behind a folder.

@@ -93,7 +93,14 @@ where
     F: Fn(H, T, Outbound) -> Fut + Send + Sync + Clone + 'static,
     Fut: Future<Output = Result<Receipt>> + Send + 'static,
 {
-    Dispatcher { deliver: erase_delivery(deliver), find: None, start: None, approval: None, limit: usize::MAX, idempotent: false }
+    Dispatcher {
+        deliver: erase_delivery(deliver),
+        find: None,
+        start: None,
+        approval: None,
+        limit: usize::MAX,
+        idempotent: false,
+    }
 }
 
 impl Dispatcher {

@@ -8,6 +8,7 @@ use crate::{
     catalog::{Catalog, DEFAULT, Values},
     ceilings::Ceilings,
     config::Config,
+    folders::{Folders, standing::Said},
     hold::Hold,
     hooks::Hooks,
     live::Live,
@@ -65,7 +66,7 @@ pub struct App {
     pub started: Instant,
     /// Whether reads of a rehearsal go out.
     pub live_reads: bool,
-    integrations: Vec<Integration>,
+    pub folders: Folders,
     catalog: RwLock<Arc<Catalog>>,
     /// One reading at a time: an older catalog must not replace a newer one.
     reloading: tokio::sync::Mutex<()>,
@@ -75,6 +76,8 @@ pub struct App {
 /// For whom and how a host is made.
 #[derive(Default)]
 pub struct Call {
+    /// Its name, when somebody gave it one already.
+    pub id: Option<Uuid>,
     pub ids: Ids,
     pub mode: Mode,
     pub trust: Trust,
@@ -108,7 +111,8 @@ impl App {
                 store.close_notice(&bot::missing(&bot.id)).await?;
             }
         }
-        let catalog = Catalog::load(&integrations, &store, &sealer, &config.environment).await?;
+        let folders = Folders::new(integrations, Said::read(&store).await?);
+        let catalog = Catalog::load(&folders.list(), &store, &sealer, &config.environment).await?;
         let access = Access::default();
         access.read(&store).await?;
         Ok(Arc::new(Self {
@@ -138,7 +142,7 @@ impl App {
             live_reads,
             catalog: RwLock::new(Arc::new(catalog)),
             reloading: tokio::sync::Mutex::default(),
-            integrations,
+            folders,
             store,
             sealer,
             config,
@@ -153,7 +157,7 @@ impl App {
     /// Reads anew what an administrator changed.
     pub async fn reload(&self) -> Result<()> {
         let _one = self.reloading.lock().await;
-        let catalog = Catalog::load(&self.integrations, &self.store, &self.sealer, &self.config.environment).await?;
+        let catalog = Catalog::load(&self.folders.list(), &self.store, &self.sealer, &self.config.environment).await?;
         *self.catalog.write().expect("no holder of this lock panics") = Arc::new(catalog);
         self.polls.ring();
         Ok(())
@@ -176,6 +180,11 @@ impl App {
     ) -> Option<Host> {
         let catalog = self.catalog();
         let entry = catalog.integrations.get(integration)?;
+        let id = call.id.unwrap_or_else(Uuid::now_v7);
+        // Code in a process of its own may ask the server for something meanwhile.
+        if entry.listed.place.is_some() && call.id.is_none() {
+            self.folders.calls.begin(id, integration, call.ids.clone(), call.timeout);
+        }
         let granted = values.granted(&entry.integration.fields);
         let scope = Scope {
             integration: Some(integration.into()),
@@ -191,7 +200,7 @@ impl App {
         Some(Host::new(host::Context {
             integration: integration.into(),
             connection: connection.into(),
-            call: Uuid::now_v7(),
+            call: id,
             fields: values.fields.clone(),
             names: entry.names.clone(),
             account: entry.healths.get(connection).and_then(|health| health.account.clone()),

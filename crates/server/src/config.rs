@@ -1,6 +1,9 @@
 //! What the operator said: flags, environment, `.env`, `tercel.toml`, in this order. Nothing else reads the environment.
 
+mod folders;
 mod names;
+
+pub use folders::{Folders, WorkspaceTrust};
 
 use self::names::{Origin, refuse_unknown};
 use crate::part;
@@ -196,8 +199,7 @@ pub struct Config {
     pub keep: Keep,
     /// What the commands seal secrets to.
     pub backup_passphrase: Option<SecretString>,
-    /// Folders of integrations, as they will be loaded.
-    pub integration_dirs: Option<String>,
+    pub folders: Folders,
     /// Nothing that changes something leaves, whichever model answers.
     pub rehearse: bool,
     pub log: String,
@@ -264,7 +266,7 @@ impl Config {
                 usage: env.days("TERCEL_KEEP_USAGE", 400.0)?,
             },
             backup_passphrase: env.get("TERCEL_BACKUP_PASSPHRASE").map(SecretString::from),
-            integration_dirs: env.get("INTEGRATION_DIRS").map(str::to_owned),
+            folders: Folders::from(env, Path::new(env.get("TERCEL_DATA_DIR").unwrap_or("data")))?,
             rehearse: false,
             log: env.get("TERCEL_LOG").unwrap_or("info").to_owned(),
             log_json: env.get("TERCEL_LOG_FORMAT") == Some("json"),
@@ -293,6 +295,24 @@ impl Config {
         self.trusted_proxies.iter().any(|network| network.contains(&peer))
     }
 
+    /// What programs that install packages are given: proxies, certificates, where the packages are.
+    pub fn installing(&self) -> BTreeMap<String, String> {
+        const PREFIXES: [&str; 3] = ["UV_", "PIP_", "SSL_CERT_"];
+        const NAMES: [&str; 7] =
+            ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "HOME", "XDG_CACHE_HOME"];
+        let is_wanted = |name: &str| {
+            PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+                || NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
+        };
+        let wanted = self.environment.0.iter().filter(|(name, _)| is_wanted(name));
+        wanted.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// Names that are the server's own, or that decide how a process runs: never settings of a folder.
+    pub fn is_reserved(name: &str) -> bool {
+        names::is_reserved(name)
+    }
+
     /// Where an Ollama on this machine listens, as it says itself.
     pub fn ollama_host(&self) -> &str {
         self.environment.get("OLLAMA_HOST").unwrap_or("127.0.0.1:11434").trim()
@@ -311,9 +331,10 @@ pub const OWN_SECRETS: [&str; 6] =
     ["API_KEY", "TERCEL_BACKUP_PASSPHRASE", "DATABASE_URL", "ENCRYPTION_KEY", "LLM_API_KEY", "STT_API_KEY"];
 
 /// Those of our names that begin with `TERCEL_`.
-const KNOWN: [&str; 27] = [
+const KNOWN: [&str; 29] = [
     "TERCEL_ALLOW_PRIVATE",
     "TERCEL_BACKUP_PASSPHRASE",
+    "TERCEL_CONFIG_DIR",
     "TERCEL_DATA_DIR",
     "TERCEL_FAILPOINT",
     "TERCEL_HTTP_TIMEOUT",
@@ -339,6 +360,7 @@ const KNOWN: [&str; 27] = [
     "TERCEL_TIER",
     "TERCEL_TOKENS_PER_DAY",
     "TERCEL_WEBHOOK_LISTEN",
+    "TERCEL_WORKSPACE_TRUST",
 ];
 
 /// Nothing of the address is shown: it has a password in it.

@@ -2,7 +2,7 @@
 
 use crate::{
     app::{App, Call},
-    catalog::DEFAULT,
+    catalog::{Catalog, DEFAULT, Entry},
     part::within,
 };
 use std::{
@@ -10,7 +10,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
-use tercel_sdk::{Handler, Host, Kind, hook::HookEvent, host::Ids};
+use tercel_sdk::{
+    Handler, Host, Kind,
+    hook::{Hook, HookEvent, Watches},
+    host::Ids,
+};
 
 /// Calls of one hook that may be open at once: one that hangs must not use up the room of the others.
 const ROOM: u32 = 64;
@@ -36,13 +40,14 @@ struct Watch {
 /// Tells everybody who watches `E`. The event is made only when somebody does.
 pub fn fire<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: impl FnOnce() -> E) {
     let catalog = app.catalog();
-    let watched = |entry: &crate::catalog::Entry| entry.integration.hooks.iter().any(|hook| hook.event == E::NAME);
+    let is_told = |entry: &Entry, hook: &Hook| hook.event == E::NAME && has_stake(&catalog, entry, hook, ids);
+    let watched = |entry: &Entry| entry.integration.hooks.iter().any(|hook| is_told(entry, hook));
     if !catalog.integrations.values().any(|entry| watched(entry)) {
         return;
     }
     let Ok(event) = serde_json::to_value(event()) else { return };
     for (name, entry) in &catalog.integrations {
-        for hook in entry.integration.hooks.iter().filter(|hook| hook.event == E::NAME) {
+        for hook in entry.integration.hooks.iter().filter(|hook| is_told(entry, hook)) {
             let call = Call { ids: ids.clone(), timeout: Some(app.config.limits.hook), ..Call::default() };
             let Some(host) = app.host(name, DEFAULT, call) else { continue };
             let key = (name.clone(), hook.event);
@@ -54,6 +59,21 @@ pub fn fire<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: impl FnOnce() -> E) 
             }
         }
     }
+}
+
+/// Whether a run has to do with an integration: its answer leaves by it, its place is one of its own, or the hook is to
+/// know of all. A process is not started for others.
+pub fn has_stake(catalog: &Catalog, entry: &Entry, hook: &Hook, ids: &Ids) -> bool {
+    let name = entry.integration.name.as_str();
+    let is_target = |kind: &str| catalog.dispatchers.get(kind).is_some_and(|owned| owned.integration == name);
+    let is_bound = |channel| {
+        let mut bindings = catalog.bindings.values().flatten().filter(|binding| binding.channel_id == channel);
+        bindings.any(|binding| catalog.owner(&binding.client_id) == Some(name))
+    };
+    hook.watches == Watches::All
+        || ids.target.as_ref().is_some_and(|target| is_target(&target.kind))
+        || ids.client_id.as_deref().and_then(|client_id| catalog.owner(client_id)) == Some(name)
+        || ids.channel.is_some_and(is_bound)
 }
 
 async fn tell(app: Arc<App>, key: Key, handler: Handler, host: Host, event: serde_json::Value) {

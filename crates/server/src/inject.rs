@@ -7,7 +7,7 @@ use crate::{
     mirror::{self, Author},
     runner::{RunConfig, Wanted},
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::{collections::HashSet, sync::Arc};
 use tercel_sdk::{Brief, Target, chat::ToolSpec};
 use tercel_store::{
@@ -23,6 +23,14 @@ pub struct Input {
     pub content: String,
     /// Who sent it: an integration's name, `api`, `internal`.
     pub source: Option<String>,
+    /// Whose the run is, where `source` is not to be believed.
+    pub origin: Option<String>,
+    /// `user` or `assistant`.
+    pub role: &'static str,
+    /// What else is kept with it.
+    pub metadata: Map<String, Value>,
+    /// The stored delivery that it belongs to.
+    pub delivery: Option<Uuid>,
     pub run_agent: bool,
     /// Shows the message where the session's answers go, unless it came from there.
     pub notify: bool,
@@ -41,6 +49,8 @@ pub struct Input {
     pub hops: u32,
     /// The same key within a day is the same message.
     pub idempotency: Option<String>,
+    /// A repetition gets the first answer, whatever it says now.
+    pub first_counts: bool,
 }
 
 impl Input {
@@ -49,6 +59,10 @@ impl Input {
             session_id,
             content,
             source: None,
+            origin: None,
+            role: "user",
+            metadata: Map::new(),
+            delivery: None,
             run_agent: false,
             notify: false,
             target: None,
@@ -62,6 +76,7 @@ impl Input {
             trusted: true,
             hops: 0,
             idempotency: None,
+            first_counts: false,
         }
     }
 }
@@ -85,7 +100,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
     }
     let missing = || Error::NotFound(format!("There is no session {}", input.session_id));
     let session = app.store.session(input.session_id).await?.ok_or_else(missing)?;
-    let origin = input.source.clone().unwrap_or_else(|| "api".into());
+    let origin = input.origin.clone().or_else(|| input.source.clone()).unwrap_or_else(|| "api".into());
     let catalog = app.catalog();
     let sealed_target = input.target.as_ref().map(|target| app.seal_target(target));
     let effective =
@@ -108,12 +123,12 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
     let said = (input.content.clone(), input.source.clone());
     let message = NewMessage {
         id: Uuid::now_v7(),
-        role: "user",
+        role: input.role,
         content: input.content,
         source: input.source,
         trusted: input.trusted,
         hops: input.hops,
-        metadata: metadata_of(&input.attachments, &input.author),
+        metadata: metadata_of(input.metadata, &input.attachments, &input.author),
         attachments: input.attachments.iter().map(|attached| attached.id).collect(),
     };
     let item = Item {
@@ -124,8 +139,10 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         busy: input.busy,
         shown,
     };
-    let dedupe = input.idempotency.map(|key| (key, now() + DAY)).into_iter().collect();
-    match app.store.accept(Accept { dedupe, items: vec![item], ..Accept::default() }).await? {
+    // As long as a delivery can be processed again.
+    let span = if input.delivery.is_some() { 30 * DAY } else { DAY };
+    let dedupe = input.idempotency.map(|key| (key, now() + span)).into_iter().collect();
+    match app.store.accept(Accept { dedupe, replayed: input.delivery, items: vec![item], ..Accept::default() }).await? {
         Accepted::New(placed) => {
             let placed = placed.into_iter().next().expect("one item was accepted");
             placed.interrupted.iter().for_each(|task| app.runs.cancel(*task));
@@ -140,7 +157,8 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
             })
         }
         Accepted::Duplicate(first) => {
-            let same = |message: &Message| (&message.content, &message.source) == (&said.0, &said.1);
+            let same =
+                |message: &Message| input.first_counts || (&message.content, &message.source) == (&said.0, &said.1);
             let message = app
                 .store
                 .message(first)
@@ -167,15 +185,14 @@ fn config_of(input: &Input) -> Option<String> {
     (config != RunConfig::default()).then(|| serde_json::to_string(&config).expect("a configuration is JSON"))
 }
 
-fn metadata_of(attachments: &[Attached], author: &Author) -> Option<String> {
-    let mut metadata = serde_json::Map::new();
+fn metadata_of(mut metadata: Map<String, Value>, attachments: &[Attached], author: &Author) -> Option<String> {
     if !attachments.is_empty() {
         metadata.insert("attachments".into(), json!(attachments));
     }
     if let Some(name) = &author.display_name {
         metadata.insert("author".into(), json!(name));
     }
-    (!metadata.is_empty()).then(|| serde_json::Value::Object(metadata).to_string())
+    (!metadata.is_empty()).then(|| Value::Object(metadata).to_string())
 }
 
 /// The injected message as it is shown at its target, unless it came from there, and where its channel is bound to.

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod config;
 pub mod connection;
 pub mod disk;
+pub mod folders;
 pub mod gaps;
 pub mod hold;
 pub mod hooks;

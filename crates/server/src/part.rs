@@ -11,6 +11,8 @@ pub struct Limits {
     pub dispatcher: Duration,
     pub connector: Duration,
     pub hook: Duration,
+    /// Until the answer of a route begins, and until that of a webhook ends.
+    pub route: Duration,
 }
 
 impl Default for Limits {
@@ -20,6 +22,7 @@ impl Default for Limits {
             dispatcher: Duration::from_secs(60),
             connector: Duration::from_secs(20),
             hook: Duration::from_secs(10),
+            route: Duration::from_secs(60),
         }
     }
 }

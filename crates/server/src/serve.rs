@@ -1,7 +1,7 @@
 //! Starting and ending the server.
 
 use crate::{
-    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, gaps, hold, outbox, polls, retention,
+    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, folders, gaps, hold, outbox, polls, retention,
     runner, schedules, telemetry, watchman,
 };
 use anyhow::{Context, Result};
@@ -31,6 +31,7 @@ pub async fn serve(config: Config) -> Result<()> {
         .await
         .with_context(|| format!("Nothing can listen on {}: TERCEL_LISTEN names another address", app.config.listen))?;
     let address = listener.local_addr()?;
+    app.folders.listens_on(address);
     let servers = TaskTracker::new();
     let router = api::router(app.clone());
     servers.spawn(listen(app.clone(), listener, router.clone()));
@@ -45,6 +46,9 @@ pub async fn serve(config: Config) -> Result<()> {
     // A full disk must not keep a server from starting.
     if let Err(error) = std::fs::write(&note, address.to_string()) {
         tracing::warn!("{} cannot be written: {error}", note.display());
+    }
+    if let Err(error) = folders::load::load(&app).await {
+        tracing::error!("{error:#}");
     }
     greet(&app, address);
     tokio::spawn(offer_ollama(app.clone()));
@@ -61,6 +65,10 @@ pub async fn serve(config: Config) -> Result<()> {
     };
     if tokio::time::timeout(GRACE, ended).await.is_err() {
         tracing::info!("{} runs go on at the next start", app.runs.open());
+    }
+    // After what is being done has ended, and not for ever.
+    if tokio::time::timeout(GRACE, app.folders.stop()).await.is_err() {
+        tracing::info!("Processes of folders are ended in the middle of a call");
     }
     app.store.close().await;
     let _ = std::fs::remove_file(note);
@@ -79,6 +87,10 @@ async fn start_work(app: &Arc<App>) {
     app.work.spawn(schedules::run_all(app.clone()));
     app.work.spawn(polls::run_all(app.clone()));
     tokio::spawn(gaps::watch(app.clone()));
+    tokio::spawn({
+        let app = app.clone();
+        async move { folders::deliveries::resume(&app).await }
+    });
     app.work.spawn(retention::prune_all(app.clone()));
     tokio::spawn(disk::watch(app.clone()));
     tokio::spawn(ceilings::watch(app.clone()));
@@ -150,8 +162,8 @@ fn greet(app: &App, address: SocketAddr) {
             "Model: none, so a rehearsal answers and nothing is sent. Set LLM_BASE_URL, LLM_MODEL and LLM_API_KEY"
         ),
     }
-    if let Some(folders) = &config.integration_dirs {
-        tracing::info!("INTEGRATION_DIRS is {folders}: this version does not load folders yet, a later one will");
+    if app.folders.count() > 0 {
+        tracing::info!("Folders of integrations: {}", app.folders.count());
     }
     if config.api_key.is_none() {
         tracing::info!("API: no API_KEY is set. `tercel keys create me --scope admin` makes a key");
@@ -166,13 +178,16 @@ fn greet(app: &App, address: SocketAddr) {
             .map(|field| field.env.as_str())
             .collect();
         let missing = if unset.is_empty() { String::new() } else { format!(" (not set: {})", unset.join(", ")) };
-        let webhook = if entry.integration.webhook.is_some() {
-            let base = config.base_url.clone().unwrap_or_else(|| format!("http://{address}"));
-            format!("; webhooks come to {base}/integrations/{name}/webhook")
-        } else {
-            String::new()
-        };
-        tracing::info!("Integration `{name}`: {}{missing}{webhook}", entry.status());
+        let routes = entry.integration.routes.as_ref().and_then(|routes| routes.webhook.as_deref());
+        let path = entry.integration.webhook.as_ref().map(|_| "/webhook").or(routes);
+        let base = config.base_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let webhook = path.map(|path| format!("; webhooks come to {base}/integrations/{name}{path}"));
+        let problem = entry.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        tracing::info!(
+            "Integration `{name}`: {}{problem}{missing}{}",
+            entry.status(),
+            webhook.unwrap_or_default()
+        );
         for (key, why) in &values.broken {
             tracing::error!("The stored value of `{key}` of `{name}` cannot be used: {why}");
         }

@@ -7,6 +7,7 @@ use crate::{
     ceilings,
     channel::Channel,
     disk,
+    folders::{deliveries, route::Failure},
     part::words,
 };
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
@@ -89,7 +90,7 @@ impl Refusals {
         self.0.lock().expect("no holder of this lock panics").get(integration).cloned()
     }
 
-    fn note(&self, integration: &str, reason: &str, source: Option<IpAddr>) {
+    pub fn note(&self, integration: &str, reason: &str, source: Option<IpAddr>) {
         metrics::counter!("tercel_webhooks_refused_total", "integration" => integration.to_owned()).increment(1);
         let mut all = self.0.lock().expect("no holder of this lock panics");
         let count = all.get(integration).map_or(0, |refused| refused.count) + 1;
@@ -131,6 +132,7 @@ pub async fn receive(
         headers: serde_json::to_string(&kept(&headers)).unwrap_or_default(),
         body: body.to_vec(),
         answer: None,
+        sealed_request: None,
     };
     let dedupe = keys(integration, connection, &received.dedupe, &body);
     process(app, received, Origin::New(Box::new(delivery), dedupe)).await
@@ -152,6 +154,9 @@ pub async fn replay(app: &Arc<App>, id: Uuid) -> Result<(i64, Answer), Error> {
         let generation = app.store.replay(id).await?;
         return Ok((generation, process(app, received, Origin::Stored(Box::new(delivery))).await?));
     }
+    if delivery.sealed_request.is_some() {
+        return replay_by_code(app, delivery, body).await;
+    }
     let stored: BTreeMap<String, String> =
         serde_json::from_str(&delivery.headers).map_err(tercel_store::Error::from)?;
     let headers = stored
@@ -166,6 +171,20 @@ pub async fn replay(app: &Arc<App>, id: Uuid) -> Result<(i64, Answer), Error> {
     let received = read(app, webhook, host, Inbound::stored(headers, body.into(), at), size).await?;
     let generation = app.store.replay(id).await?;
     Ok((generation, process(app, received, Origin::Stored(Box::new(delivery))).await?))
+}
+
+async fn replay_by_code(app: &Arc<App>, delivery: Delivery, body: Vec<u8>) -> Result<(i64, Answer), Error> {
+    let id = delivery.id;
+    let generation = deliveries::replay(app, delivery, body).await.map_err(|failure| match failure {
+        Failure::NotFound(words) | Failure::Malformed(words) | Failure::Refused(words) => Error::NotFound(words),
+        Failure::Unavailable(words, _) => Error::Unavailable(words),
+        Failure::TooLarge => Error::Unavailable("The body is too large by now".into()),
+        Failure::Store(error) => Error::Store(error),
+    })?;
+    let row = app.store.delivery(id).await?;
+    let status = row.and_then(|row| row.outcome).unwrap_or_else(|| "failed".into());
+    let tasks = app.store.tasks_of_delivery(id).await?;
+    Ok((generation, Answer::Taken(Taken { status, delivery_id: id, reason: None, tasks })))
 }
 
 /// News that we asked for, as what comes by webhook is stored.
@@ -184,6 +203,7 @@ pub fn polled(app: &App, integration: &str, connection: &str, news: News) -> Acc
         headers: "{}".into(),
         body,
         answer: None,
+        sealed_request: None,
     };
     let dedupe = vec![(format!("news/{integration}/{connection}/{}", news.id), now() + 30 * DAY)];
     Accept { delivery: Some(delivery), dedupe, items, ..Accept::default() }
@@ -203,6 +223,9 @@ fn outcome(items: &[Item]) -> (&'static str, Option<String>) {
 fn part(app: &Arc<App>, integration: &str, connection: &str) -> Result<(Webhook, Host), Error> {
     let catalog = app.catalog();
     let entry = catalog.integrations.get(integration).ok_or_else(|| Error::UnknownIntegration(integration.into()))?;
+    if let Some(obstacle) = entry.listed.obstacle() {
+        return Err(Error::Unavailable(obstacle));
+    }
     let webhook = entry.integration.webhook.clone().ok_or_else(|| Error::NoWebhook(integration.into()))?;
     let host = app
         .host(integration, connection, Call::default())
@@ -421,7 +444,7 @@ fn is_addressed(channel: &Channel, bot: Option<&Arc<Bot>>, text: &str) -> bool {
     names.into_iter().any(|name| text.contains(&format!("@{}", name.to_lowercase())))
 }
 
-fn keys(integration: &str, connection: &str, dedupe: &Dedupe, body: &[u8]) -> Vec<(String, i64)> {
+pub fn keys(integration: &str, connection: &str, dedupe: &Dedupe, body: &[u8]) -> Vec<(String, i64)> {
     let time = now();
     let key = |by: &str, what: &[u8]| short_key(&[integration.as_bytes(), connection.as_bytes(), by.as_bytes(), what]);
     let by_id = |id: &str| (key("id", id.as_bytes()), time + 30 * DAY);
@@ -445,7 +468,7 @@ fn short_key(pieces: &[&[u8]]) -> String {
 }
 
 /// The headers that are kept with a delivery: what describes it, nothing that proves it.
-fn kept(headers: &HeaderMap) -> BTreeMap<&str, &str> {
+pub fn kept(headers: &HeaderMap) -> BTreeMap<&str, &str> {
     const PROOFS: [&str; 6] = ["signature", "token", "secret", "auth", "key", "cookie"];
     headers
         .iter()

@@ -9,9 +9,10 @@ use serde_json::Value;
 use std::collections::HashSet;
 
 /// Every column in which sealed values may stand; a test holds the schema against it.
-pub const SEALED: [(&str, &str, Form); 10] = [
+pub const SEALED: [(&str, &str, Form); 11] = [
     ("bindings", "sealed_target", Form::Json),
     ("channels", "sealed_target", Form::Json),
+    ("deliveries", "sealed_request", Form::Whole),
     ("digests", "sealed_target", Form::Json),
     ("outbox", "sealed_target", Form::Json),
     ("providers", "sealed_api_key", Form::Whole),

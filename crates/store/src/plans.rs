@@ -32,7 +32,7 @@ pub(crate) fn note_typed(sql: &str, args: &[Arg]) {
 }
 
 /// What stays small, and lists of values.
-const MAY_BE_SCANNED: [&str; 24] = [
+const MAY_BE_SCANNED: [&str; 25] = [
     "api_keys",
     "bindings",
     "bots",
@@ -41,6 +41,7 @@ const MAY_BE_SCANNED: [&str; 24] = [
     "client_calls",
     "connections",
     "gaps",
+    "integrations",
     "notices",
     "prices",
     "polls",
@@ -61,7 +62,7 @@ const MAY_BE_SCANNED: [&str; 24] = [
 ];
 
 /// Indexes whose rows are few: what waits for somebody.
-const PARTIAL: [&str; 8] = [
+const PARTIAL: [&str; 10] = [
     "tasks_ready",
     "tasks_queued",
     "tasks_held",
@@ -70,6 +71,8 @@ const PARTIAL: [&str; 8] = [
     "outbox_queued",
     "outbox_held",
     "outbox_stuck",
+    "deliveries_open",
+    "sessions_opened",
 ];
 
 /// Whether a line of a plan (`SCAN tasks USING INDEX …`) reads something from end to end that may be large.
@@ -172,6 +175,7 @@ async fn use_everything(world: &mut world::World) {
         let _ = store.accept(crate::Accept { items: vec![item], ..crate::Accept::default() }).await;
     }
     let task = store.claim_tasks(1).await.unwrap().tasks.remove(0);
+    store.retarget_task(&task, "{}".into()).await.unwrap();
     let steps = vec![step(1)];
     let write = Commit {
         steps,
@@ -267,6 +271,7 @@ async fn use_everything(world: &mut world::World) {
         store.prune(old, 0, i64::MAX).await.unwrap();
     }
     store.doubt_outbox("example").await.unwrap();
+    use_folders(&store).await;
     crate::inspect::inspect(world.directory.path()).await.unwrap();
     world.restart().await;
 }
@@ -321,6 +326,22 @@ async fn use_budgets(store: &crate::Store) {
         };
         store.announce(crate::Uuid::now_v7(), notice, Some(world::announcement())).await.unwrap();
     }
+}
+
+async fn use_folders(store: &crate::Store) {
+    store.put_integration(crate::IntegrationRow { id: "a".into(), ..Default::default() }).await.unwrap();
+    store.integration_rows().await.unwrap();
+    store.forget_integration("a").await.unwrap();
+    store.opened_by().await.unwrap();
+    store.active_session("a", "default", "").await.unwrap();
+    let id = crate::Uuid::now_v7();
+    store.begin_delivery(id).await.unwrap();
+    store.begin_delivery_again(id).await.unwrap();
+    let released = vec!["k".to_owned()];
+    let end = crate::Handled { id, generation: 1, outcome: None, reason: None, answer: None, released: released.clone() };
+    store.end_delivery(end).await.unwrap();
+    store.refuse_delivery(id, released).await.unwrap();
+    store.open_deliveries(9).await.unwrap();
 }
 
 async fn use_schedules(store: &crate::Store) {

@@ -64,8 +64,8 @@ impl Old {
     fn statements(self) -> &'static [&'static str] {
         match self {
             Self::Bodies => &[
-                "UPDATE deliveries SET body = NULL WHERE received_at > $1 AND received_at <= $2 AND body IS NOT NULL \
-                   AND state = 'processed'",
+                "UPDATE deliveries SET body = NULL, sealed_request = NULL WHERE received_at > $1 AND received_at <= $2 AND body IS NOT NULL \
+                   AND state IN ('processed', 'failed')",
             ],
             Self::Steps => &["DELETE FROM steps WHERE task_id IN (SELECT t.id FROM tasks t WHERE t.completed_at > $1 \
                  AND t.completed_at <= $2 AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.task_id = t.id \

@@ -229,10 +229,37 @@ pub(crate) async fn go_on(id: Option<Uuid>, by: &str, connection: &mut Connectio
     Ok(rows.into_iter().map(|(id, _, _)| id).collect())
 }
 
+struct Retarget {
+    id: Uuid,
+    attempt: i64,
+    worker: i64,
+    sealed_target: String,
+}
+
+impl Write for Retarget {
+    type Answer = ();
+
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<()>>> {
+        let mut answers = Vec::new();
+        for task in group {
+            let sql = "UPDATE tasks SET sealed_target = $4 WHERE id = $1 AND worker = $2 AND attempt = $3 AND status = 'running'";
+            let args = list![task.id, task.worker, task.attempt, &task.sealed_target];
+            answers.push(if connection.run(sql, args).await? > 0 { Ok(()) } else { Err(Error::Fenced) });
+        }
+        Ok(answers)
+    }
+}
+
 impl Store {
     /// Takes up to `limit` tasks that are due, oldest first, at most one of each session.
     pub async fn claim_tasks(&self, limit: i64) -> Result<Claimed> {
         self.writer.write(Claim { worker: self.worker, limit }).await
+    }
+
+    /// Sends the answer of a running task elsewhere than it was to go.
+    pub async fn retarget_task(&self, task: &Task, sealed_target: String) -> Result<()> {
+        let (id, attempt, worker) = (task.id, task.attempt, self.worker);
+        self.writer.write(Retarget { id, attempt, worker, sealed_target }).await
     }
 
     /// Ends a task that does not run, asks one that runs to stop. Answers its status.

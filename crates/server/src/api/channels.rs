@@ -5,7 +5,7 @@ use super::{
     bindings::{self, Binding},
     error::{Error, Result},
     page::{List, Page, Piece},
-    request::{Body, Id, Idempotency, Ids, name, present},
+    request::{Body, Id, Idempotency, Ids, Query, name, present},
     target,
     time::Time,
 };
@@ -80,12 +80,52 @@ pub struct ChannelChange {
     dispatch_config: Option<Option<target::Config>>,
 }
 
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Filter {
+    /// Only those that have this `client_id`, or are bound to it.
+    client_id: Option<String>,
+    /// Only those whose `client_id`, or one that they are bound to, begins like this.
+    client_id_prefix: Option<String>,
+}
+
+impl Filter {
+    fn fits(&self, catalog: &Catalog, channel: &channel::Channel) -> bool {
+        let fits = |client_id: &str| {
+            self.client_id.as_deref().is_none_or(|wanted| wanted == client_id)
+                && self.client_id_prefix.as_deref().is_none_or(|prefix| client_id.starts_with(prefix))
+        };
+        let bindings = || catalog.bindings.values().flatten().filter(|binding| binding.channel_id == channel.id);
+        fits(&channel.client_id) || bindings().any(|binding| fits(&binding.client_id))
+    }
+}
+
+/// What the client ids of all integrations begin with.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Prefixes {
+    prefixes: Vec<String>,
+}
+
+/// List what the client ids of integrations begin with
+#[utoipa::path(get, path = "/api/v1/channels/prefixes", tag = "channels", responses((status = 200, body = Prefixes)))]
+pub async fn prefixes(State(app): State<Arc<App>>) -> Json<Prefixes> {
+    Json(Prefixes { prefixes: app.catalog().prefixes.keys().cloned().collect() })
+}
+
 /// List channels
-#[utoipa::path(get, path = "/api/v1/channels", tag = "channels", params(Piece), responses((status = 200, body = Vec<Channel>)))]
-pub async fn list(State(app): State<Arc<App>>, page: Page) -> Result<List<Channel>> {
+#[utoipa::path(get, path = "/api/v1/channels", tag = "channels", params(Piece, Filter), responses((status = 200, body = Vec<Channel>)))]
+pub async fn list(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    page: Page,
+    Query(filter): Query<Filter>,
+) -> Result<List<Channel>> {
     let after = page.after()?;
     let catalog = app.catalog();
-    let mut rows: Vec<_> = catalog.channels.values().filter(|row| after.is_none_or(|after| row.id < after)).collect();
+    let is_open =
+        |row: &channel::Channel| identity.folder.as_ref().is_none_or(|folder| folder.has_channel(&catalog, row.id));
+    let rows = catalog.channels.values().filter(|row| after.is_none_or(|after| row.id < after));
+    let mut rows: Vec<_> = rows.filter(|row| is_open(row) && filter.fits(&catalog, row)).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.id));
     let (rows, next) = page.cut(rows, |row| row.id.to_string());
     Ok(page.list(rows.into_iter().map(|row| shown(&app, row)).collect(), next))
@@ -140,8 +180,16 @@ pub async fn create(
 
 /// Show a channel
 #[utoipa::path(get, path = "/api/v1/channels/{id}", tag = "channels", params(("id" = Uuid, Path)), responses((status = 200, body = Channel)))]
-pub async fn show(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Channel>> {
-    Ok(Json(shown(&app, &*find(&app, id)?)))
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Ids(id): Id,
+) -> Result<Json<Channel>> {
+    let channel = find(&app, id)?;
+    match &identity.folder {
+        Some(folder) if !folder.has_channel(&app.catalog(), id) => Err(missing(id)),
+        _ => Ok(Json(shown(&app, &channel))),
+    }
 }
 
 /// Change a channel
@@ -192,7 +240,11 @@ pub async fn delete(State(app): State<Arc<App>>, Ids(id): Id) -> Result<StatusCo
 }
 
 pub fn find(app: &App, id: Uuid) -> Result<Arc<channel::Channel>> {
-    app.catalog().channel(id).cloned().ok_or_else(|| Error::not_found(format!("There is no channel {id}")))
+    app.catalog().channel(id).cloned().ok_or_else(|| missing(id))
+}
+
+fn missing(id: Uuid) -> Error {
+    Error::not_found(format!("There is no channel {id}"))
 }
 
 /// Two bots that answer each other do not stop.

@@ -26,9 +26,13 @@ pub struct Integration {
     id: String,
     name: String,
     version: String,
-    /// The root it comes from.
+    /// The root it comes from: `shipped`, `operator` or `workspace`.
     source: String,
-    /// What it is written in.
+    /// Where its folder lies.
+    path: Option<String>,
+    /// What it stands in the place of: `yours 1.2 hides shipped 1.5`.
+    hides: Option<String>,
+    /// How it is written: `native`, `manifest`, `python` or `worker`.
     way: String,
     /// Name of a lucide icon.
     icon: String,
@@ -43,12 +47,46 @@ pub struct Integration {
     has_carapaces: bool,
     has_process: bool,
     process_status: Option<String>,
+    /// The process that runs its code.
+    worker: Option<Worker>,
+    /// What is wrong with its files.
+    problems: Vec<Problem>,
+    /// Variables that its code reads and nothing declares; `allow` gives it one.
+    undeclared: Vec<Undeclared>,
+    /// Of the state of the folder that runs, or that waits for an approval.
+    hash: Option<String>,
+    /// Conversations that its code opened in places of others.
+    opened_elsewhere: Vec<String>,
     env_vars: Vec<Variable>,
     webhook: Option<Webhook>,
-    /// `ready`, `partial`, `not_configured`, `error` or `paused`.
+    /// `ready`, `partial`, `not_configured`, `error`, `missing`, `paused`, `disabled` or `awaiting_approval`.
     status: String,
     error: Option<String>,
     readme: String,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Worker {
+    /// `stopped`, `preparing`, `starting`, `running`, `draining` or `failing`.
+    state: String,
+    pid: Option<u32>,
+    restarts: u32,
+    /// Why it does not run.
+    reason: Option<String>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Problem {
+    /// Below the folder: `tools/search.py`.
+    file: String,
+    line: Option<u32>,
+    message: String,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Undeclared {
+    name: String,
+    allowed: bool,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -89,9 +127,17 @@ pub struct Refusals {
 
 /// List the integrations with what each needs and has
 #[utoipa::path(get, path = "/api/v1/admin/integrations", tag = "integrations", responses((status = 200, body = Integrations)))]
-pub async fn list(State(app): State<Arc<App>>) -> Json<Integrations> {
+pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Integrations>> {
     let catalog = app.catalog();
-    Json(Integrations { integrations: catalog.integrations.values().map(|entry| shown(&app, entry)).collect() })
+    let elsewhere = app.store.opened_by().await?;
+    let all = catalog.integrations.values().map(|entry| {
+        let own = |(by, client_id): &&(String, String)| {
+            *by == entry.integration.name && catalog.owner(client_id) != Some(by.as_str())
+        };
+        let opened_elsewhere = elsewhere.iter().filter(own).map(|(_, client_id)| client_id.clone()).collect();
+        Integration { opened_elsewhere, ..shown(&app, entry) }
+    });
+    Ok(Json(Integrations { integrations: all.collect() }))
 }
 
 /// Show the webhook of an integration and what it refused
@@ -127,34 +173,60 @@ async fn set_paused(app: &Arc<App>, id: &str, paused: bool) -> Result<Json<Integ
 }
 
 fn webhook(app: &App, entry: &Entry) -> Option<Webhook> {
-    entry.integration.webhook.as_ref()?;
-    let path = format!("/integrations/{}/webhook", entry.integration.name);
+    let integration = &entry.integration;
+    let usual = format!("Takes what {} sends", integration.label);
+    let (path, description) = match (&integration.webhook, &integration.routes) {
+        (Some(_), _) => ("webhook", usual),
+        (None, Some(routes)) => {
+            let said = Some(routes.webhook_description.clone()).filter(|text| !text.is_empty());
+            (routes.webhook.as_deref()?, said.unwrap_or(usual))
+        }
+        (None, None) => return None,
+    };
+    let path = format!("/integrations/{}/{}", integration.name, path.trim_start_matches('/'));
     let url = format!("{}{path}", app.config.public_url());
-    Some(Webhook { path, url, description: format!("Takes what {} sends", entry.integration.label) })
+    Some(Webhook { path, url, description })
 }
 
-fn shown(app: &App, entry: &Entry) -> Integration {
+pub fn shown(app: &App, entry: &Entry) -> Integration {
     let integration = &entry.integration;
     let values = &entry.connections[DEFAULT];
     let webhook = webhook(app, entry);
     let broken = values.broken.values().next().cloned();
+    let (abilities, place) = (entry.listed.abilities, entry.listed.place.as_ref());
+    let allowed = app.folders.said.allowed(&integration.name);
     Integration {
         id: integration.name.clone(),
         name: integration.label.clone(),
         version: integration.version.clone(),
-        source: "shipped".into(),
-        way: "native".into(),
+        source: entry.listed.source().into(),
+        path: place.map(|place| place.path.display().to_string()),
+        hides: place.and_then(|place| place.hides.clone()),
+        way: entry.listed.way().into(),
         icon: integration.icon.clone(),
         tier: integration.tier.clone(),
         locked: is_locked(app, entry),
-        has_router: webhook.is_some(),
-        has_dispatcher: !integration.dispatchers.is_empty(),
-        has_hooks: !integration.hooks.is_empty(),
-        has_tools: !integration.tools.is_empty(),
-        has_skills: !integration.skills.is_empty(),
+        has_router: abilities.router,
+        has_dispatcher: abilities.dispatcher,
+        has_hooks: abilities.hooks,
+        has_tools: abilities.tools,
+        has_skills: abilities.skills,
         has_carapaces: false,
-        has_process: false,
+        has_process: abilities.process,
         process_status: None,
+        worker: place.and_then(|place| place.worker.as_ref()).map(|worker| {
+            let state = worker.state();
+            Worker { state: state.state.into(), pid: state.pid, restarts: state.restarts, reason: state.reason }
+        }),
+        problems: place.map(|place| place.problems.as_slice()).unwrap_or_default().iter().map(Problem::from).collect(),
+        undeclared: place
+            .map(|place| place.undeclared.as_slice())
+            .unwrap_or_default()
+            .iter()
+            .map(|name| Undeclared { name: name.clone(), allowed: allowed.contains(name) })
+            .collect(),
+        hash: place.map(|place| place.hash.clone()).filter(|hash| !hash.is_empty()),
+        opened_elsewhere: Vec::new(),
         env_vars: integration
             .fields
             .iter()
@@ -169,8 +241,14 @@ fn shown(app: &App, entry: &Entry) -> Integration {
             .collect(),
         webhook,
         status: if app.ceilings.paused.has(&integration.name) { "paused" } else { entry.status() }.into(),
-        error: entry.error.clone().or(broken),
+        error: entry.error.clone().or(broken).or_else(|| entry.listed.obstacle()),
         readme: integration.readme.clone(),
+    }
+}
+
+impl From<&tercel_hosts::Problem> for Problem {
+    fn from(problem: &tercel_hosts::Problem) -> Self {
+        Self { file: problem.file.clone(), line: problem.line, message: problem.message.clone() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Conversations: got or made, listed, begun anew.
 
 use super::{
+    auth::Identity,
     error::{Error, Result},
     page::{List, Page, Piece},
     request::{Body, Id, Query, name},
@@ -8,11 +9,11 @@ use super::{
     time::Time,
 };
 use crate::{app::App, catalog::DEFAULT};
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
-use tercel_store::Uuid;
+use tercel_store::{NewSession, Uuid};
 
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +48,8 @@ pub struct Session {
     dispatch_config: Value,
     /// The task that runs or is next to run.
     task_id: Option<Uuid>,
+    /// The integration whose code made it.
+    opened_by: Option<String>,
     /// False after a reset: the next message to its place begins a new session.
     active: bool,
     message_count: i64,
@@ -64,6 +67,7 @@ impl Session {
             channel_id: row.channel_id,
             dispatch_config: app.masked_target(row.sealed_target.as_deref()),
             task_id: row.head,
+            opened_by: row.opened_by,
             active: row.active,
             message_count: row.seq,
             created_at: Time(row.created_at),
@@ -83,6 +87,7 @@ pub struct Filter {
 #[utoipa::path(post, path = "/api/v1/sessions", tag = "sessions", request_body = OpenSession, responses((status = 201, body = OpenedSession)))]
 pub async fn open(
     State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
     Body(body): Body<OpenSession>,
 ) -> Result<(StatusCode, Json<OpenedSession>)> {
     super::has_room(&app)?;
@@ -97,10 +102,43 @@ pub async fn open(
         return Err(Error::bad_request(format!("There is no bot `{bot}`")));
     }
     let target = body.dispatch_config.map(target::whole).transpose()?;
+    if let (Some(folder), Some(target)) = (&identity.folder, &target) {
+        folder.may_send(&catalog, target)?;
+    }
     let sealed = target.map(|target| app.seal_target(&target));
-    let channel = catalog.channels.get(&body.client_id).map(|channel| channel.id);
-    let (session, created) = app.store.open_session(&body.client_id, &bot, &thread, channel, sealed).await?;
+    let channel_id = catalog.channels.get(&body.client_id).map(|channel| channel.id);
+    let wanted = NewSession {
+        client_id: body.client_id,
+        bot_id: bot,
+        thread,
+        channel_id,
+        sealed_target: sealed,
+        opened_by: identity.folder.as_ref().map(|folder| folder.integration.clone()),
+    };
+    let (session, created) = got_or_made(&app, &identity, wanted).await?;
     Ok((StatusCode::CREATED, Json(OpenedSession { session_id: session.id, created })))
+}
+
+/// A folder gets no session of another's by asking for it.
+pub async fn got_or_made(
+    app: &App,
+    identity: &Identity,
+    wanted: NewSession,
+) -> Result<(tercel_store::Session, bool)> {
+    if let Some(folder) = &identity.folder {
+        let there = app.store.active_session(&wanted.client_id, &wanted.bot_id, &wanted.thread).await?;
+        folder.may_open(&app.catalog(), &wanted.client_id, there.as_ref())?;
+    }
+    Ok(app.store.open_session_for(wanted).await?)
+}
+
+/// The session, if the caller may use it.
+pub async fn usable(app: &App, identity: &Identity, id: Uuid) -> Result<tercel_store::Session> {
+    let session = find(app, id).await?;
+    if let Some(folder) = &identity.folder {
+        folder.may_use(&app.catalog(), &session)?;
+    }
+    Ok(session)
 }
 
 /// List sessions, newest first
@@ -113,8 +151,12 @@ pub async fn list(State(app): State<Arc<App>>, page: Page, Query(filter): Query<
 
 /// Show a session
 #[utoipa::path(get, path = "/api/v1/sessions/{id}", tag = "sessions", params(("id" = Uuid, Path)), responses((status = 200, body = Session)))]
-pub async fn show(State(app): State<Arc<App>>, super::request::Ids(id): Id) -> Result<Json<Session>> {
-    let row = find(&app, id).await?;
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    super::request::Ids(id): Id,
+) -> Result<Json<Session>> {
+    let row = usable(&app, &identity, id).await?;
     Ok(Json(Session::of(&app, row)))
 }
 

@@ -1,13 +1,14 @@
 //! Agent runs.
 
 use super::{
+    auth::Identity,
     error::{Error, Result},
     page::{List, Page, Piece},
     request::{Id, Ids, Query},
     time::Time,
 };
 use crate::{app::App, trace};
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -139,20 +140,39 @@ pub async fn list(State(app): State<Arc<App>>, page: Page, Query(filter): Query<
 
 /// Show a task
 #[utoipa::path(get, path = "/api/v1/tasks/{id}", tag = "tasks", params(("id" = Uuid, Path)), responses((status = 200, body = Task)))]
-pub async fn show(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Task>> {
-    let row = find(&app, id).await?;
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Ids(id): Id,
+) -> Result<Json<Task>> {
+    let row = visible(&app, &identity, id).await?;
     Ok(Json(Task::of(&app, row).await?))
+}
+
+/// The task, if the caller may know of it.
+pub async fn visible(app: &App, identity: &Identity, id: Uuid) -> Result<tercel_store::Task> {
+    let task = find(app, id).await?;
+    if let Some(folder) = &identity.folder {
+        let session = app.store.session(task.session_id).await?;
+        folder.may_see(&app.catalog(), &task, session.as_ref())?;
+    }
+    Ok(task)
 }
 
 /// Stop a task; one that runs stops at its next step
 #[utoipa::path(post, path = "/api/v1/tasks/{id}/cancel", tag = "tasks", params(("id" = Uuid, Path)), responses((status = 200, body = Task), (status = 409, description = "It has ended")))]
-pub async fn cancel(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Task>> {
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Ids(id): Id,
+) -> Result<Json<Task>> {
+    visible(&app, &identity, id).await?;
     let status = app.store.cancel_task(id).await?;
     if status == "complete" || status == "failed" {
         return Err(Error::conflict(format!("The task has ended: it is {status}")));
     }
     app.runs.cancel(id);
-    show(State(app), Ids(id)).await
+    Ok(Json(Task::of(&app, find(&app, id).await?).await?))
 }
 
 /// Send a waiting task on
@@ -165,7 +185,7 @@ pub async fn resume(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Tas
         let status = find(&app, id).await?.status;
         return Err(Error::conflict(format!("Only a task that waits can be sent on; this one is {status}")));
     }
-    show(State(app), Ids(id)).await
+    Ok(Json(Task::of(&app, find(&app, id).await?).await?))
 }
 
 /// Everything that led to a task and came of it

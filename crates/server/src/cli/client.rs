@@ -1,6 +1,6 @@
 //! The API for commands: that of the running server through its socket, else that of this process on the same data.
 
-use crate::{api, app::App, config::Config};
+use crate::{api, app::App, config::Config, folders};
 use anyhow::{Context, Result, bail};
 use axum::{Router, body::Body};
 use bytes::Bytes;
@@ -33,7 +33,11 @@ pub async fn connect(config: &Config) -> Option<Client> {
 pub async fn open(config: Config) -> Result<Client> {
     match connect(&config).await {
         Some(client) => Ok(client),
-        None => Ok(Client::here(App::open(config, tercel_integrations::all(), false).await?)),
+        None => {
+            let app = App::open(config, tercel_integrations::all(), false).await?;
+            folders::load::load(&app).await?;
+            Ok(Client::here(app))
+        }
     }
 }
 
@@ -90,6 +94,7 @@ impl Client {
     pub async fn close(self) {
         if let Self::Here { app, .. } = self {
             app.stopping.cancel();
+            app.folders.stop().await;
             app.store.close().await;
         }
     }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 /// Names of ours that do not begin with `TERCEL_`; what an integration's fields are called comes on top.
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 15] = [
     "API_KEY",
     "BASE_URL",
     "DATABASE_URL",
@@ -16,7 +16,9 @@ const OTHERS: [&str; 13] = [
     "STT_API_KEY",
     "STT_BASE_URL",
     "STT_MODEL",
+    "TOOL_DIRS",
     "TRUSTED_PROXIES",
+    "WORKSPACE_DIR",
 ];
 
 /// Where names come from.
@@ -58,10 +60,32 @@ pub fn refuse_unknown<'n>(origin: Origin, names: impl IntoIterator<Item = &'n st
     let fields = integrations.iter().flat_map(|integration| &integration.fields).map(|field| field.env.as_str());
     let known: Vec<&str> = super::KNOWN.into_iter().chain(OTHERS).chain(fields).collect();
     let is_unknown = |name: &&str| origin.is_ours(name) && !known.contains(name);
-    let Some(name) = names.into_iter().find(is_unknown) else { return Ok(()) };
-    let likeness = |known: &&&str| strsim::jaro_winkler(&name.to_uppercase(), known);
-    let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).copied().unwrap_or("another");
-    bail!("{}{name} is not a setting; is {nearest} meant?", origin.words())
+    for name in names.into_iter().filter(is_unknown) {
+        let likeness = |known: &&str| strsim::jaro_winkler(&name.to_uppercase(), known);
+        let nearest = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or("another");
+        // Folders have variables of their own, which nobody knows yet.
+        if origin == Origin::Toml && is_variable(name) && !is_reserved(name) && likeness(&nearest) < ALIKE {
+            continue;
+        }
+        bail!("{}{name} is not a setting; is {nearest} meant?", origin.words())
+    }
+    Ok(())
+}
+
+/// What is so like a name of ours is a misspelt one.
+const ALIKE: f64 = 0.9;
+
+fn is_variable(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+/// Names that are the server's own, or that decide how a process runs.
+pub fn is_reserved(name: &str) -> bool {
+    const RUNNING: [&str; 9] =
+        ["AGENT_API_KEY", "AGENT_SERVER_URL", "HOME", "INTEGRATION_STATE_DIR", "LANG", "PATH", "TMPDIR", "USER", "VIRTUAL_ENV"];
+    OTHERS.contains(&name)
+        || RUNNING.contains(&name)
+        || ["TERCEL_", "LD_", "PYTHON", "DYLD_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -78,6 +102,8 @@ mod tests {
         refused(Origin::Environment, "TERCEL_LISTN", "TERCEL_LISTN is not a setting; is TERCEL_LISTEN meant?");
         refused(Origin::DotEnv, "LLM_MODLE", ".env: LLM_MODLE is not a setting; is LLM_MODEL meant?");
         refused(Origin::Toml, "API_KEI", "tercel.toml: API_KEI is not a setting; is API_KEY meant?");
+        assert_eq!(said(Origin::Toml, "WEATHER_STATION"), None, "a folder's");
+        assert!(said(Origin::Toml, "LD_PRELOAD").is_some_and(|words| words.contains("LD_PRELOAD is not a setting")));
         refused(Origin::Toml, "llm_model", "tercel.toml: llm_model is not a setting; is LLM_MODEL meant?");
         assert_eq!(said(Origin::Environment, "LLM_MODLE"), None, "another program's");
         assert_eq!(said(Origin::DotEnv, "COMPOSE_PROJECT_NAME"), None);

@@ -72,6 +72,7 @@ async fn attempt(app: &Arc<App>, row: &OutboxRow) -> AttemptEnd {
     };
     let way = match way(app, row, &target) {
         Ok(way) => way,
+        Err(error) if error.kind == Kind::NotConfigured => return AttemptEnd::Parked(json(&error)),
         Err(error) if row.unknown => return AttemptEnd::Held(json(&error)),
         Err(error) => return AttemptEnd::Dead(json(&error)),
     };
@@ -177,6 +178,12 @@ fn way(app: &Arc<App>, row: &OutboxRow, target: &Target) -> Result<Way> {
         Some((owned, host)) => {
             let dispatcher = owned.dispatcher.clone();
             Ok(Way::Part { dispatcher, host, outbound: Box::new(outbound(app, row)) })
+        }
+        None if catalog.absent.contains_key(&target.kind) => {
+            let name = &catalog.absent[&target.kind];
+            let obstacle = catalog.integrations.get(name).and_then(|entry| entry.listed.obstacle());
+            let obstacle = obstacle.unwrap_or_else(|| format!("`{name}` cannot be used now"));
+            Err(Error::not_configured(format!("The answer waits: {obstacle}")))
         }
         None => {
             let known: Vec<&str> =

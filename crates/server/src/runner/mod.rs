@@ -7,6 +7,7 @@ mod ending;
 mod log;
 mod prepare;
 mod run;
+mod starting;
 pub mod stateless;
 mod tools;
 

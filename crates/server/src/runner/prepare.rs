@@ -1,17 +1,18 @@
 //! What a run is given: its part of the conversation, skills, tools, models.
 
 use super::log::Log;
-use crate::{app::App, attachments, bot::Bot, live::Feed, queue::patiently};
+use crate::{app::App, attachments, bot::Bot, catalog::Catalog, live::Feed, queue::patiently};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{collections::BTreeSet, sync::Arc};
 use tercel_agent::{Committed, Limits, Offered, Parts, Past, Run, assemble, fence, skill_tags};
 use tercel_sdk::{
-    Brief, Effect, Error, Kind, Result, Skill, Trust,
+    Brief, Effect, Error, Kind, Result, Skill, Target, Trust,
     chat::{Message, Role, Shape, ToolSpec},
     hook,
     host::Ids,
 };
+use tercel_hosts::RootKind;
 use tercel_store::{NewNotice, Session, Task};
 use tokio_util::sync::CancellationToken;
 
@@ -81,7 +82,10 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
         None => RunConfig::default(),
     };
     let brief = &config.brief;
-    let ids = Ids { client_id: Some(session.client_id.clone()), ..ids_of(task) };
+    let began = Ids { client_id: Some(session.client_id.clone()), ..ids_of(task) };
+    let task = &super::starting::begin(app, task, &session, began).await;
+    let target = target_of(app, task, &session);
+    let mut ids = Ids { client_id: Some(session.client_id.clone()), target, ..ids_of(task) };
     crate::hooks::fire(app, &ids, || hook::BeforeContextAssembly {
         context: context_of(&ids),
         user_message: own.content.clone(),
@@ -91,6 +95,8 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
     let tags = if own.trusted { skill_tags(&own.content) } else { Vec::new() };
     let skills = skills(app, bot.skills.iter().chain(&brief.skills).chain(&tags), &mut unknown);
     let mut tools = tools(app, &bot, brief, &mut unknown);
+    let by_event: Vec<String> = allow(&catalog, &task.origin, brief, &mut tools);
+    ids.injected_tools = brief.tools.clone();
     for tool in &config.client_tools {
         match tools.iter().any(|offered| offered.spec.name == tool.name) {
             true => unknown.push(format!("The client's tool `{}` has the name of another one", tool.name)),
@@ -138,6 +144,7 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
             "messages": parts.history.len() + 1,
             "tainted": tainted,
             "unknown": unknown,
+            "allowed": by_event,
         }));
     }
     let (model, _) = app.model_of(brief.model.as_deref().or(bot.model.as_deref()));
@@ -223,6 +230,36 @@ pub fn tools(app: &App, bot: &Bot, brief: &Brief, unknown: &mut Vec<String>) -> 
             Offered { spec: tool.spec(), effect: tool.effect, may_repeat: tool.may_repeat(), allowed: false }
         })
         .collect()
+}
+
+/// Folders in the documents' layout cannot declare what a tool does: one that an operator's folder names in its own event
+/// may change something, though the event was written by anybody. Answers which ones.
+fn allow(catalog: &Catalog, origin: &str, brief: &Brief, tools: &mut [Offered]) -> Vec<String> {
+    let place = catalog.integrations.get(origin).and_then(|entry| entry.listed.place.as_ref());
+    if place.is_none_or(|place| place.kind == RootKind::Workspace) {
+        return Vec::new();
+    }
+    let is_own = |name: &String| {
+        let owned = catalog.tools.get(name);
+        owned.is_some_and(|owned| owned.integration == origin && !owned.tool.declared)
+    };
+    let named: Vec<&mut Offered> =
+        tools.iter_mut().filter(|tool| brief.tools.contains(&tool.spec.name) && is_own(&tool.spec.name)).collect();
+    named
+        .into_iter()
+        .map(|tool| {
+            tool.allowed = true;
+            tool.spec.name.clone()
+        })
+        .collect()
+}
+
+/// Where the answer of a run goes, without what is secret in it.
+fn target_of(app: &App, task: &Task, session: &Session) -> Option<Target> {
+    let own = task.sealed_target.as_deref().or(session.sealed_target.as_deref());
+    let catalog = app.catalog();
+    let sealed = own.or_else(|| catalog.target_of(task.channel_id?).map(String::as_str));
+    serde_json::from_value(app.masked_target(Some(sealed?))).ok()
 }
 
 pub fn context_of(ids: &Ids) -> hook::Context {

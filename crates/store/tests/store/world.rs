@@ -295,6 +295,7 @@ pub fn delivered(mut accept: Accept, keys: &[&str]) -> Accept {
         headers: "{}".into(),
         body: b"{\"a\": 1}".to_vec(),
         answer: Some("ok".into()),
+        sealed_request: None,
     });
     accept.dedupe = keys.iter().map(|key| ((*key).to_owned(), i64::MAX)).collect();
     accept

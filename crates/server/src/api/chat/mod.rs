@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{collections::HashSet, sync::Arc};
 use tercel_sdk::chat::ToolSpec;
-use tercel_store::{Session, StepRow, Task, Uuid};
+use tercel_store::{NewSession, Session, StepRow, Task, Uuid};
 
 /// Tools that one client may offer.
 const MOST_TOOLS: usize = 64;
@@ -164,7 +164,7 @@ async fn submit(app: &Arc<App>, identity: &Identity, key: Option<String>, body: 
     if app.runs.is_backed_up(app).await {
         return Err(Error::unavailable("Too many runs are waiting: try again later"));
     }
-    let session = session(app, body.session_id, body.client_id, body.bot_id, body.thread).await?;
+    let session = session(app, identity, body.session_id, body.client_id, body.bot_id, body.thread).await?;
     let transcript = match body.audio_data.filter(|data| !data.trim().is_empty()) {
         Some(data) => Some(speech::heard(app, &session, &data, body.audio_format.as_deref()).await?),
         None => None,
@@ -175,7 +175,7 @@ async fn submit(app: &Arc<App>, identity: &Identity, key: Option<String>, body: 
         return Err(Error::bad_request("audio_data: nothing is said in it"));
     }
     let attachments = attachments::with_message(app, body.attachments).await?;
-    let input = inject::Input {
+    let mut input = inject::Input {
         source: Some(source),
         run_agent: true,
         brief: body.execution_config.map(Into::into),
@@ -187,6 +187,9 @@ async fn submit(app: &Arc<App>, identity: &Identity, key: Option<String>, body: 
         idempotency: key.map(|key| identity.idempotency("chat", &key)),
         ..inject::Input::new(session.id, content)
     };
+    if let Some(folder) = &identity.folder {
+        folder.check(app, &mut input)?;
+    }
     let injected = inject(app, input).await?;
     match injected.task_id {
         Some(task_id) => Ok(Submitted { session_id: injected.session_id, task_id, transcript }),
@@ -199,6 +202,7 @@ async fn submit(app: &Arc<App>, identity: &Identity, key: Option<String>, body: 
 
 async fn session(
     app: &App,
+    identity: &Identity,
     id: Option<Uuid>,
     client_id: Option<String>,
     bot_id: Option<String>,
@@ -213,7 +217,7 @@ async fn session(
         has_bot(bot)?;
     }
     if let Some(id) = id {
-        let session = sessions::find(app, id).await?;
+        let session = sessions::usable(app, identity, id).await?;
         has_bot(&session.bot_id)?;
         return match bot_id.filter(|bot| *bot != session.bot_id) {
             None => Ok(session),
@@ -231,7 +235,15 @@ async fn session(
     let channel = catalog.channels.get(&client_id);
     let bot = bot_id.or_else(|| channel.map(|channel| channel.bot_id.clone())).unwrap_or_else(|| DEFAULT.into());
     has_bot(&bot)?;
-    Ok(app.store.open_session(&client_id, &bot, &thread, channel.map(|channel| channel.id), None).await?.0)
+    let wanted = NewSession {
+        channel_id: channel.map(|channel| channel.id),
+        client_id,
+        bot_id: bot,
+        thread,
+        sealed_target: None,
+        opened_by: identity.folder.as_ref().map(|folder| folder.integration.clone()),
+    };
+    Ok(sessions::got_or_made(app, identity, wanted).await?.0)
 }
 
 fn client_tools(app: &App, tools: Vec<ClientTool>) -> Result<Vec<ToolSpec>> {
