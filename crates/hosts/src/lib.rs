@@ -5,6 +5,7 @@
 
 mod cache;
 mod call;
+mod check;
 mod description;
 mod environment;
 mod hosts;
@@ -19,6 +20,7 @@ mod snapshot;
 mod watch;
 mod worker;
 
+pub use check::{Finding, Level, check, python_path};
 pub use environment::Interpreter;
 pub use hosts::{Change, Config, Hosts};
 pub use launch::{Child, Launch, Limits};

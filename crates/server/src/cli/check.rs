@@ -1,18 +1,14 @@
 //! `tercel check`: what is wrong with a folder, with file and line, without running anything of it.
 
-use super::{
-    python::Python,
-    terminal::{Ink, harmless, say},
-};
+use super::terminal::{Ink, harmless, say};
 use crate::config::Config;
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-
-mod manifest;
+use tercel_hosts::{Finding, Level};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -27,30 +23,10 @@ pub struct Arguments {
     python_path: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Found {
-    /// Below the folder; `.` is the folder itself.
-    file: String,
-    line: Option<u32>,
-    level: Level,
-    message: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Level {
-    Error,
-    Warning,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Report {
-    problems: Vec<Found>,
-}
-
 pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
     let Some(folder) = arguments.folder else {
-        say(&Python::find(&config).await?.source.display().to_string())?;
+        let modules = tercel_hosts::python_path(&std::path::absolute(config.data_dir.join("envs"))?)?;
+        say(&modules.display().to_string())?;
         return Ok(ExitCode::SUCCESS);
     };
     let folder = folder.canonicalize().with_context(|| format!("There is no {}", folder.display()))?;
@@ -60,30 +36,17 @@ pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
     if folder.join("mod.rs").is_file() {
         bail!("{} is written in Rust: `cargo clippy` and its own tests say what is wrong with it", folder.display());
     }
-    let found = match manifest::look(&folder)? {
-        Some(found) => found,
-        None => python(&config, &folder).await?,
-    };
+    let package = tempfile::tempdir().context("No temporary directory can be made")?;
+    let found = tercel_hosts::check(&folder, package.path(), &config.folders.path).await?;
     match arguments.json {
-        true => say(&serde_json::to_string_pretty(&Report { problems: found.clone() })?)?,
+        true => say(&serde_json::to_string_pretty(&json!({"problems": found}))?)?,
         false => say(&shown(&folder, &found, Ink::of_output()))?,
     }
     let failed = found.iter().any(|one| one.level == Level::Error);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn python(config: &Config, folder: &Path) -> Result<Vec<Found>> {
-    let mut command = Python::find(config).await?.command();
-    command.args(["-B", "-m", "tercel_worker.check"]).arg(folder);
-    let output = command.output().await.context("Python cannot be started")?;
-    if !output.status.success() {
-        bail!("The check of {} failed: {}", folder.display(), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    let report: Report = serde_json::from_slice(&output.stdout).context("The check did not answer in JSON")?;
-    Ok(report.problems)
-}
-
-fn shown(folder: &Path, found: &[Found], ink: Ink) -> String {
+fn shown(folder: &Path, found: &[Finding], ink: Ink) -> String {
     let mut lines: Vec<String> = found
         .iter()
         .map(|one| {
@@ -114,8 +77,8 @@ fn shown(folder: &Path, found: &[Found], ink: Ink) -> String {
 mod tests {
     use super::*;
 
-    fn found(file: &str, line: Option<u32>, level: Level) -> Found {
-        Found { file: file.into(), line, level, message: "no\u{1b}pe".into() }
+    fn found(file: &str, line: Option<u32>, level: Level) -> Finding {
+        Finding { file: file.into(), line, level, message: "no\u{1b}pe".into() }
     }
 
     #[test]
