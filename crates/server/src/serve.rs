@@ -1,8 +1,8 @@
 //! Starting and ending the server.
 
 use crate::{
-    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, folders, gaps, hold, outbox, polls, retention,
-    runner, schedules, telemetry, watchman,
+    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, folders, gaps, hold, outbox, polls,
+    retention, runner, schedules, telemetry, watchman,
 };
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
@@ -183,11 +183,7 @@ fn greet(app: &App, address: SocketAddr) {
         let base = config.base_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let webhook = path.map(|path| format!("; webhooks come to {base}/integrations/{name}{path}"));
         let problem = entry.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-        tracing::info!(
-            "Integration `{name}`: {}{problem}{missing}{}",
-            entry.status(),
-            webhook.unwrap_or_default()
-        );
+        tracing::info!("Integration `{name}`: {}{problem}{missing}{}", entry.status(), webhook.unwrap_or_default());
         for (key, why) in &values.broken {
             tracing::error!("The stored value of `{key}` of `{name}` cannot be used: {why}");
         }

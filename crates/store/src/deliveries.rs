@@ -31,8 +31,7 @@ pub struct Delivery {
 
 record!(Delivery { id, integration, connection, event, state, outcome, reason, verified_by, headers, answer, sealed_request, generation, received_at }, |_row| { body: None });
 
-const COLUMNS: &str =
-    "id, integration, connection, event, state, outcome, reason, verified_by, headers, answer, sealed_request, generation, received_at";
+const COLUMNS: &str = "id, integration, connection, event, state, outcome, reason, verified_by, headers, answer, sealed_request, generation, received_at";
 
 /// What became of the run that a delivery asked for.
 pub(crate) enum Run {

@@ -338,7 +338,8 @@ async fn use_folders(store: &crate::Store) {
     store.begin_delivery(id).await.unwrap();
     store.begin_delivery_again(id).await.unwrap();
     let released = vec!["k".to_owned()];
-    let end = crate::Handled { id, generation: 1, outcome: None, reason: None, answer: None, released: released.clone() };
+    let end =
+        crate::Handled { id, generation: 1, outcome: None, reason: None, answer: None, released: released.clone() };
     store.end_delivery(end).await.unwrap();
     store.refuse_delivery(id, released).await.unwrap();
     store.open_deliveries(9).await.unwrap();

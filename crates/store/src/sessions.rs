@@ -159,7 +159,8 @@ impl Store {
 
     /// Which integrations' code made sessions of which places.
     pub async fn opened_by(&self) -> Result<Vec<(String, String)>> {
-        let sql = "SELECT DISTINCT opened_by, client_id FROM sessions WHERE opened_by IS NOT NULL ORDER BY 1, 2 LIMIT 1000";
+        let sql =
+            "SELECT DISTINCT opened_by, client_id FROM sessions WHERE opened_by IS NOT NULL ORDER BY 1, 2 LIMIT 1000";
         self.engine.read(sql, list![]).await
     }
 

@@ -178,7 +178,9 @@ fn admit(gate: &Gate, scope: &str, request: &Request) -> Result<Arc<Identity>> {
         return Err(Error::missing_scope(scope));
     }
     if identity.folder.is_some() && !gate.folders {
-        return Err(Error::forbidden("The key of a folder cannot do this: it acts as its integration and nothing more"));
+        return Err(Error::forbidden(
+            "The key of a folder cannot do this: it acts as its integration and nothing more",
+        ));
     }
     Ok(identity)
 }

@@ -62,13 +62,12 @@ pub async fn reload(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result
 
 /// Give a folder a variable that its code reads though it does not declare it
 #[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/variables/{name}/allow", tag = "integrations", params(("id" = String, Path), ("name" = String, Path)), responses((status = 200, body = Integration), (status = 422, description = "The name is the server's own")))]
-pub async fn allow(
-    State(app): State<Arc<App>>,
-    Ids((id, name)): Ids<(String, String)>,
-) -> Result<Json<Integration>> {
+pub async fn allow(State(app): State<Arc<App>>, Ids((id, name)): Ids<(String, String)>) -> Result<Json<Integration>> {
     let entry = find(&app, &id)?;
     if Config::is_reserved(&name) {
-        return Err(Error::invalid(format!("{name} is the server's own, or decides how processes run: folders are never given it")));
+        return Err(Error::invalid(format!(
+            "{name} is the server's own, or decides how processes run: folders are never given it"
+        )));
     }
     let reads = entry.listed.place.as_ref().is_some_and(|place| place.undeclared.contains(&name));
     let mut allowed = app.folders.said.allowed(&id);
@@ -130,10 +129,8 @@ pub async fn logs(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result<J
     let catalog = app.catalog();
     let worker = entry.listed.place.as_ref().and_then(|place| place.worker.clone());
     let lines = worker.map(|worker| worker.log()).unwrap_or_default();
-    let lines = lines.into_iter().map(|line| Line {
-        at: Time(line.at),
-        text: catalog.redactor.text(&line.text).into_owned(),
-    });
+    let lines =
+        lines.into_iter().map(|line| Line { at: Time(line.at), text: catalog.redactor.text(&line.text).into_owned() });
     Ok(Json(Log { lines: lines.collect() }))
 }
 

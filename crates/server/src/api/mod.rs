@@ -12,8 +12,8 @@ pub mod completions;
 pub mod connections;
 pub mod deliveries;
 mod document;
-mod during;
 pub mod documents;
+mod during;
 mod error;
 pub mod events;
 pub mod features;
@@ -306,7 +306,8 @@ fn build(app: &Arc<App>, rows: Vec<Row>) -> Router {
         }
         if route.path == "/integrations/{id}/webhook" {
             // Some services ask with another method whether an address is the right one.
-            handler = handler.fallback(async |State(app): State<Arc<App>>, request: Request| routes::answer(app, request).await);
+            handler = handler
+                .fallback(async |State(app): State<Arc<App>>, request: Request| routes::answer(app, request).await);
         }
         router = router.route(route.path, handler);
     }

@@ -120,11 +120,7 @@ pub async fn open(
 }
 
 /// A folder gets no session of another's by asking for it.
-pub async fn got_or_made(
-    app: &App,
-    identity: &Identity,
-    wanted: NewSession,
-) -> Result<(tercel_store::Session, bool)> {
+pub async fn got_or_made(app: &App, identity: &Identity, wanted: NewSession) -> Result<(tercel_store::Session, bool)> {
     if let Some(folder) = &identity.folder {
         let there = app.store.active_session(&wanted.client_id, &wanted.bot_id, &wanted.thread).await?;
         folder.may_open(&app.catalog(), &wanted.client_id, there.as_ref())?;

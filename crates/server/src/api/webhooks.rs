@@ -38,9 +38,10 @@ pub async fn take(State(app): State<Arc<App>>, Ids(id): Ids<String>, request: Re
 
 /// Whether the code of a folder answers what comes to its address.
 fn is_code(app: &App, id: &str) -> bool {
-    app.catalog().integrations.get(id).is_some_and(|entry| {
-        entry.listed.place.is_some() && entry.integration.webhook.is_none()
-    })
+    app.catalog()
+        .integrations
+        .get(id)
+        .is_some_and(|entry| entry.listed.place.is_some() && entry.integration.webhook.is_none())
 }
 
 /// Take a webhook request for another connection than the default one

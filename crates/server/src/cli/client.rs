@@ -33,12 +33,17 @@ pub async fn connect(config: &Config) -> Option<Client> {
 pub async fn open(config: Config) -> Result<Client> {
     match connect(&config).await {
         Some(client) => Ok(client),
-        None => {
-            let app = App::open(config, tercel_integrations::all(), false).await?;
-            folders::load::load(&app).await?;
-            Ok(Client::here(app))
-        }
+        None => Ok(Client::here(App::open(config, tercel_integrations::all(), false).await?)),
     }
+}
+
+/// The same with the folders of integrations.
+pub async fn open_with_folders(config: Config) -> Result<Client> {
+    let client = open(config).await?;
+    if let Client::Here { app, .. } = &client {
+        folders::load::load(app).await?;
+    }
+    Ok(client)
 }
 
 impl Client {

@@ -2,6 +2,7 @@
 //! nothing.
 
 mod configured;
+mod folders;
 mod kept;
 mod machine;
 mod speech;
@@ -62,7 +63,9 @@ async fn examine(config: &Config) -> Vec<Finding> {
     findings.extend(kept::backup(config, inspection.is_some()));
     findings.extend(kept::sizes(config, inspection.as_ref()));
     findings.extend(machine::changed_files(config, server.is_some()));
-    findings.extend(configured::folders(config));
+    findings.extend(folders::roots(config));
+    findings.extend(folders::problems(server.as_ref()).await);
+    findings.push(folders::python(config));
     findings.extend(configured::secrets(config, inspection.as_ref()));
     findings.push(configured::model(config));
     if let Some(http) = crate::ollama::client(config) {

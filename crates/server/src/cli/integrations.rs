@@ -1,4 +1,4 @@
-//! `tercel integrations`: what is connected, and pausing it.
+//! `tercel integrations`: what is connected, and what is done about it.
 
 use super::{
     client::{self, Client},
@@ -24,10 +24,30 @@ pub enum Command {
         /// As `list` shows it
         name: String,
     },
+    /// Switch an integration on again
+    Enable {
+        /// As `list` shows it
+        name: String,
+    },
+    /// Switch an integration off: nothing of it is used, its settings stay
+    Disable {
+        /// As `list` shows it
+        name: String,
+    },
+    /// Let what lies in the workspace now run
+    Approve {
+        /// As `list` shows it
+        name: String,
+    },
+    /// Forget the settings of an integration whose folder is gone
+    Remove {
+        /// As `list` shows it
+        name: String,
+    },
 }
 
 pub async fn run(config: Config, command: Command) -> Result<ExitCode> {
-    let client = client::open(config).await?;
+    let client = client::open_with_folders(config).await?;
     let outcome = match command {
         Command::List => list(&client).await,
         Command::Pause { name } => {
@@ -35,6 +55,13 @@ pub async fn run(config: Config, command: Command) -> Result<ExitCode> {
             change(&client, &name, "pause", words).await
         }
         Command::Resume { name } => change(&client, &name, "resume", "goes on with what was stored").await,
+        Command::Enable { name } => change(&client, &name, "enable", "is switched on").await,
+        Command::Disable { name } => {
+            let words = "is switched off: its settings stay, and what leaves by it waits";
+            change(&client, &name, "disable", words).await
+        }
+        Command::Approve { name } => change(&client, &name, "approve", "is approved as it is now").await,
+        Command::Remove { name } => remove(&client, &name).await,
     };
     client.close().await;
     outcome.map(|()| ExitCode::SUCCESS)
@@ -48,6 +75,14 @@ async fn list(client: &Client) -> Result<()> {
 async fn change(client: &Client, name: &str, what: &str, words: &str) -> Result<()> {
     client.post(&format!("/api/v1/admin/integrations/{name}/{what}"), &json!({})).await?;
     Ok(say(&format!("`{name}` {words}."))?)
+}
+
+async fn remove(client: &Client, name: &str) -> Result<()> {
+    let answer = client.delete(&format!("/api/v1/admin/integrations/{name}")).await?;
+    let gone = answer["removed"].as_object().into_iter().flatten();
+    let gone: Vec<String> = gone.map(|(what, count)| format!("{count} of {what}")).collect();
+    let kept = "Conversations, deliveries and documents stay.";
+    Ok(say(&format!("`{name}` is forgotten: {}. {kept}", gone.join(", ")))?)
 }
 
 fn lines(all: &[Value]) -> String {

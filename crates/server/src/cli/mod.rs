@@ -45,7 +45,7 @@ enum Command {
     Rehearse(rehearse::Arguments),
     /// Call a tool
     Call(call::Arguments),
-    /// What is connected, and pausing it
+    /// What is connected, and switching it on and off
     #[command(subcommand)]
     Integrations(integrations::Command),
     /// API keys
@@ -59,7 +59,7 @@ enum Command {
     Resume(resume::Arguments),
     /// Look for what is wrong with this installation
     Doctor,
-    /// What an integration did lately
+    /// What an integration did lately, and what its code printed
     Logs(logs::Arguments),
 }
 

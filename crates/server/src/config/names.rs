@@ -81,8 +81,17 @@ fn is_variable(name: &str) -> bool {
 
 /// Names that are the server's own, or that decide how a process runs.
 pub fn is_reserved(name: &str) -> bool {
-    const RUNNING: [&str; 9] =
-        ["AGENT_API_KEY", "AGENT_SERVER_URL", "HOME", "INTEGRATION_STATE_DIR", "LANG", "PATH", "TMPDIR", "USER", "VIRTUAL_ENV"];
+    const RUNNING: [&str; 9] = [
+        "AGENT_API_KEY",
+        "AGENT_SERVER_URL",
+        "HOME",
+        "INTEGRATION_STATE_DIR",
+        "LANG",
+        "PATH",
+        "TMPDIR",
+        "USER",
+        "VIRTUAL_ENV",
+    ];
     OTHERS.contains(&name)
         || RUNNING.contains(&name)
         || ["TERCEL_", "LD_", "PYTHON", "DYLD_"].iter().any(|prefix| name.starts_with(prefix))

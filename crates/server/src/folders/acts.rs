@@ -46,7 +46,10 @@ impl Folder {
         let own = || self.owns(catalog, &session.client_id);
         let bound = || session.channel_id.is_some_and(|channel| self.has_channel(catalog, channel));
         unless(made || own() || bound(), || {
-            format!("The session {} is not one of `{}`: it did not open it, and its place is another's", session.id, self.integration)
+            format!(
+                "The session {} is not one of `{}`: it did not open it, and its place is another's",
+                session.id, self.integration
+            )
         })
     }
 
@@ -59,16 +62,23 @@ impl Folder {
     }
 
     pub fn may_send(&self, catalog: &Catalog, target: &Target) -> Allowed {
-        let is_own = || catalog.dispatchers.get(&target.kind).is_some_and(|owned| owned.integration == self.integration);
+        let is_own =
+            || catalog.dispatchers.get(&target.kind).is_some_and(|owned| owned.integration == self.integration);
         unless(self.kind != RootKind::Workspace || target.kind == "none" || is_own(), || {
-            format!("dispatch_type: a folder of the workspace sends by its own types and `none`, not by `{}`", target.kind)
+            format!(
+                "dispatch_type: a folder of the workspace sends by its own types and `none`, not by `{}`",
+                target.kind
+            )
         })
     }
 
     pub fn may_call(&self, catalog: &Catalog, tool: &str) -> Allowed {
         match catalog.tools.get(tool) {
             Some(owned) if owned.integration != self.integration && !self.is_permitted(catalog, tool) => {
-                let words = format!("`{tool}` is a tool of `{}`; `permissions.tools` of `{}` does not name it", owned.integration, self.integration);
+                let words = format!(
+                    "`{tool}` is a tool of `{}`; `permissions.tools` of `{}` does not name it",
+                    owned.integration, self.integration
+                );
                 Err(Refused(words))
             }
             _ => Ok(()),

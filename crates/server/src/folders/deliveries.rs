@@ -195,8 +195,7 @@ async fn take_up(app: &Arc<App>, id: Uuid, integration: &str) -> Result<(), Fail
         Err(_) => Vec::new(),
     };
     let released = keys.into_iter().map(|(key, _)| key).collect();
-    let work =
-        Work { app: app.clone(), id: integration.into(), delivery: id, generation, released, _turn: turn };
+    let work = Work { app: app.clone(), id: integration.into(), delivery: id, generation, released, _turn: turn };
     match asked {
         Ok(asked) => work.process(asked, body).await.map(drop),
         Err(Failure::NotFound(reason) | Failure::Unavailable(reason, _)) => work.fail(reason).await,
@@ -297,9 +296,7 @@ impl Work {
     }
 }
 
-async fn finished(
-    work: tokio::task::JoinHandle<Result<Response<Body>, Failure>>,
-) -> Result<Response<Body>, Failure> {
+async fn finished(work: tokio::task::JoinHandle<Result<Response<Body>, Failure>>) -> Result<Response<Body>, Failure> {
     work.await.unwrap_or_else(|_| Err(Failure::Unavailable("The server is stopping; it is processed later".into(), 5)))
 }
 
@@ -322,7 +319,8 @@ fn again(delivery: &Delivery) -> Response<Body> {
 impl Said {
     fn of(status: StatusCode, headers: &HeaderMap, bytes: &Bytes) -> Self {
         let kept = [http::header::CONTENT_TYPE, http::header::LOCATION];
-        let headers = kept.iter().filter_map(|name| Some((name.to_string(), headers.get(name)?.to_str().ok()?.to_owned())));
+        let headers =
+            kept.iter().filter_map(|name| Some((name.to_string(), headers.get(name)?.to_str().ok()?.to_owned())));
         let mut said = Self {
             status: status.as_u16(),
             headers: headers.collect(),
@@ -353,7 +351,8 @@ fn kept(asked: &Asked) -> String {
 }
 
 fn unsealed(app: &App, delivery: &Delivery) -> Result<Asked, Failure> {
-    let missing = || Failure::NotFound("How this delivery was sent is not kept any more, so that it cannot be processed".into());
+    let missing =
+        || Failure::NotFound("How this delivery was sent is not kept any more, so that it cannot be processed".into());
     let sealed = delivery.sealed_request.as_deref().ok_or_else(missing)?;
     let text = app.sealer.open(REQUEST, sealed).map_err(|_| missing())?;
     let kept: Kept = serde_json::from_str(&text).map_err(|_| missing())?;
@@ -362,9 +361,9 @@ fn unsealed(app: &App, delivery: &Delivery) -> Result<Asked, Failure> {
         method: Method::POST,
         uri: kept.uri.parse().map_err(|_| missing())?,
         headers: read_headers(&kept.headers, plain),
-        identity: kept.scopes.map(|scopes| {
-            Arc::new(Identity { id: None, scopes: Scopes::from(scopes.as_str()), folder: None })
-        }),
+        identity: kept
+            .scopes
+            .map(|scopes| Arc::new(Identity { id: None, scopes: Scopes::from(scopes.as_str()), folder: None })),
         source: kept.source,
         is_forwarded: kept.is_forwarded,
     })

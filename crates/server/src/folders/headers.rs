@@ -46,7 +46,13 @@ pub struct Sender<'a> {
 }
 
 /// The headers with which a request reaches the code of `integration`.
-pub fn inward(mut headers: HeaderMap, integration: &str, sender: &Sender, call: Uuid, delivery: Option<Uuid>) -> HeaderMap {
+pub fn inward(
+    mut headers: HeaderMap,
+    integration: &str,
+    sender: &Sender,
+    call: Uuid,
+    delivery: Option<Uuid>,
+) -> HeaderMap {
     let said = |name: &str| headers.get(name).filter(|_| sender.is_forwarded).cloned();
     let host = said("x-forwarded-host").or_else(|| headers.get(header::HOST).cloned());
     let proto = said("x-forwarded-proto").unwrap_or(HeaderValue::from_static("http"));

@@ -197,10 +197,10 @@ mod tests {
 
     #[test]
     fn what_may_do_nothing_keeps_its_settings_and_loses_its_parts() {
-        let integration = Integration::new("forge").label("Forge").field(Field::password("token", "Token")).tool(
-            "forge_look",
-            tercel_sdk::reads(|_: tercel_sdk::Host, (): ()| async { Ok(()) }),
-        );
+        let integration = Integration::new("forge")
+            .label("Forge")
+            .field(Field::password("token", "Token"))
+            .tool("forge_look", tercel_sdk::reads(|_: tercel_sdk::Host, (): ()| async { Ok(()) }));
         let listed = Listed::native(integration, true);
         let left = listed.usable();
         assert_eq!((left.tools.len(), left.fields.len(), left.label.as_str()), (0, 1, "Forge"));

@@ -130,8 +130,7 @@ pub async fn reload(app: &Arc<App>, id: &str) {
 async fn load_one(app: &Arc<App>, hosts: &Hosts, folder: Folder) {
     let id = folder.id.clone();
     let said = app.folders.said.of(&id);
-    let needs_approval =
-        folder.root.kind == RootKind::Workspace && app.config.folders.trust == WorkspaceTrust::Approve;
+    let needs_approval = folder.root.kind == RootKind::Workspace && app.config.folders.trust == WorkspaceTrust::Approve;
     let last = app.folders.loaded(&id);
     let loaded = if said.disabled {
         None
@@ -205,7 +204,9 @@ async fn tell(app: &App, loaded: &Loaded, last: Option<&Loaded>) {
             severity: "warning",
             title: format!("`{id}` reads {name}, which it does not declare"),
             detail: "It is not given the value".into(),
-            repair: Some(format!("POST /api/v1/admin/integrations/{id}/variables/{name}/allow, or declare it in the folder")),
+            repair: Some(format!(
+                "POST /api/v1/admin/integrations/{id}/variables/{name}/allow, or declare it in the folder"
+            )),
         })
         .await;
     }

@@ -84,8 +84,7 @@ fn below<'u>(uri: &'u Uri, id: &str) -> &'u str {
 }
 
 pub fn request(asked: &Asked, id: &str, call: Uuid, delivery: Option<Uuid>, body: Body) -> Request<Body> {
-    let sender =
-        Sender { identity: asked.identity.as_deref(), source: asked.source, is_forwarded: asked.is_forwarded };
+    let sender = Sender { identity: asked.identity.as_deref(), source: asked.source, is_forwarded: asked.is_forwarded };
     let mut request = Request::new(body);
     *request.method_mut() = asked.method.clone();
     *request.uri_mut() = asked.uri.clone();

@@ -64,9 +64,8 @@ async fn values(app: &Arc<App>, integration: &str, names: Vec<Variable>) -> BTre
     for variable in names.into_iter().chain(allowed).filter(|variable| !Config::is_reserved(&variable.key)) {
         let field = entry.and_then(|entry| entry.field_by_env(&variable.key));
         let key = field.map_or_else(|| field_key(integration, &variable.key), |field| field.key.clone());
-        let stored = settings.iter().find(|row| {
-            row.integration == integration && row.connection == DEFAULT && row.key == key
-        });
+        let stored =
+            settings.iter().find(|row| row.integration == integration && row.connection == DEFAULT && row.key == key);
         let place = catalog::place(integration, DEFAULT, &key);
         let value = stored
             .and_then(|row| app.sealer.open(&place, &row.value).ok())

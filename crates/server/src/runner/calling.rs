@@ -139,6 +139,7 @@ impl Calling<'_> {
             idempotency_key: Some(format!("{}/{}", tools.key, asked.call_id)),
             timeout: Some(app.config.limits.tool),
             cancel: self.stop.clone(),
+            ..Call::default()
         };
         let host = app.host(&owned.integration, DEFAULT, call).ok_or_else(gone)?;
         let answer = execute(app, &owned.tool, host, asked.arguments.clone()).await;

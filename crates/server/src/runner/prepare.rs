@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{collections::BTreeSet, sync::Arc};
 use tercel_agent::{Committed, Limits, Offered, Parts, Past, Run, assemble, fence, skill_tags};
+use tercel_hosts::RootKind;
 use tercel_sdk::{
     Brief, Effect, Error, Kind, Result, Skill, Target, Trust,
     chat::{Message, Role, Shape, ToolSpec},
     hook,
     host::Ids,
 };
-use tercel_hosts::RootKind;
 use tercel_store::{NewNotice, Session, Task};
 use tokio_util::sync::CancellationToken;
 

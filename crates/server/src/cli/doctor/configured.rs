@@ -113,12 +113,6 @@ pub fn secrets(config: &Config, inspection: Option<&Inspection>) -> Vec<Finding>
     findings
 }
 
-pub fn folders(config: &Config) -> Option<Finding> {
-    let folders = config.integration_dirs.as_ref()?;
-    let detail = format!("INTEGRATION_DIRS is {folders}, and this version does not load folders");
-    Some(Finding::warn("folders", detail, "Nothing to do: a later version will"))
-}
-
 pub fn model(config: &Config) -> Finding {
     let llm = &config.llm;
     match (&llm.base_url, &llm.api_key) {
