@@ -108,16 +108,10 @@ class Worker:
         eventually(lambda: text in self.log(), f"{text!r} in the log")
         return self.log()
 
-    def end(self) -> None:
-        if self.process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self.process.stdin.close()
-        try:
-            self.process.wait(8)
-        finally:
-            self.process.kill()
-            self.process.wait()
-            self._log.close()
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._log.close()
 
 
 def eventually(look: Callable[[], Any], what: str) -> Any:
@@ -163,7 +157,7 @@ def starter(directory: Path) -> Iterator[Start]:
 
     yield start
     for worker in workers:
-        worker.end()
+        worker.kill()
 
 
 @dataclass

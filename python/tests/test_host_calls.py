@@ -369,7 +369,7 @@ def test_a_kept_connection_that_was_closed_is_opened_again(start: Start) -> None
                 body = json.dumps({"session_id": SESSION}).encode()
                 connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
-    thread = threading.Thread(target=serve)
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     address = f"http://127.0.0.1:{listening.getsockname()[1]}"
     worker = start(FILES, {"AGENT_SERVER_URL": address, "AGENT_API_KEY": "k"})

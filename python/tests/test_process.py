@@ -41,6 +41,9 @@ FILES = {
             print("the last words")
             return "done"
 
+        import atexit
+        atexit.register(lambda: print("the folder's last words"))
+
         @tool
         async def quick():
             return "quick"
@@ -113,6 +116,7 @@ def test_sigterm_ends_it_in_order(start: Start) -> None:
     assert worker.tool("quick") == {"result": "quick"}
     worker.process.terminate()
     assert worker.process.wait(10) == 0
+    assert "the folder's last words" in worker.log()
 
 
 def test_a_flood_of_lines_is_only_a_log(start: Start) -> None:

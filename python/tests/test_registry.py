@@ -76,6 +76,11 @@ def test_all_connectors_are_found_and_a_broken_one_hides_none(tmp_path: Path) ->
     assert "one.py" in found[1][2]
 
 
+def test_other_scripts_that_stand_beside_can_be_imported(tmp_path: Path) -> None:
+    write(tmp_path, {"scripts/other.py": "NAME = 'other'\n"})
+    assert run(tmp_path, "import json; from scripts.other import NAME; print(json.dumps(NAME))") == "other"
+
+
 def test_what_a_module_imports_late_can_be_patched_there(tmp_path: Path) -> None:
     write(tmp_path, {"scripts/integrations/late.py": module("late")})
     assert run(

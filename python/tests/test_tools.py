@@ -51,9 +51,31 @@ FILES = {
             ring.append(ring)
             return ring
 
+        @tool("deep")
+        async def deep():
+            whole = []
+            for _ in range(5000):
+                whole = [whole]
+            return whole
+
+        class Mute:
+            def __str__(self):
+                raise OSError("no words")
+
+        @tool("mute")
+        def mute():
+            return Mute()
+
         @tool("fails")
         async def fails():
             raise KeyError("colour")
+
+        @tool("waits_for_nothing")
+        async def waits_for_nothing():
+            task = asyncio.create_task(asyncio.sleep(30))
+            await asyncio.sleep(0)
+            task.cancel()
+            await task
 
         @tool("fails_late")
         def fails_late():
@@ -82,6 +104,10 @@ FILES = {
         @tool("slow")
         def slow():
             time.sleep(3)
+
+        @tool("slow_read", effect="read")
+        async def slow_read():
+            await asyncio.sleep(30)
 
         @tool("waits")
         async def waits():
@@ -222,6 +248,8 @@ def test_a_type_error_of_the_tool_itself_is_its_failure(worker: Worker) -> None:
     ("tool", "code", "message"),
     [
         ("fails", "error", "KeyError: 'colour'"),
+        ("mute", "error", "no words"),
+        ("waits_for_nothing", "error", "CancelledError"),
         ("fails_late", "error", "StopIteration was raised"),
         ("leaves", "error", "The code wanted to end the process: SystemExit: 3"),
         ("leaves_async", "error", "The code wanted to end the process: SystemExit: enough"),
@@ -244,6 +272,7 @@ def test_whatever_a_tool_returns_becomes_json(worker: Worker) -> None:
         "7": "x",
     }
     assert worker.tool("ring") == {"result": [None]}
+    assert worker.call("tool", "deep", {})["result"][0][0][0] is not None
 
 
 def test_actions_and_pictures_pass_through_and_prints_reach_the_log(worker: Worker) -> None:
@@ -267,7 +296,8 @@ def test_arguments_may_be_huge(worker: Worker) -> None:
 
 def test_a_call_ends_at_its_deadline_and_the_log_says_where_it_stands(worker: Worker) -> None:
     error = worker.call("tool", "slow", {}, deadline_ms=200)["error"]
-    assert (error["code"], error["message"]) == ("timeout", "tool slow was not done in 0.2 s")
+    assert (error["code"], error["message"]) == ("unknown_outcome", "tool slow was not done in 0.2 s")
+    assert worker.call("tool", "slow_read", {}, deadline_ms=50)["error"]["code"] == "timeout"
     worker.wait_for_log("tool slow took longer than 0.2 s; it stands at ")
     assert "tools/greet.py:" in worker.log()
     assert worker.tool("greet", who="still")["result"] == "hello still"
@@ -283,7 +313,7 @@ def test_a_call_is_cancelled_when_the_server_hangs_up(worker: Worker) -> None:
     eventually(lambda: worker.request("GET", "/v1/health").json()["calls"] == 0, "the end of the call")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b"null", b'{"call": "1"}', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b"null", b'{"call": "1"}', b"\xff", b"[" * 100_000])
 def test_what_is_no_call_is_refused(worker: Worker, body: bytes) -> None:
     assert worker.request("POST", "/v1/call", body).status == 400
 

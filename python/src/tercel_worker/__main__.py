@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from tercel_worker import output, serve
+from tercel_worker import calls, output, serve
 
 
 def main() -> None:
@@ -19,9 +19,11 @@ def main() -> None:
         parser.error("TERCEL_SOCKET is not the number of an inherited socket; this program is started by Tercel")
     output.prepare()
     status = serve.run(given.snapshot.resolve(), given.id, [path.resolve() for path in given.siblings], int(descriptor))
+    if calls.threads_end():
+        sys.exit(status)
     sys.stdout.flush()
     sys.stderr.flush()
-    # A thread of the folder's that never ends would keep an ordinary exit waiting for it.
+    # An ordinary exit would wait for a thread that does not end.
     os._exit(status)
 
 

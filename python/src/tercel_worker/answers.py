@@ -13,6 +13,9 @@ Send = Callable[[Message], Awaitable[None]]
 Receive = Callable[[], Awaitable[Message]]
 Scope = MutableMapping[str, Any]
 
+# What is deeper is left out of an answer that needs cleaning.
+DEEPEST = 100
+
 _HEADERS = ((b"content-type", b"application/json"),)
 
 
@@ -20,14 +23,17 @@ def dump(value: Any) -> bytes:
     """JSON in UTF-8; what JSON has no word for becomes text, a list, an object or null."""
     try:
         text = json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (ValueError, TypeError):
-        # NaN, a key that is no text, or a ring.
+    except (ValueError, TypeError, RecursionError):
+        # NaN, a key that is no text, a ring, or too deep.
         text = json.dumps(_cleaned(value, ()), ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace")
 
 
 async def send_json(send: Send, status: int, value: Any) -> None:
-    body = dump(value)
+    await send_body(send, status, dump(value))
+
+
+async def send_body(send: Send, status: int, body: bytes) -> None:
     length = str(len(body)).encode()
     await send({"type": "http.response.start", "status": status, "headers": [*_HEADERS, (b"content-length", length)]})
     await send({"type": "http.response.body", "body": body})
@@ -65,7 +71,7 @@ def _cleaned(value: Any, inside: tuple[int, ...]) -> Any:
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, (str, int)):
         return value
-    if id(value) in inside:
+    if id(value) in inside or len(inside) > DEEPEST:
         return None
     inside = (*inside, id(value))
     if isinstance(value, dict):

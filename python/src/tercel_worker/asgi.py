@@ -8,7 +8,7 @@ from typing import Any
 
 from app.agent import context
 from tercel_worker import PROTOCOL, calls, failure, parts
-from tercel_worker.answers import Message, Receive, Scope, Send, body_of, send_json
+from tercel_worker.answers import Message, Receive, Scope, Send, body_of, dump, send_body, send_json
 from tercel_worker.calls import Call, Calls
 from tercel_worker.describe import describe
 from tercel_worker.failure import Failure
@@ -54,8 +54,8 @@ class Worker:
             request = json.loads(await body_of(receive))
             call = Call(str(request["call"]))
             part, name, arguments = request["part"], str(request["name"]), request.get("arguments")
-            values, deadline = request.get("context") or {}, request.get("deadline_ms")
-        except (ValueError, KeyError, TypeError) as wrong:
+            values, deadline = dict(request.get("context") or {}), request.get("deadline_ms")
+        except (ValueError, KeyError, TypeError, RecursionError) as wrong:
             await send_json(send, 400, {"detail": f"This is no call of version {PROTOCOL}: {failure.words(wrong)}"})
             return
         if self.calls.draining:
@@ -65,31 +65,37 @@ class Worker:
         try:
             context.set_all(values)
             work = asyncio.ensure_future(self._perform(part, name, arguments))
-            call.started.discard(work)
             gone = asyncio.ensure_future(_disconnected(receive))
-            call.started.discard(gone)
             seconds = deadline / 1000 if isinstance(deadline, (int, float)) else None
             await asyncio.wait({work, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             gone.cancel()
             if work.done():
-                await send_json(send, 200, work.result())
+                await send_body(send, 200, work.result())
                 return
-            label = f"{part} {name}"
             if not gone.done():
-                print(f"{label} took longer than {seconds:g} s; it stands at {calls.place(call, work)}", flush=True)
+                print(
+                    f"{part} {name} took longer than {seconds:g} s; it stands at {calls.place(call, work)}", flush=True
+                )
             work.cancel()
-            await send_json(send, 200, {"error": _late(part, label, seconds).as_json()})
+            await send_json(send, 200, {"error": _late(part, name, seconds).as_json()})
         finally:
             self.calls.end(call)
 
-    async def _perform(self, part: Any, name: str, arguments: Any) -> dict[str, Any]:
+    async def _perform(self, part: Any, name: str, arguments: Any) -> bytes:
+        """The answer as it is sent; making JSON of a result may fail like the call itself."""
         try:
-            return {"result": await parts.part(part)(self.folder, name, arguments)}
+            return dump({"result": await parts.part(part)(self.folder, name, arguments)})
         except Failure as known:
-            return {"error": known.as_json()}
+            return dump({"error": known.as_json()})
+        except asyncio.CancelledError as raised:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Not this call was cancelled, but something that it waited for.
+            return dump({"error": failure.of(raised).as_json()})
         except (Exception, SystemExit, KeyboardInterrupt) as raised:
             failure.log(f"{part} {name}", raised)
-            return {"error": failure.of(raised).as_json()}
+            return dump({"error": failure.of(raised).as_json()})
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.routes is None or not (scope["path"] + "/").startswith(self._prefix + "/"):
@@ -145,8 +151,8 @@ class _Answer:
 
 
 def _as_the_server_says(scope: Scope) -> tuple[str, bool]:
-    """The call's id and whether it is a delivery; the caller's address and scheme go where frameworks look for them."""
-    id, delivery = "", False
+    """The call's id and whether it is a delivery; what the caller sees goes where frameworks look for it."""
+    id, delivery, host = "", False, None
     for name, value in scope["headers"]:
         if name == b"tercel-call":
             id = value.decode("latin-1")
@@ -156,6 +162,10 @@ def _as_the_server_says(scope: Scope) -> tuple[str, bool]:
             scope["client"] = (value.decode("latin-1").split(",")[0].strip(), 0)
         elif name == b"x-forwarded-proto":
             scope["scheme"] = value.decode("latin-1")
+        elif name == b"x-forwarded-host":
+            host = value
+    if host is not None:
+        scope["headers"] = [(name, host if name == b"host" else value) for name, value in scope["headers"]]
     return id, delivery
 
 
@@ -164,10 +174,8 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _late(part: Any, label: str, seconds: float | None) -> Failure:
-    message = f"{label} was not done in {seconds:g} s" if seconds is not None else f"{label} was given up"
-    if part in parts.POSTS:
-        return Failure(
-            "unknown_outcome", message, hint="Look at the service whether it is there before it is sent again"
-        )
+def _late(part: Any, name: str, seconds: float | None) -> Failure:
+    message = f"{part} {name} was " + (f"not done in {seconds:g} s" if seconds is not None else "given up")
+    if parts.may_have_happened(part, name):
+        return Failure("unknown_outcome", message, hint="Look whether it happened before it is done again")
     return Failure("timeout", message)

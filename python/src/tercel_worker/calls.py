@@ -5,6 +5,7 @@ import contextvars
 import inspect
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -60,6 +61,7 @@ class Calls:
 
     def end(self, call: Call) -> None:
         self._open.discard(call)
+        call.exchanges.clear()
         self._ended[call.id] = call
         if len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)
@@ -137,6 +139,17 @@ async def in_thread(function: Callable[..., Any], *arguments: Any, **named: Any)
             raise RuntimeError("StopIteration was raised") from raised
         raise raised
     return result
+
+
+def threads_end() -> bool:
+    """Whether all threads that an exit of the process would wait for end within a second."""
+    _threads.shutdown(wait=False, cancel_futures=True)
+    until = time.monotonic() + 1
+    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+    for thread in others:
+        if not thread.daemon:
+            thread.join(max(0.0, until - time.monotonic()))
+    return not any(thread.is_alive() and not thread.daemon for thread in others)
 
 
 def place(call: Call, task: "asyncio.Task[Any]") -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tercel_worker import source
+from tercel_worker.problem import Problem
 
 # A settings field or variable with one of these in its name is a secret unless its declaration says otherwise.
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|PRIVATE|CREDENTIAL|API_?KEY|_KEY$", re.IGNORECASE)
@@ -36,13 +37,6 @@ class Read:
     key: str
     file: str
     line: int
-
-
-@dataclass
-class Problem:
-    file: str
-    line: int | None
-    message: str
 
 
 @dataclass
@@ -101,6 +95,11 @@ def _add(declared: Declared, variable: Variable) -> None:
     declared.variables.append(variable)
 
 
+def as_text(value: Any) -> str:
+    """A default as the environment would hold it; what is no text is JSON, as settings classes read it."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
 def from_setup(entry: Any, file: str, line: int) -> Variable | None:
     """One of SETUP's env_vars."""
     if not isinstance(entry, dict) or not isinstance(entry.get("key"), str):
@@ -111,7 +110,7 @@ def from_setup(entry: Any, file: str, line: int) -> Variable | None:
         bool(entry.get("required", False)),
         bool(entry.get("secret", False)),
         str(entry.get("description") or ""),
-        None if default is None else str(default),
+        None if default is None else as_text(default),
         file,
         line,
     )
@@ -154,7 +153,7 @@ def _settings(declared: Declared, module: source.Module) -> None:
     for found in source.settings_fields(module):
         secret = "Secret" in found.annotation or bool(_SECRET.search(found.key))
         # An empty text is how such classes say "may be left out".
-        default = None if found.default in (None, "") else str(found.default)
+        default = None if found.default in (None, "") else as_text(found.default)
         _add(
             declared, Variable(found.key, found.required, secret, found.description, default, module.shown, found.line)
         )

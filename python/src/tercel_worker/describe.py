@@ -99,15 +99,14 @@ def _process(folder: Folder) -> dict[str, Any] | None:
 
 
 def _tool(name: str, tool: dict[str, Any]) -> dict[str, Any]:
-    function = tool["schema"]["function"]
-    effect = tool["schema"].get("effect") or function.get("effect")
     described = {
         "name": name,
-        "description": str(function.get("description") or inspect.getdoc(tool["function"]) or ""),
+        "description": str(tool["schema"]["function"].get("description") or inspect.getdoc(tool["function"]) or ""),
         "parameters": tools.parameters(tool),
-        "idempotent": bool(tool["schema"].get("idempotent") or function.get("idempotent")),
+        "idempotent": tools.is_idempotent(tool),
     }
-    return {**described, "effect": effect} if effect in ("read", "write", "destroy") else described
+    effect = tools.effect(tool)
+    return {**described, "effect": effect} if effect is not None else described
 
 
 def _dispatcher(folder: Folder, kind: str, dispatcher: Any) -> dict[str, Any]:

@@ -36,6 +36,9 @@ class Failure(Exception):
     retry_after: float | None = None
     details: str = ""
 
+    def __str__(self) -> str:
+        return self.message
+
     def as_json(self) -> dict[str, Any]:
         return {
             "code": self.code,
@@ -100,7 +103,13 @@ def by_status(status: int) -> Code:
 def response(raised: BaseException) -> tuple[int, Any] | None:
     """Status and headers that a service answered with, as requests, httpx, aiohttp and urllib carry them."""
     answer = getattr(raised, "response", None)
-    for holder, name in ((answer, "status_code"), (answer, "status"), (raised, "status"), (raised, "code")):
+    for holder, name in (
+        (answer, "status_code"),
+        (answer, "status"),
+        (raised, "status_code"),
+        (raised, "status"),
+        (raised, "code"),
+    ):
         status = getattr(holder, name, None)
         if isinstance(status, int) and 100 <= status < 600:
             return status, getattr(holder, "headers", None)
@@ -122,15 +131,27 @@ def retry_after(headers: Any) -> float | None:
         return None
 
 
+# What clients raise when no connection came about: requests and urllib3, httpx, aiohttp, the standard library. With a
+# proxy in between, that it would not connect.
+_NOT_CONNECTED = (
+    "gaierror",
+    "SSLCertVerificationError",
+    "ConnectError",
+    "ConnectTimeout",
+    "PoolTimeout",
+    "NewConnectionError",
+    "ConnectTimeoutError",
+    "NameResolutionError",
+    "ProxyError",
+    "ClientConnectorError",
+    "UnsupportedProtocol",
+    "InvalidURL",
+)
+
+
 def not_connected(raised: BaseException) -> bool:
     """Nothing was sent: the name is unknown, or nobody took the connection."""
-    if isinstance(raised, ConnectionRefusedError) or _named(raised, "gaierror"):
-        return True
-    if _named(raised, "ConnectError", "ConnectTimeout", "NewConnectionError", "ConnectTimeoutError"):
-        return True
-    if _named(
-        raised, "NameResolutionError", "ClientConnectorError", "UnsupportedProtocol", "InvalidURL", "PoolTimeout"
-    ):
+    if isinstance(raised, ConnectionRefusedError) or _named(raised, *_NOT_CONNECTED):
         return True
     # requests.ConnectionError(MaxRetryError(reason=NewConnectionError)), urllib.URLError(reason=gaierror)
     inner = getattr(raised, "reason", None) or (raised.args[0] if raised.args else None)

@@ -10,22 +10,11 @@ from types import ModuleType
 from typing import Any
 
 from tercel_worker import failure, origin
+from tercel_worker.problem import Problem
 
 # Of the modules a folder may have, these are loaded, in this order; then its tools.
 PARTS = ("dispatcher", "hooks", "router")
 DECLARATIONS = ("setup", "process")
-
-
-@dataclass
-class Problem:
-    """What is wrong with a folder, for the person who writes it."""
-
-    file: str
-    line: int | None
-    message: str
-
-    def as_json(self) -> dict[str, Any]:
-        return {"file": self.file, "line": self.line, "message": self.message}
 
 
 @dataclass

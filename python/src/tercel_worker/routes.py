@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 # Names that code which checks its caller uses.
-_CHECKS = re.compile(
-    r"verif|signature|hmac|compare_digest|authori[sz]|authenticat|api_key|secret|token|hdrs?_auth", re.IGNORECASE
-)
+_CHECKS = re.compile(r"verif|signature|hmac|compare_digest|authori[sz]|authenticat|api_key|secret|token", re.IGNORECASE)
 
 
 def application(router: Any, id: str) -> Any:

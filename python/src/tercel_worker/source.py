@@ -76,8 +76,9 @@ def line_of_text(node: ast.expr, entry: Any) -> int:
     return node.lineno
 
 
-def environment_names(module: Module, own: str) -> Iterator[tuple[str, int]]:
+def environment_names(module: Module, own: str) -> list[tuple[str, int]]:
     """Literal names that the code reads from the environment or asks its settings for."""
+    found = []
     for node in ast.walk(module.tree):
         name: ast.expr | None = None
         if isinstance(node, ast.Subscript) and _is_environ(node.value) and isinstance(node.ctx, ast.Load):
@@ -87,8 +88,9 @@ def environment_names(module: Module, own: str) -> Iterator[tuple[str, int]]:
         elif isinstance(node, ast.Call) and node.args:
             name = _asked_name(node, module, own)
         value = literal(name, module) if name is not None else None
-        if isinstance(value, str) and value:
-            yield value, getattr(node, "lineno", 1)
+        if name is not None and isinstance(value, str) and value:
+            found.append((value, name.lineno))
+    return sorted(found, key=lambda one: one[1])
 
 
 def _asked_name(call: ast.Call, module: Module, own: str) -> ast.expr | None:
@@ -119,11 +121,13 @@ class SettingsField:
 
 def settings_fields(module: Module) -> Iterator[SettingsField]:
     """Fields of pydantic settings classes, by the environment names they are read from."""
-    known: set[str] = {"BaseSettings"}
+    prefixes = {"BaseSettings": ""}
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.ClassDef) and any(_base_name(base) in known for base in node.bases):
-            known.add(node.name)
-            prefix = _env_prefix(node, module)
+        bases = [_base_name(base) for base in node.bases] if isinstance(node, ast.ClassDef) else []
+        inherited = next((prefixes[base] for base in bases if base in prefixes), None)
+        if isinstance(node, ast.ClassDef) and inherited is not None:
+            own = _env_prefix(node, module)
+            prefix = prefixes[node.name] = inherited if own is None else own
             for statement in node.body:
                 if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
                     found = _settings_field(statement, statement.target.id, prefix, module)
@@ -154,7 +158,8 @@ def _is_ellipsis(node: ast.expr | None) -> bool:
     return isinstance(node, ast.Constant) and node.value is ...
 
 
-def _env_prefix(node: ast.ClassDef, module: Module) -> str:
+def _env_prefix(node: ast.ClassDef, module: Module) -> str | None:
+    """What the class itself says stands before its fields' names."""
     for statement in node.body:
         if isinstance(statement, ast.Assign) and any(
             getattr(one, "id", "") == "model_config" for one in statement.targets
@@ -164,11 +169,11 @@ def _env_prefix(node: ast.ClassDef, module: Module) -> str:
                 options = {option.arg: literal(option.value, module) for option in value.keywords}
             else:
                 options = literal(value, module) or {}
-            return str(options.get("env_prefix") or "")
+            return options.get("env_prefix")
         if isinstance(statement, ast.ClassDef) and statement.name == "Config":
             inner = {one.targets[0].id: one.value for one in statement.body if _is_simple(one)}  # type: ignore[attr-defined]
-            return str(literal(inner["env_prefix"], module) or "") if "env_prefix" in inner else ""
-    return ""
+            return literal(inner["env_prefix"], module) if "env_prefix" in inner else None
+    return None
 
 
 def _is_simple(statement: ast.stmt) -> bool:

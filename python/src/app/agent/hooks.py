@@ -70,7 +70,10 @@ def get_all_client_id_prefixes() -> tuple[str, ...]:
 
 def is_integration_client_id(client_id: str | None) -> bool:
     """Whether the place is one of a service's, not one of the server's own."""
-    return bool(client_id) and str(client_id).startswith(get_all_client_id_prefixes())
+    if not client_id:
+        return False
+    own = tuple(meta.client_id_prefix for meta in _meta_registry.values() if meta.client_id_prefix)
+    return client_id.startswith(own) or client_id.startswith(get_all_client_id_prefixes())
 
 
 def get_user_attribution(integration_type: str, user: Any) -> dict[str, Any]:

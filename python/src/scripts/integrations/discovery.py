@@ -15,18 +15,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tercel_worker.problem import Problem
+
 PACKAGE = "scripts.integrations"
 _OURS = frozenset({"base", "discovery", "remote"})
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Problem:
-    file: str
-    line: int | None
-    message: str
 
 
 @dataclass

@@ -25,8 +25,8 @@ _PARTS: dict[str, Part] = {
     "sync": connector.sync,
 }
 
-# Parts whose effect may have happened when nobody was there to hear of it.
-POSTS = frozenset({"deliver", "post_message"})
+# Parts that change something outside.
+_WRITES = frozenset({"deliver", "post_message", "sync"})
 
 
 def part(name: Any) -> Part:
@@ -34,3 +34,8 @@ def part(name: Any) -> Part:
         return _PARTS[name]
     except (KeyError, TypeError):
         raise Failure("unsupported", f"This worker knows no part `{name}`") from None
+
+
+def may_have_happened(part: Any, name: str) -> bool:
+    """Whether a call that was given up may have had its effect, so that nobody should repeat it unseen."""
+    return part in _WRITES or (part == "tool" and not tools.is_repeatable(name))

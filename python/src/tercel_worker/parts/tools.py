@@ -37,6 +37,21 @@ def parameters(tool: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", **given} if isinstance(given, dict) else {"type": "object", "properties": {}}
 
 
+def effect(tool: dict[str, Any]) -> str | None:
+    """What the tool says that it does to the service; None when it does not say."""
+    stated = tool["schema"].get("effect") or tool["schema"]["function"].get("effect")
+    return stated if stated in ("read", "write", "destroy") else None
+
+
+def is_idempotent(tool: dict[str, Any]) -> bool:
+    return bool(tool["schema"].get("idempotent") or tool["schema"]["function"].get("idempotent"))
+
+
+def is_repeatable(name: str) -> bool:
+    tool = registry._tools.get(name)
+    return tool is not None and (effect(tool) == "read" or is_idempotent(tool))
+
+
 def _unfit(function: Callable[..., Any], arguments: dict[str, Any]) -> str | None:
     """Why the function cannot be called like this. Told before the call, so that its own TypeError is not mistaken."""
     try:
