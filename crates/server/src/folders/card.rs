@@ -15,7 +15,7 @@ pub(super) fn of_folder(folders: &Folders, state: &State, folder: &Folder) -> Li
         return of_loaded(loaded, hides);
     }
     let known = folders.said.known(id).unwrap_or_default();
-    let standing = match folders.said.of(id).disabled {
+    let standing = match folders.said.is_off(id, folder.root.kind) {
         true => Standing::Disabled,
         false => Standing::Awaiting,
     };

@@ -1,6 +1,6 @@
 //! Looking at the folders, and loading what has changed.
 
-use super::{services::Services, standing, watch};
+use super::{services::Services, shipped, standing, watch};
 use crate::{
     app::App,
     config::{Config, WorkspaceTrust},
@@ -57,7 +57,8 @@ async fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
     let operator = [PathBuf::from("integrations"), config.data_dir.join("integrations")];
     // Those that nobody named need not be there.
     let operator = operator.into_iter().filter(|path| path.is_dir()).chain(folders.directories.iter().cloned());
-    let mut roots: Vec<Root> = operator.map(|path| root(path, RootKind::Operator)).collect();
+    let mut roots = vec![shipped::root(&config.data_dir)?];
+    roots.extend(operator.map(|path| root(path, RootKind::Operator)));
     let workspace = folders.workspace.join("integrations");
     if workspace.is_dir() {
         roots.push(root(workspace, RootKind::Workspace));
@@ -132,7 +133,7 @@ async fn load_one(app: &Arc<App>, hosts: &Hosts, folder: Folder) {
     let said = app.folders.said.of(&id);
     let needs_approval = folder.root.kind == RootKind::Workspace && app.config.folders.trust == WorkspaceTrust::Approve;
     let last = app.folders.loaded(&id);
-    let loaded = if said.disabled {
+    let loaded = if app.folders.said.is_off(&id, folder.root.kind) {
         None
     } else if needs_approval {
         approved(app, hosts, &folder, said.approved.as_deref(), last.as_ref()).await

@@ -9,6 +9,7 @@ pub mod listed;
 pub mod load;
 pub mod route;
 mod services;
+mod shipped;
 pub mod standing;
 mod watch;
 
