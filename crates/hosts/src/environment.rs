@@ -8,7 +8,7 @@ mod python;
 mod requirements;
 mod uv;
 
-use crate::Ring;
+use crate::{Ring, sandbox::Sandbox};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -26,14 +26,13 @@ pub struct Interpreter {
     pub program: PathBuf,
     /// The directory of our package, for `PYTHONPATH`.
     pub source: PathBuf,
-    /// Says which Python, which package of ours and which packages these are.
+    /// Says which package of ours, which Python and which packages these are.
     pub identity: String,
-}
-
-impl Interpreter {
-    pub fn is_at_least(&self, major: u32, minor: u32) -> bool {
-        python::numbers(self.identity.split(' ').nth(1).unwrap_or_default()) >= (major, minor)
-    }
+    pub version: (u32, u32, u32),
+    /// What a process that runs it must be able to read.
+    pub readable: Vec<PathBuf>,
+    /// Whether users of integrations can run it; if not, they keep the server's user.
+    pub for_users: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +50,8 @@ pub struct Settings {
     /// `<data>/envs`.
     pub directory: PathBuf,
     pub path: String,
-    /// Names of interpreters, in the order in which they are tried.
-    pub pythons: Vec<String>,
+    /// What that names of files: certificates.
+    pub readable: Vec<PathBuf>,
     /// Further environment of what installs: proxies, certificates, indexes.
     pub environment: BTreeMap<String, String>,
 }
@@ -62,6 +61,7 @@ pub struct Environments(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
+    sandbox: Arc<Sandbox>,
     jobs: Mutex<BTreeMap<String, Job>>,
     /// Keys of environments that are ready or have failed.
     ended: broadcast::Sender<String>,
@@ -87,10 +87,10 @@ const REST: Duration = Duration::from_secs(30);
 const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 impl Environments {
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, sandbox: Arc<Sandbox>) -> Self {
         let (ended, _) = broadcast::channel(64);
         let (jobs, python, uv, turn) = Default::default();
-        Self(Arc::new(Inner { settings, jobs, ended, python, uv, turn }))
+        Self(Arc::new(Inner { settings, sandbox, jobs, ended, python, uv, turn }))
     }
 
     /// Whoever waits for an environment hears here that it is looked at best now.
@@ -105,8 +105,17 @@ impl Environments {
     pub async fn bare(&self) -> Result<Interpreter, String> {
         let python = self.python().await?;
         let (source, hash) = package::unpacked(&self.0.settings.directory).map_err(|error| error.to_string())?;
-        let identity = format!("{hash} {}", python.version);
-        Ok(Interpreter { program: python.program, source, identity })
+        let (major, minor, patch) = python.version;
+        let mut readable = python.prefixes;
+        readable.push(source.clone());
+        Ok(Interpreter {
+            program: python.program,
+            source,
+            identity: format!("{hash} {major}.{minor}.{patch}"),
+            version: python.version,
+            readable,
+            for_users: python.for_users,
+        })
     }
 
     /// The environment for these requirements, and its key.
@@ -118,10 +127,9 @@ impl Environments {
         let key = wanted.key(&package::requirements(), &bare.identity);
         let directory = self.0.settings.directory.join(&key);
         if let Some(program) = install::finished(&directory) {
-            return (
-                key.clone(),
-                State::Ready(Interpreter { program, identity: format!("{} {key}", bare.identity), ..bare }),
-            );
+            let mut ready = Interpreter { program, identity: format!("{} {key}", bare.identity), ..bare };
+            ready.readable.push(directory);
+            return (key, State::Ready(ready));
         }
         let state = self.making(&key, wanted, &bare);
         (key, state)

@@ -5,6 +5,7 @@ use crate::{
     environment::{Environments, Interpreter, Settings},
     name,
     roots::{self, Places},
+    sandbox::Sandbox,
     snapshot, watch,
 };
 use anyhow::{Context, Result};
@@ -31,18 +32,10 @@ pub struct Config {
     pub connector_dirs: Vec<PathBuf>,
     /// Where programs are found, also by the code of folders.
     pub path: String,
-    /// Names of Python interpreters, in the order in which they are tried.
-    pub python: Vec<String>,
     /// Environment of what installs Python packages: proxies, certificates, indexes.
     pub installing: BTreeMap<String, String>,
     /// Integrations that are part of the program, with their versions.
     pub native: BTreeMap<String, String>,
-}
-
-impl Config {
-    pub fn pythons() -> Vec<String> {
-        ["python3", "python3.14", "python3.13", "python3.12", "python3.11"].map(str::to_owned).into()
-    }
 }
 
 /// Something happened to the folders.
@@ -60,6 +53,7 @@ pub struct Hosts(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub config: Config,
     pub server: Arc<dyn Server>,
+    pub sandbox: Arc<Sandbox>,
     pub environments: Environments,
     pub describing: Semaphore,
     /// What lies below the roots, as it was seen last.
@@ -80,22 +74,24 @@ impl Hosts {
     ///
     /// # Errors
     /// When the data directory cannot be written.
-    pub fn start(config: Config, server: Arc<dyn Server>) -> Result<Self> {
+    pub fn start(config: Config, sandbox: Arc<Sandbox>, server: Arc<dyn Server>) -> Result<Self> {
         for place in ["folders", "envs", "state", "run"] {
             let place = config.data.join(place);
             fs::create_dir_all(&place).with_context(|| format!("{} cannot be made", place.display()))?;
         }
         crate::worker::clear_sockets(&config.data.join("run"))?;
-        let environments = Environments::new(Settings {
+        let settings = Settings {
             directory: config.data.join("envs"),
             path: config.path.clone(),
-            pythons: config.python.clone(),
+            readable: files_of(&config.installing),
             environment: config.installing.clone(),
-        });
+        };
+        let environments = Environments::new(settings, sandbox.clone());
         let (changes, heard) = mpsc::unbounded_channel();
         let hosts = Self(Arc::new(Inner {
             config,
             server,
+            sandbox,
             environments,
             describing: Semaphore::new(DESCRIBED_AT_ONCE),
             folders: Mutex::default(),
@@ -168,7 +164,8 @@ impl Hosts {
         for loaded in running {
             used.entry(&loaded.folder.id).or_default().insert(loaded.hash.clone());
             for (id, hash) in &loaded.siblings {
-                used.entry(id).or_default().insert(hash.clone());
+                let hashes = BTreeSet::from([hash.clone()]);
+                snapshot::clean(&self.siblings_dir(&loaded.folder.id), id, &hashes)?;
             }
         }
         for (id, hashes) in used {
@@ -183,6 +180,7 @@ impl Hosts {
     /// When it cannot be removed.
     pub fn remove(&self, id: &str) -> Result<()> {
         lock(&self.0.logs).remove(id);
+        snapshot::forget(&self.0.config.data.join("siblings"), id)?;
         snapshot::forget(&self.folders_dir(), id).with_context(|| format!("The copies of `{id}` cannot be removed"))
     }
 
@@ -195,6 +193,11 @@ impl Hosts {
 
     pub(crate) fn folders_dir(&self) -> PathBuf {
         self.0.config.data.join("folders")
+    }
+
+    /// Copies of what a folder imports are its own.
+    pub(crate) fn siblings_dir(&self, id: &str) -> PathBuf {
+        self.0.config.data.join("siblings").join(id)
     }
 
     pub(crate) fn log_of(&self, id: &str) -> Ring {
@@ -236,6 +239,11 @@ async fn tell_of_environments(inner: Weak<Inner>) {
             let _ = inner.changes.send(Change::Folder(id));
         }
     }
+}
+
+/// Files that an environment names.
+fn files_of(environment: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    environment.values().map(PathBuf::from).filter(|path| path.is_absolute() && path.exists()).collect()
 }
 
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,23 +1,15 @@
-//! Starts a program for a folder: with what it may have, in a group of its own, and so that it does not outlive us.
+//! Starts what belongs to a folder, confined, and gathers what it prints.
 
-mod spawner;
-
-use command_fds::{CommandFdExt, FdMapping};
-use rustix::process::{Pid, Resource, Rlimit, Signal};
-use std::{
-    collections::BTreeMap,
-    io,
-    os::{fd::OwnedFd, unix::process::CommandExt},
-    path::PathBuf,
-    process::{ExitStatus, Stdio},
-    time::Duration,
+use crate::{
+    Ring,
+    sandbox::{Policy, Running, Sandbox},
 };
-use tokio::{net::unix::pipe, process};
+use anyhow::Result;
+use std::{collections::BTreeMap, os::fd::OwnedFd, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
+use tokio::task::JoinHandle;
 
-/// The descriptor that an inherited socket has.
-pub const SOCKET: i32 = 3;
 /// How long a process has between being asked to end and being ended.
-const GRACE: Duration = Duration::from_secs(5);
+pub const GRACE: Duration = Duration::from_secs(5);
 
 /// What to start, and with what.
 pub struct Launch {
@@ -26,131 +18,62 @@ pub struct Launch {
     pub directory: PathBuf,
     /// All that it is given.
     pub environment: BTreeMap<String, String>,
-    /// Is inherited as descriptor 3.
-    pub socket: Option<OwnedFd>,
-    pub limits: Limits,
+    pub policy: Policy,
 }
 
-/// For each process of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes.
-    pub memory: u64,
-    pub processes: u64,
-    pub files: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { memory: 512 << 20, processes: 64, files: 1024 }
-    }
-}
-
-/// A process that was started, its group, and its standard input, whose end tells it that we are gone.
-pub struct Child {
-    process: process::Child,
-    group: Pid,
-}
-
-/// Starts it. What it prints comes out of the pipe.
-///
-/// # Errors
-/// When the program is not there or cannot be run.
-pub async fn spawn(launch: Launch) -> io::Result<(Child, pipe::Receiver)> {
-    spawner::run(move || launch.start()).await
+/// A process whose output goes into a log.
+pub struct Started {
+    pub running: Running,
+    reading: JoinHandle<()>,
 }
 
 impl Launch {
-    fn start(self) -> io::Result<(Child, pipe::Receiver)> {
-        let Some((program, arguments)) = self.command.split_first() else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no program is named"));
-        };
-        let (output, input) = io::pipe()?;
-        let mut command = std::process::Command::new(program);
-        command
-            .args(arguments)
-            .current_dir(&self.directory)
-            .env_clear()
-            .envs(&self.environment)
-            .stdin(Stdio::piped())
-            .stdout(input.try_clone()?)
-            .stderr(input)
-            .process_group(0);
-        if let Some(socket) = self.socket {
-            let mapping = FdMapping { parent_fd: socket, child_fd: SOCKET };
-            command.fd_mappings(vec![mapping]).map_err(io::Error::other)?;
+    /// Starts it. `socket` is inherited, and its number is in the variable that is named with it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn start(self, sandbox: &Arc<Sandbox>, socket: Option<(&str, OwnedFd)>, log: &Ring) -> Result<Started> {
+        let mut words = self.command.into_iter();
+        let mut command = sandbox
+            .command(words.next().unwrap_or_default(), self.policy)
+            .args(words)
+            .envs(self.environment)
+            .current_dir(self.directory);
+        if let Some((name, socket)) = socket {
+            let number = command.inherit(socket);
+            command = command.env(name, number.to_string());
         }
-        let process = process::Command::from(command).kill_on_drop(true).spawn()?;
-        let id = process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let group = id.ok_or_else(|| io::Error::other("it ended at once"))?;
-        self.limits.apply(group);
-        Ok((Child { process, group }, pipe::Receiver::from_owned_fd(output.into())?))
+        let mut running = command.spawn().await?;
+        let (output, errors) = (running.stdout.take(), running.stderr.take());
+        let log = log.clone();
+        let reading = tokio::spawn(async move {
+            let output = async {
+                if let Some(output) = output {
+                    log.clone().fill(output).await
+                }
+            };
+            let errors = async {
+                if let Some(errors) = errors {
+                    log.clone().fill(errors).await
+                }
+            };
+            tokio::join!(output, errors);
+        });
+        Ok(Started { running, reading })
     }
 }
 
-impl Limits {
-    fn apply(self, process: Pid) {
-        let limit = |resource, most: u64| {
-            let limit = Rlimit { current: Some(most), maximum: Some(most) };
-            // It has ended already: then there is nothing to limit.
-            let _ = rustix::process::prlimit(Some(process), resource, limit);
-        };
-        // Data, not address space: runtimes reserve much more of that than they ever use.
-        limit(Resource::Data, self.memory);
-        limit(Resource::Nproc, self.processes);
-        limit(Resource::Nofile, self.files);
-        limit(Resource::Core, 0);
-    }
-}
-
-impl Child {
-    pub fn pid(&self) -> u32 {
-        self.group.as_raw_nonzero().get().unsigned_abs()
-    }
-
-    /// Until it has ended. Whatever it started ends with it.
-    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
-        let status = self.process.wait().await;
-        let _ = rustix::process::kill_process_group(self.group, Signal::KILL);
+impl Started {
+    /// Waits for its end, and for what it said last.
+    pub async fn end(&mut self) -> Result<ExitStatus> {
+        let status = self.running.wait().await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), &mut self.reading).await;
         status
-    }
-
-    pub fn signal(&self, signal: Signal) {
-        // After its end the number could be somebody else's.
-        if self.process.id().is_some() {
-            let _ = rustix::process::kill_process(self.group, signal);
-        }
-    }
-
-    /// Asks it to end, and ends it when it does not.
-    pub async fn end(&mut self) -> io::Result<ExitStatus> {
-        drop(self.process.stdin.take());
-        if self.process.id().is_some() {
-            let _ = rustix::process::kill_process_group(self.group, Signal::TERM);
-        }
-        match tokio::time::timeout(GRACE, self.process.wait()).await {
-            Ok(_) => {}
-            Err(_) => self.kill(),
-        }
-        self.wait().await
-    }
-
-    /// Ends it at once.
-    pub fn kill(&mut self) {
-        if self.process.id().is_some() {
-            let _ = rustix::process::kill_process_group(self.group, Signal::KILL);
-        }
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
 /// How a process ended, in words.
-pub fn ending(status: io::Result<ExitStatus>) -> String {
+pub fn ending<E: std::fmt::Display>(status: Result<ExitStatus, E>) -> String {
     use std::os::unix::process::ExitStatusExt;
     match status {
         Ok(status) => match (status.code(), status.signal()) {

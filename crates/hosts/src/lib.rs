@@ -6,6 +6,7 @@
 mod cache;
 mod call;
 mod check;
+mod confine;
 mod description;
 mod environment;
 mod hosts;
@@ -15,15 +16,18 @@ mod load;
 mod log;
 mod manifest;
 mod name;
+pub mod process;
 mod roots;
+pub mod sandbox;
 mod snapshot;
 mod watch;
 mod worker;
 
 pub use check::{Finding, Level, check, python_path};
+pub use confine::Confines;
 pub use environment::Interpreter;
 pub use hosts::{Change, Config, Hosts};
-pub use launch::{Child, Launch, Limits};
+pub use launch::{Launch, Started, ending};
 pub use log::{LogLine, Ring};
 pub use name::check as check_name;
 pub use roots::{Folder, Found, Hidden, Root, RootKind, Shape, extract};
@@ -100,7 +104,7 @@ pub struct Loaded {
 }
 
 /// Where code of a folder runs, and with what.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Place {
     /// The working directory, below which `integrations/<id>` is. Empty when there is none.
     pub directory: PathBuf,
@@ -108,6 +112,20 @@ pub struct Place {
     pub python: Option<PathBuf>,
     /// Environment that its code needs besides its variables.
     pub environment: BTreeMap<String, String>,
+    pub confines: Confines,
+}
+
+/// How a process reaches others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// By itself, anybody.
+    Open,
+    /// Through the forward proxy, those that it was granted.
+    Through {
+        port: u16,
+        /// Tells it of the proxy.
+        environment: BTreeMap<String, String>,
+    },
 }
 
 /// What a manifest asks for beyond what every folder may.
@@ -157,6 +175,8 @@ pub trait Server: Send + Sync + 'static {
     /// A key that acts as the integration and nothing more.
     fn mint(&self, integration: &str) -> Minted;
     fn revoke(&self, id: Uuid);
+    /// How its processes reach others; `hosts` are those that a manifest asks for, and none of them is any.
+    fn reach(&self, integration: &str, root: RootKind, hosts: &[String]) -> Reach;
     /// Where its processes reach the API: `http://127.0.0.1:8000`.
     fn url(&self) -> String;
 }

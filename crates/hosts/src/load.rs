@@ -110,7 +110,7 @@ impl Hosts {
             undeclared: description.undeclared.clone(),
             permissions: code.permissions(),
             worker,
-            place: ready.place(snapshot),
+            place: ready.place(snapshot, self.confines(folder, code, snapshot, &ready)),
             siblings: ready.siblings,
             key: ready.key,
         }

@@ -5,10 +5,11 @@ mod units;
 mod verify;
 
 use crate::{
-    Limits, Permissions, Problem, Variable,
+    Permissions, Problem, Variable,
     description::{Description, FieldOf, ToolOf, WebhookOf},
     integration::{Extra, field_name},
     name,
+    sandbox::Limits,
     worker::Times,
 };
 use keys::{Keys, Tool};

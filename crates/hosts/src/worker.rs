@@ -9,7 +9,7 @@ mod socket;
 mod start;
 mod stuck;
 
-use crate::{Limits, LogLine, Ring, Server, Variable, Worker, WorkerState};
+use crate::{LogLine, Ring, RootKind, Server, Variable, Worker, WorkerState, confine::Confines, sandbox::Sandbox};
 use failures::Failures;
 use futures::future::BoxFuture;
 use std::{
@@ -31,17 +31,16 @@ pub use start::is_reserved;
 pub struct Spec {
     pub integration: String,
     pub command: Vec<String>,
-    /// The snapshot it runs in.
-    pub directory: PathBuf,
-    /// Where what lasts is kept.
-    pub state: PathBuf,
+    pub confines: Confines,
+    /// What it was granted of the network.
+    pub hosts: Vec<String>,
+    pub root: RootKind,
     /// Where the server keeps its sockets.
     pub sockets: PathBuf,
     pub path: String,
     /// Further environment, which is not the operator's.
     pub environment: BTreeMap<String, String>,
     pub variables: Vec<Variable>,
-    pub limits: Limits,
     pub times: Times,
 }
 
@@ -74,6 +73,7 @@ pub struct Supervisor(Arc<Inner>);
 struct Inner {
     spec: Spec,
     server: Arc<dyn Server>,
+    sandbox: Arc<Sandbox>,
     log: Ring,
     phase: Mutex<Phase>,
     /// Who holds it starts the process; the others wait for that.
@@ -91,9 +91,9 @@ struct Phase {
 }
 
 impl Supervisor {
-    pub fn new(spec: Spec, server: Arc<dyn Server>, log: Ring) -> Self {
+    pub fn new(spec: Spec, server: Arc<dyn Server>, sandbox: Arc<Sandbox>, log: Ring) -> Self {
         let phase = Mutex::default();
-        Self(Arc::new(Inner { spec, server, log, phase, turn: Arc::default() }))
+        Self(Arc::new(Inner { spec, server, sandbox, log, phase, turn: Arc::default() }))
     }
 
     pub fn spec(&self) -> &Spec {

@@ -8,12 +8,14 @@ use crate::{
     catalog::{Catalog, DEFAULT, Values},
     ceilings::Ceilings,
     config::Config,
+    emission::Emission,
     folders::{Folders, standing::Said},
     hold::Hold,
     hooks::Hooks,
     live::Live,
     outbound::{self, HostPort, Outbound, Scope},
     outbox::Senders,
+    processes::Processes,
     providers::Providers,
     runner::Runs,
     watchman::Refused,
@@ -48,6 +50,7 @@ pub struct App {
     pub runs: Runs,
     pub live: Live,
     pub hooks: Hooks,
+    pub emission: Emission,
     pub refusals: Refusals,
     pub access: Access,
     pub senders: Senders,
@@ -56,6 +59,7 @@ pub struct App {
     pub refused: Refused,
     pub schedules: crate::schedules::Bell,
     pub polls: crate::polls::Bell,
+    pub processes: Processes,
     pub hold: Hold,
     pub backups: Backups,
     /// Who keeps the bytes of an attachment reads, who lets some go writes.
@@ -115,6 +119,8 @@ impl App {
         let catalog = Catalog::load(&folders.list(), &store, &sealer, &config.environment).await?;
         let access = Access::default();
         access.read(&store).await?;
+        let emission = Emission::default();
+        emission.read(&store).await?;
         Ok(Arc::new(Self {
             outbound: open_outbound(&config, &store)?,
             providers: Providers::open(&config, &store, &sealer).await?,
@@ -125,6 +131,7 @@ impl App {
             runs: Runs::new(config.capacity.steps),
             live: Live::default(),
             hooks: Hooks::default(),
+            emission,
             refusals: Refusals::default(),
             access,
             senders: Senders::default(),
@@ -133,6 +140,7 @@ impl App {
             refused: Refused::default(),
             schedules: Default::default(),
             polls: Default::default(),
+            processes: Processes::load(&store).await?,
             hold: Hold::read(&config.data_dir),
             backups: Backups::default(),
             files: Default::default(),

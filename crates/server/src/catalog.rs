@@ -191,6 +191,7 @@ impl Catalog {
         }
         let own = OWN_SECRETS.iter().filter_map(|name| env.get(name)).map(str::to_owned);
         let own = own.chain(crate::providers::keys(store, sealer).await?);
+        let own = own.chain(crate::emission::secrets(store, sealer).await?);
         catalog.redactor = Redactor::of(own, catalog.integrations.values());
         Ok(catalog)
     }

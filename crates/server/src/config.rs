@@ -19,6 +19,7 @@ use std::{
     str::FromStr,
     time::Duration,
 };
+use url::Url;
 
 /// Values by their environment names.
 #[derive(Clone, Default)]
@@ -199,6 +200,8 @@ pub struct Config {
     pub keep: Keep,
     /// What the commands seal secrets to.
     pub backup_passphrase: Option<SecretString>,
+    /// Who is told of every event of a run.
+    pub hook_webhook_urls: Vec<Url>,
     pub folders: Folders,
     /// Nothing that changes something leaves, whichever model answers.
     pub rehearse: bool,
@@ -266,6 +269,7 @@ impl Config {
                 usage: env.days("TERCEL_KEEP_USAGE", 400.0)?,
             },
             backup_passphrase: env.get("TERCEL_BACKUP_PASSPHRASE").map(SecretString::from),
+            hook_webhook_urls: hook_webhook_urls(env)?,
             folders: Folders::from(env, Path::new(env.get("TERCEL_DATA_DIR").unwrap_or("data")))?,
             rehearse: false,
             log: env.get("TERCEL_LOG").unwrap_or("info").to_owned(),
@@ -373,6 +377,16 @@ fn database_url(url: Option<&str>) -> Result<Option<SecretString>> {
             "DATABASE_URL is neither postgres://user:password@host/database nor unset, which means SQLite below TERCEL_DATA_DIR"
         ),
     }
+}
+
+fn hook_webhook_urls(env: &Environment) -> Result<Vec<Url>> {
+    let texts = env.list::<String>("HOOK_WEBHOOK_URLS")?;
+    // An address may have a secret in it: it is counted, not shown.
+    let url = |(n, text): (usize, &String)| {
+        let url = text.parse::<Url>().ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+        url.with_context(|| format!("HOOK_WEBHOOK_URLS: number {} does not begin with https:// or http://", n + 1))
+    };
+    texts.iter().enumerate().map(url).collect()
 }
 
 /// A network or a single address.

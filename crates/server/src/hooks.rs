@@ -1,10 +1,12 @@
-//! Telling integrations what happens in runs. A hook never holds a run up.
+//! Telling integrations, and who else wants to know, what happens in runs. A hook never holds a run up.
 
 use crate::{
     app::{App, Call},
     catalog::{Catalog, DEFAULT, Entry},
+    emission,
     part::within,
 };
+use serde_json::Value;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
@@ -39,13 +41,29 @@ struct Watch {
 
 /// Tells everybody who watches `E`. The event is made only when somebody does.
 pub fn fire<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: impl FnOnce() -> E) {
-    let catalog = app.catalog();
-    let is_told = |entry: &Entry, hook: &Hook| hook.event == E::NAME && has_stake(&catalog, entry, hook, ids);
-    let watched = |entry: &Entry| entry.integration.hooks.iter().any(|hook| is_told(entry, hook));
-    if !catalog.integrations.values().any(|entry| watched(entry)) {
+    if !is_watched::<E>(app, ids) && !app.emission.hears(E::NAME) {
         return;
     }
     let Ok(event) = serde_json::to_value(event()) else { return };
+    emission::emit(app, ids, E::NAME, &event);
+    tell_all::<E>(app, ids, &event);
+}
+
+/// The same for what managed hooks were told already: it is committed.
+pub fn fire_recorded<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: &Value) {
+    emission::shout(app, E::NAME, event);
+    tell_all::<E>(app, ids, event);
+}
+
+fn is_watched<E: HookEvent>(app: &App, ids: &Ids) -> bool {
+    let catalog = app.catalog();
+    let is_told = |entry: &Entry, hook: &Hook| hook.event == E::NAME && has_stake(&catalog, entry, hook, ids);
+    catalog.integrations.values().any(|entry| entry.integration.hooks.iter().any(|hook| is_told(entry, hook)))
+}
+
+fn tell_all<E: HookEvent>(app: &Arc<App>, ids: &Ids, event: &Value) {
+    let catalog = app.catalog();
+    let is_told = |entry: &Entry, hook: &Hook| hook.event == E::NAME && has_stake(&catalog, entry, hook, ids);
     for (name, entry) in &catalog.integrations {
         for hook in entry.integration.hooks.iter().filter(|hook| is_told(entry, hook)) {
             let call = Call { ids: ids.clone(), timeout: Some(app.config.limits.hook), ..Call::default() };
@@ -76,7 +94,7 @@ pub fn has_stake(catalog: &Catalog, entry: &Entry, hook: &Hook, ids: &Ids) -> bo
         || ids.channel.is_some_and(is_bound)
 }
 
-async fn tell(app: Arc<App>, key: Key, handler: Handler, host: Host, event: serde_json::Value) {
+async fn tell(app: Arc<App>, key: Key, handler: Handler, host: Host, event: Value) {
     let call = async { handler(host, event.into()).await };
     let told = within(app.config.limits.hook, "The hook", Kind::Timeout, call).await;
     let failure = told.err().map(|error| app.catalog().redactor.error(error).message);

@@ -1,8 +1,8 @@
 //! Starting and ending the server.
 
 use crate::{
-    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, folders, gaps, hold, outbox, polls,
-    retention, runner, schedules, telemetry, watchman,
+    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, emission, folders, gaps, hold, outbox,
+    polls, processes, retention, runner, schedules, telemetry, watchman,
 };
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
@@ -13,6 +13,8 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
+/// What a process that does not hear gets after its time is over.
+const MARGIN: Duration = Duration::from_secs(1);
 /// How long runs and answers may go on after the server was told to stop. What is not done then is taken up at the
 /// next start.
 const GRACE: Duration = Duration::from_secs(5);
@@ -67,7 +69,8 @@ pub async fn serve(config: Config) -> Result<()> {
         tracing::info!("{} runs go on at the next start", app.runs.open());
     }
     // After what is being done has ended, and not for ever.
-    if tokio::time::timeout(GRACE, app.folders.stop()).await.is_err() {
+    let processes = async { tokio::join!(app.folders.stop(), app.processes.end()) };
+    if tokio::time::timeout(GRACE + MARGIN, processes).await.is_err() {
         tracing::info!("Processes of folders are ended in the middle of a call");
     }
     app.store.close().await;
@@ -86,7 +89,9 @@ async fn start_work(app: &Arc<App>) {
     app.work.spawn(outbox::send_all(app.clone()));
     app.work.spawn(schedules::run_all(app.clone()));
     app.work.spawn(polls::run_all(app.clone()));
+    app.work.spawn(emission::run_all(app.clone()));
     tokio::spawn(gaps::watch(app.clone()));
+    tokio::spawn(processes::begin(app.clone()));
     tokio::spawn({
         let app = app.clone();
         async move { folders::deliveries::resume(&app).await }

@@ -3,6 +3,7 @@
 use crate::{
     app::{App, Call},
     catalog::DEFAULT,
+    emission,
     part::within,
 };
 use bytes::Bytes;
@@ -76,6 +77,7 @@ async fn ask_hooks(app: &Arc<App>, ids: &Ids, recording: &Recording) -> Option<S
         source: recording.source.into(),
     };
     let event = serde_json::to_value(event).ok()?;
+    emission::emit(app, ids, hook::BeforeTranscription::NAME, &event);
     let catalog = app.catalog();
     for (name, entry) in &catalog.integrations {
         let hooks = entry.integration.hooks.iter();

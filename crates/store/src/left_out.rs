@@ -9,11 +9,13 @@ use serde_json::Value;
 use std::collections::HashSet;
 
 /// Every column in which sealed values may stand; a test holds the schema against it.
-pub const SEALED: [(&str, &str, Form); 11] = [
+pub const SEALED: [(&str, &str, Form); 13] = [
     ("bindings", "sealed_target", Form::Json),
     ("channels", "sealed_target", Form::Json),
     ("deliveries", "sealed_request", Form::Whole),
     ("digests", "sealed_target", Form::Json),
+    ("hooks", "sealed_old_secret", Form::Whole),
+    ("hooks", "sealed_secret", Form::Whole),
     ("outbox", "sealed_target", Form::Json),
     ("providers", "sealed_api_key", Form::Whole),
     ("schedules", "sealed_target", Form::Json),
@@ -120,6 +122,7 @@ pub(crate) async fn needed(connection: &mut Connection) -> Result<Vec<String>> {
         ("channels", "sealed_target LIKE $1", "'the channel `' || client_id || '`: its dispatch_config'"),
         ("bindings", "sealed_target LIKE $1", "'the binding of `' || client_id || '`: its dispatch_config'"),
         ("schedules", "sealed_target LIKE $1", "'the schedule `' || name || '`: its dispatch_config'"),
+        ("hooks", "sealed_secret LIKE $1", "'the hook ' || id || ': rotate its secret'"),
         ("server_settings", "value LIKE $1 AND key = 'notices.target'", "'notices: where they are sent'"),
     ]
     .into_iter()

@@ -32,7 +32,7 @@ pub(crate) fn note_typed(sql: &str, args: &[Arg]) {
 }
 
 /// What stays small, and lists of values.
-const MAY_BE_SCANNED: [&str; 25] = [
+const MAY_BE_SCANNED: [&str; 26] = [
     "api_keys",
     "bindings",
     "bots",
@@ -41,6 +41,7 @@ const MAY_BE_SCANNED: [&str; 25] = [
     "client_calls",
     "connections",
     "gaps",
+    "hooks",
     "integrations",
     "notices",
     "prices",

@@ -3,7 +3,8 @@
 use super::{Environments, Interpreter, Requirements, package};
 use crate::Ring;
 use std::{
-    fs,
+    fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -39,14 +40,14 @@ pub async fn install(
             for (file, content) in [(*name, content), ("base.in", &base.names), ("base.txt", &base.locked)] {
                 fs::write(work.join(file), content).map_err(failed)?;
             }
-            resolve(environments, &uv, &python, name, &work, wanted, progress).await?;
+            resolve(environments, &uv, bare, name, &work, wanted, progress).await?;
         }
     }
     progress.push("installing packages");
     let place = home.join(key);
     let _ = fs::remove_dir_all(&place);
     let venv = place.display().to_string();
-    environments.run(&[&uv, "venv", "--quiet", "--python", &python, &venv], progress).await?;
+    environments.run(&[&uv, "venv", "--quiet", "--python", &python, &venv], bare, progress).await?;
     let program = place.join("bin/python").display().to_string();
     let locked = lock.display().to_string();
     let mut command = vec![&*uv, "pip", "install", "--python", &program, "--require-hashes", "-r", &locked];
@@ -54,7 +55,8 @@ pub async fn install(
         command.extend(["--only-binary", ":all:"]);
     }
     let about = |reason| format!("The packages could not be installed: {reason}");
-    environments.run(&command, progress).await.map_err(about)?;
+    environments.run(&command, bare, progress).await.map_err(about)?;
+    for_everybody(&place).map_err(failed)?;
     fs::copy(&lock, place.join(LOCK)).map_err(failed)?;
     fs::remove_dir_all(&work).map_err(failed)
 }
@@ -64,12 +66,13 @@ pub async fn install(
 async fn resolve(
     environments: &Environments,
     uv: &str,
-    python: &str,
+    bare: &Interpreter,
     name: &str,
     work: &Path,
     wanted: &Requirements,
     progress: &Ring,
 ) -> Result<(), String> {
+    let python = &*bare.program.display().to_string();
     let path = |file: &str| work.join(file).display().to_string();
     let (asked, base, constraints, lock) = (path(name), path("base.in"), path("base.txt"), path(LOCK));
     let mut command =
@@ -79,9 +82,26 @@ async fn resolve(
     }
     let mut tested = command.clone();
     tested.extend(["--constraint", &constraints]);
-    if environments.run(&tested, progress).await.is_ok() {
+    if environments.run(&tested, bare, progress).await.is_ok() {
         return Ok(());
     }
     let about = |reason| format!("{name} cannot be resolved: {reason}");
-    environments.run(&command, progress).await.map_err(about)
+    environments.run(&command, bare, progress).await.map_err(about)
+}
+
+/// Users of integrations read it, whatever our own files are like.
+fn for_everybody(path: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    let mode = metadata.mode();
+    let more = if mode & 0o100 == 0 { 0o444 } else { 0o555 };
+    if mode & more != more {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode | more))?;
+    }
+    if metadata.is_dir() {
+        fs::read_dir(path)?.try_for_each(|entry| for_everybody(&entry?.path()))?;
+    }
+    Ok(())
 }

@@ -3,7 +3,8 @@
 use super::{Environments, Interpreter};
 use crate::{
     Ring,
-    launch::{self, Launch, Limits, ending},
+    launch::{Launch, ending},
+    sandbox::{Limits, Network, Policy},
 };
 use std::{
     path::{Path, PathBuf},
@@ -30,7 +31,7 @@ impl Environments {
         }
         progress.push("installing uv");
         let python = bare.program.display().to_string();
-        self.run(&[&python, "-m", "venv", "--clear", &own.display().to_string()], progress).await.map_err(
+        self.run(&[&python, "-m", "venv", "--clear", &own.display().to_string()], bare, progress).await.map_err(
             |reason| {
                 format!(
                     "{python} cannot make environments ({reason}). Install its venv module, or uv: `pip install uv`"
@@ -38,21 +39,23 @@ impl Environments {
             },
         )?;
         let pip = own.join("bin/python").display().to_string();
-        self.run(&[&pip, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "uv"], progress).await.map_err(
+        self.run(&[&pip, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "uv"], bare, progress).await.map_err(
             |reason| format!("uv is not on this machine and could not be installed: {reason}. Install it, or connect the machine to PyPI"),
         )?;
         Ok(program)
     }
 
-    /// Runs a program to its end.
-    pub(super) async fn run(&self, command: &[&str], progress: &Ring) -> Result<(), String> {
+    /// Runs a program to its end: it may write below the directory of environments and reach the network.
+    pub(super) async fn run(&self, command: &[&str], bare: &Interpreter, progress: &Ring) -> Result<(), String> {
         let settings = &self.0.settings;
-        std::fs::create_dir_all(&settings.directory).map_err(|error| error.to_string())?;
+        let home = &settings.directory;
+        std::fs::create_dir_all(home.join("tmp")).map_err(|error| error.to_string())?;
         let mut environment = settings.environment.clone();
         let ours = [
             ("PATH", settings.path.clone()),
-            ("HOME", settings.directory.display().to_string()),
-            ("UV_CACHE_DIR", settings.directory.join("cache").display().to_string()),
+            ("HOME", home.display().to_string()),
+            ("TMPDIR", home.join("tmp").display().to_string()),
+            ("UV_CACHE_DIR", home.join("cache").display().to_string()),
             ("UV_NO_CONFIG", "1".into()),
             ("UV_PYTHON_DOWNLOADS", "never".into()),
             ("UV_NO_PROGRESS", "1".into()),
@@ -60,20 +63,18 @@ impl Environments {
             ("LANG", "C.UTF-8".into()),
         ];
         environment.extend(ours.map(|(name, value)| (name.to_owned(), value)));
-        let launch = Launch {
-            command: command.iter().map(|&word| word.to_owned()).collect(),
-            directory: settings.directory.clone(),
-            environment,
-            socket: None,
-            limits: Limits { memory: 8 << 30, processes: 4096, files: 4096 },
-        };
+        let mut policy = Policy::closed(None).read(command[0]).write(home);
+        policy.readable.extend(bare.readable.iter().cloned());
+        policy.readable.extend(settings.readable.iter().cloned());
+        policy.network = Network::Open;
+        policy.limits = Limits { memory: 8 << 30, processes: 4096, open_files: 4096, file_size: 8 << 30, nice: 10 };
+        let command = command.iter().map(|&word| word.to_owned()).collect();
+        let launch = Launch { command, directory: home.clone(), environment, policy };
         let mark = progress.mark();
-        let (mut child, output) = launch::spawn(launch).await.map_err(|error| format!("{}: {error}", command[0]))?;
-        let reading = tokio::spawn(progress.clone().fill(output));
-        let Ok(status) = tokio::time::timeout(LONGEST, child.wait()).await else {
+        let mut started = launch.start(&self.0.sandbox, None, progress).await.map_err(|error| format!("{error:#}"))?;
+        let Ok(status) = tokio::time::timeout(LONGEST, started.end()).await else {
             return Err(format!("it was not ready after {} minutes", LONGEST.as_secs() / 60));
         };
-        let _ = tokio::time::timeout(Duration::from_secs(1), reading).await;
         match status {
             Ok(status) if status.success() => Ok(()),
             other => {

@@ -4,10 +4,12 @@ use super::{has_python, idle::PREPARING};
 use crate::{
     Folder, Hosts, Permissions, Place, Problem, RootKind, Shape, Variable, Way,
     cache::{Cache, Declared},
+    confine::Confines,
     environment::{Interpreter, Requirements, State},
     hosts::lock,
     integration::{Extra, field_name},
     manifest::{self, Manifest},
+    sandbox::Policy,
     snapshot::{self, Snapshot},
     worker::{Spec, is_reserved},
 };
@@ -15,9 +17,9 @@ use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    process::Stdio,
     time::Duration,
 };
+use tokio::io::AsyncReadExt;
 
 pub struct Code {
     pub way: Way,
@@ -41,8 +43,8 @@ pub struct Ready {
     pub siblings: BTreeMap<String, String>,
     pub problems: Vec<Problem>,
     interpreter: Option<Interpreter>,
-    /// Directories that hold the folders it imports.
-    directories: Vec<PathBuf>,
+    /// Copies of the folders that it imports.
+    copies: Vec<PathBuf>,
 }
 
 /// Reading the source of a folder takes a moment; what takes longer hangs.
@@ -109,7 +111,7 @@ impl Hosts {
             siblings: BTreeMap::new(),
             problems: Vec::new(),
             interpreter,
-            directories: Vec::new(),
+            copies: Vec::new(),
         };
         if code.way == Way::Python
             && let Some(interpreter) = ready.interpreter.clone()
@@ -135,10 +137,12 @@ impl Hosts {
             State::Ready(interpreter) => {
                 let oldest = code.manifest.as_ref().and_then(|manifest| manifest.python);
                 match oldest {
-                    Some((major, minor)) if !interpreter.is_at_least(major, minor) => Err(Readiness::Not(
-                        "failing",
-                        format!("It needs Python {major}.{minor}, and the first that this server found is older"),
-                    )),
+                    Some((major, minor)) if (interpreter.version.0, interpreter.version.1) < (major, minor) => {
+                        Err(Readiness::Not(
+                            "failing",
+                            format!("It needs Python {major}.{minor}, and the first that this server found is older"),
+                        ))
+                    }
                     _ => Ok(interpreter),
                 }
             }
@@ -156,13 +160,14 @@ impl Hosts {
         interpreter: &Interpreter,
         ready: &mut Ready,
     ) -> Result<(), String> {
-        let own = self.declared(folder, snapshot, interpreter).await?;
+        let own = self.declared(&self.folders_dir(), folder, snapshot, interpreter).await?;
         // A manifest alone says what there is.
         if code.manifest.is_none() {
             ready.variables.extend(own.variables.into_iter().filter(|variable| !is_reserved(&variable.key)));
         }
         let mut wanted: Vec<String> = own.imports;
         let mut seen = BTreeSet::from([folder.id.clone()]);
+        let home = self.siblings_dir(&folder.id);
         while let Some(id) = wanted.pop() {
             let sibling = lock(&self.0.folders).get(&id).cloned();
             // One of the workspace's was not looked at by anybody when it is imported elsewhere.
@@ -170,23 +175,24 @@ impl Hosts {
             if !seen.insert(id.clone()) || sibling.shape != Shape::Folder {
                 continue;
             }
-            let copy = snapshot::take(&self.folders_dir(), &sibling, None).map_err(|error| format!("{error:#}"))?;
-            wanted.extend(self.declared(&sibling, &copy, interpreter).await?.imports);
-            ready.directories.push(copy.directory.join("integrations"));
+            let copy = snapshot::take(&home, &sibling, None).map_err(|error| format!("{error:#}"))?;
+            wanted.extend(self.declared(&home, &sibling, &copy, interpreter).await?.imports);
+            ready.copies.push(copy.directory);
             ready.siblings.insert(id, copy.hash);
         }
-        ready.directories.sort();
+        ready.copies.sort();
         Ok(())
     }
 
     /// What the source declares; read once for each state.
     async fn declared(
         &self,
+        home: &Path,
         folder: &Folder,
         snapshot: &Snapshot,
         interpreter: &Interpreter,
     ) -> Result<Declared, String> {
-        let cache = Cache::of(&self.folders_dir(), &folder.id, &snapshot.hash);
+        let cache = Cache::of(home, &folder.id, &snapshot.hash);
         if let Some(declared) = cache.declared().filter(|declared| declared.by == interpreter.identity) {
             return Ok(declared);
         }
@@ -195,10 +201,54 @@ impl Hosts {
             Shape::Folder | Shape::Tools => snapshot.code.clone(),
         };
         let _turn = self.0.describing.acquire().await;
-        let mut declared = read(interpreter, &code).await?;
+        let mut declared = self.read(interpreter, &code).await?;
         declared.by.clone_from(&interpreter.identity);
         cache.keep_declared(&declared).map_err(|error| error.to_string())?;
         Ok(declared)
+    }
+
+    async fn read(&self, interpreter: &Interpreter, code: &Path) -> Result<Declared, String> {
+        let mut policy = Policy::closed(None).read(code);
+        policy.readable.extend(interpreter.readable.iter().cloned());
+        let command = self
+            .0
+            .sandbox
+            .command(interpreter.program.display().to_string(), policy)
+            .args(["-B", "-m", "tercel_worker.declared"])
+            .args([code.display().to_string()])
+            .env("PYTHONPATH", interpreter.source.display().to_string())
+            .env("LANG", "C.UTF-8");
+        let about = |reason: String| format!("Its source could not be read: {reason}");
+        let mut running = command.spawn().await.map_err(|error| about(format!("{error:#}")))?;
+        let (output, errors) = (running.stdout.take(), running.stderr.take());
+        let (mut said, mut complaint) = (Vec::new(), String::new());
+        let reading = async {
+            if let (Some(mut output), Some(mut errors)) = (output, errors) {
+                tokio::try_join!(output.read_to_end(&mut said), errors.read_to_string(&mut complaint))?;
+            }
+            running.wait().await
+        };
+        let status = tokio::time::timeout(READING, reading).await.map_err(|_| about("it took too long".into()))?;
+        match status {
+            Ok(status) if status.success() => serde_json::from_slice(&said).map_err(|error| about(error.to_string())),
+            Ok(_) => Err(about(complaint.lines().last().unwrap_or_default().to_owned())),
+            Err(error) => Err(about(format!("{error:#}"))),
+        }
+    }
+
+    pub(super) fn confines(&self, folder: &Folder, code: &Code, snapshot: &Snapshot, ready: &Ready) -> Confines {
+        let permissions = code.permissions();
+        Confines {
+            integration: folder.id.clone(),
+            directory: snapshot.directory.clone(),
+            code: snapshot.code.clone(),
+            siblings: ready.copies.clone(),
+            state: self.state_dir(&folder.id),
+            read: permissions.read,
+            write: permissions.write,
+            interpreter: ready.interpreter.clone(),
+            limits: code.manifest.as_ref().map(|manifest| manifest.limits.clone()).unwrap_or_default(),
+        }
     }
 
     pub(super) fn spec(&self, folder: &Folder, code: &Code, snapshot: &Snapshot, ready: &Ready) -> Spec {
@@ -210,31 +260,32 @@ impl Hosts {
             (Some(program), None) => {
                 let place = snapshot.directory.display().to_string();
                 command = [program, "-B", "-m", "tercel_worker", &place, &folder.id].map(str::to_owned).into();
-                command.extend(ready.directories.iter().map(|directory| directory.display().to_string()));
+                command.extend(ready.copies.iter().map(|copy| copy.join("integrations").display().to_string()));
             }
             (None, _) => {}
         }
         Spec {
             integration: folder.id.clone(),
             command,
-            directory: snapshot.directory.clone(),
-            state: self.state_dir(&folder.id),
+            confines: self.confines(folder, code, snapshot, ready),
+            hosts: code.permissions().hosts,
+            root: folder.root.kind,
             sockets: self.0.config.data.join("run"),
             path: self.0.config.path.clone(),
             environment: ready.environment(),
             variables: ready.variables.clone(),
-            limits: manifest.map(|manifest| manifest.limits).unwrap_or_default(),
             times: manifest.map(|manifest| manifest.times).unwrap_or_default(),
         }
     }
 }
 
 impl Ready {
-    pub fn place(&self, snapshot: &Snapshot) -> Place {
+    pub fn place(&self, snapshot: &Snapshot, confines: Confines) -> Place {
         Place {
             directory: snapshot.directory.clone(),
             python: self.interpreter.as_ref().map(|interpreter| interpreter.program.clone()),
             environment: self.environment(),
+            confines,
         }
     }
 
@@ -263,27 +314,6 @@ fn declared_by(id: &str, code: &Code) -> Vec<Variable> {
         .chain(manifest.description.variables.iter().cloned())
         .filter(|variable| !is_reserved(&variable.key))
         .collect()
-}
-
-async fn read(interpreter: &Interpreter, code: &Path) -> Result<Declared, String> {
-    let mut command = tokio::process::Command::new(&interpreter.program);
-    command
-        .args(["-B", "-m", "tercel_worker.declared"])
-        .arg(code)
-        .env_clear()
-        .env("PYTHONPATH", &interpreter.source)
-        .env("LANG", "C.UTF-8")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let output = tokio::time::timeout(READING, command.output()).await;
-    let output = output.map_err(|_| "Its source could not be read in time")?;
-    let output = output.map_err(|error| format!("Its source could not be read: {error}"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().last().unwrap_or_default();
-        return Err(format!("Its source could not be read: {last}"));
-    }
-    serde_json::from_slice(&output.stdout).map_err(|error| format!("Its source could not be read: {error}"))
 }
 
 fn key(snapshot: &Snapshot, ready: &Ready, values: &BTreeMap<String, String>) -> String {

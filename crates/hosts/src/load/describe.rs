@@ -29,7 +29,7 @@ impl Hosts {
         last: Option<&Loaded>,
     ) -> Answer {
         let spec = self.spec(folder, code, snapshot, ready);
-        let worker = Supervisor::new(spec, self.0.server.clone(), self.log_of(&folder.id));
+        let worker = Supervisor::new(spec, self.0.server.clone(), self.0.sandbox.clone(), self.log_of(&folder.id));
         let cache = Cache::of(&self.folders_dir(), &folder.id, &snapshot.hash);
         let known = cache.described().filter(|described| described.key == ready.key);
         let description = match known {

@@ -1,7 +1,7 @@
 //! The keys of a manifest. Every object is closed: what is not known is an error that names what may be meant.
 
 use super::{FILE, units};
-use crate::{Limits, Problem, description::FieldOf, worker::Times};
+use crate::{Problem, description::FieldOf, sandbox::Limits, worker::Times};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Map, Value};
 use serde_saphyr::{Error, Spanned};

@@ -39,7 +39,7 @@ pub async fn dump(supervisor: &Supervisor, process: &Process) -> Option<Place> {
             break;
         }
     }
-    place(&log.since(mark), &supervisor.spec().directory)
+    place(&log.since(mark), &supervisor.spec().confines.directory)
 }
 
 /// The innermost line in the folder's own code, as `faulthandler` writes it: `  File "/…/slow.py", line 3 in wait`.

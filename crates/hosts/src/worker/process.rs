@@ -4,7 +4,7 @@ use super::{
     Supervisor,
     client::{self, Client},
 };
-use crate::launch::{Child, ending};
+use crate::launch::{GRACE, Started, ending};
 use rustix::process::Signal;
 use std::{
     ops::Deref,
@@ -42,12 +42,13 @@ pub struct Open(Arc<Process>);
 
 impl Process {
     /// Takes over a process that answers. `key` is its key of the API, which ends with it.
-    pub fn keep(supervisor: Supervisor, child: Child, client: Client, key: Uuid) -> Arc<Self> {
+    pub fn keep(supervisor: Supervisor, started: Started, client: Client, key: Uuid) -> Arc<Self> {
         let (orders, received) = mpsc::unbounded_channel();
         let (says, ended) = watch::channel(None);
         let used = Mutex::new(Instant::now());
-        let process = Arc::new(Self { client, pid: child.pid(), open: AtomicUsize::new(0), used, orders, ended });
-        tokio::spawn(keep(supervisor, process.clone(), child, received, says, key));
+        let process =
+            Arc::new(Self { client, pid: started.running.id(), open: AtomicUsize::new(0), used, orders, ended });
+        tokio::spawn(keep(supervisor, process.clone(), started, received, says, key));
         process
     }
 
@@ -128,7 +129,7 @@ impl Drop for Open {
 async fn keep(
     supervisor: Supervisor,
     process: Arc<Process>,
-    mut child: Child,
+    mut started: Started,
     mut orders: mpsc::UnboundedReceiver<Order>,
     says: watch::Sender<Option<String>>,
     key: Uuid,
@@ -137,7 +138,7 @@ async fn keep(
     let mut look = tokio::time::interval((idle / 10).max(Duration::from_millis(10)));
     let how = loop {
         tokio::select! {
-            status = child.wait() => {
+            status = started.end() => {
                 let how = ending(status);
                 let reason = match supervisor.0.log.last() {
                     Some(last) => format!("it {how}; the last it said: {last}"),
@@ -147,23 +148,22 @@ async fn keep(
                 break how;
             }
             Some(order) = orders.recv() => match order {
-                Order::Dump => child.signal(Signal::USR1),
+                Order::Dump => started.running.signal(Signal::USR1),
                 Order::Leave => if supervisor.leave_if_idle(&process, Duration::ZERO) {
-                    break ending(child.end().await);
+                    break ending(started.running.stop(GRACE).await);
                 },
                 Order::End => {
                     supervisor.phase().release(&process);
-                    break ending(child.end().await);
+                    break ending(started.running.stop(GRACE).await);
                 }
                 Order::Kill(reason) => {
                     supervisor.failed(&process, &reason);
-                    child.kill();
-                    let _ = child.wait().await;
+                    let _ = started.running.stop(Duration::ZERO).await;
                     break format!("was ended, because {reason}");
                 }
             },
             _ = look.tick() => if supervisor.leave_if_idle(&process, idle) {
-                break ending(child.end().await);
+                break ending(started.running.stop(GRACE).await);
             },
         }
     };

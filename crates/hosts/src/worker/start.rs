@@ -5,9 +5,12 @@ use super::{
     client::{self, Client, Failure},
     socket::Socket,
 };
-use crate::launch::{self, Child, Launch, SOCKET, ending};
+use crate::{
+    Reach,
+    launch::{Launch, Started, ending},
+};
 use secrecy::ExposeSecret;
-use std::{collections::BTreeMap, fs, io, time::Duration};
+use std::collections::BTreeMap;
 use tercel_sdk::Result;
 
 /// Its standard for one machine: without it Python takes text for ASCII.
@@ -21,10 +24,10 @@ impl Supervisor {
         let mut phase = self.phase();
         phase.starting = false;
         match started {
-            Ok((child, client)) => {
+            Ok((started, client)) => {
                 phase.restarts += u32::from(phase.reason.is_some());
                 phase.reason = None;
-                phase.running = Some(Process::keep(self.clone(), child, client, minted.id));
+                phase.running = Some(Process::keep(self.clone(), started, client, minted.id));
                 Ok(())
             }
             Err(reason) => {
@@ -35,60 +38,60 @@ impl Supervisor {
         }
     }
 
-    async fn answering(&self, key: &str) -> Result<(Child, Client), String> {
+    async fn answering(&self, key: &str) -> Result<(Started, Client), String> {
         let spec = &self.0.spec;
-        let prepared = async {
-            fs::create_dir_all(spec.state.join("tmp"))?;
-            let (socket, listener) = Socket::bind(&spec.sockets)?;
-            let launch = Launch {
-                command: spec.command.clone(),
-                directory: spec.directory.clone(),
-                environment: self.environment(key).await,
-                socket: Some(listener.into()),
-                limits: spec.limits,
-            };
-            let (child, output) = launch::spawn(launch).await?;
-            io::Result::Ok((socket, child, output))
-        };
         let program = spec.command.first().map_or("", String::as_str);
-        let (socket, mut child, output) =
-            prepared.await.map_err(|error| format!("`{program}` could not be started: {error}"))?;
-        let reading = tokio::spawn(self.0.log.clone().fill(output));
+        let (socket, mut started) =
+            self.launched(key).await.map_err(|error| format!("`{program}` could not be started: {error:#}"))?;
         let client = Client::new(socket);
         tokio::select! {
             answer = tokio::time::timeout(spec.times.start, healthy(&client)) => match answer {
-                Ok(Ok(())) => Ok((child, client)),
+                Ok(Ok(())) => Ok((started, client)),
                 Ok(Err(reason)) => Err(reason),
                 Err(_) => Err(format!("it did not answer within {} s of its start", spec.times.start.as_secs_f32())),
             },
-            status = child.wait() => {
-                // What it said last is still on its way.
-                let _ = tokio::time::timeout(Duration::from_secs(1), reading).await;
+            status = started.end() => {
                 let last = self.0.log.last().map(|line| format!(": {line}")).unwrap_or_default();
                 Err(format!("it {} before it was ready{last}", ending(status)))
             }
         }
     }
 
-    async fn environment(&self, key: &str) -> BTreeMap<String, String> {
+    async fn launched(&self, key: &str) -> anyhow::Result<(Socket, Started)> {
+        let spec = &self.0.spec;
+        let reach = self.0.server.reach(&spec.integration, spec.root, &spec.hosts);
+        let launch = Launch {
+            command: spec.command.clone(),
+            directory: spec.confines.directory.clone(),
+            policy: spec.confines.policy(&self.0.sandbox, &reach)?,
+            environment: self.environment(key, reach).await,
+        };
+        let (socket, listener) = Socket::bind(&spec.sockets)?;
+        let started = launch.start(&self.0.sandbox, Some(("TERCEL_SOCKET", listener.into())), &self.0.log).await?;
+        Ok((socket, started))
+    }
+
+    async fn environment(&self, key: &str, reach: Reach) -> BTreeMap<String, String> {
         let spec = &self.0.spec;
         let server = &self.0.server;
         let mut all = server.values(&spec.integration, spec.variables.clone()).await;
         all.retain(|name, _| !is_reserved(name));
         let ours = [
             ("TERCEL_PROTOCOL", "1".to_owned()),
-            ("TERCEL_SOCKET", SOCKET.to_string()),
             ("TERCEL_INTEGRATION", spec.integration.clone()),
             ("AGENT_SERVER_URL", server.url()),
             ("AGENT_API_KEY", key.to_owned()),
-            ("INTEGRATION_STATE_DIR", spec.state.display().to_string()),
+            ("INTEGRATION_STATE_DIR", spec.confines.state.display().to_string()),
             ("PATH", spec.path.clone()),
-            ("HOME", spec.state.display().to_string()),
-            ("TMPDIR", spec.state.join("tmp").display().to_string()),
+            ("HOME", spec.confines.state.display().to_string()),
+            ("TMPDIR", spec.confines.state.join("tmp").display().to_string()),
             ("LANG", LANGUAGE.to_owned()),
         ];
         all.extend(ours.map(|(name, value)| (name.to_owned(), value)));
         all.extend(spec.environment.clone());
+        if let Reach::Through { environment, .. } = reach {
+            all.extend(environment);
+        }
         all
     }
 }

@@ -15,6 +15,7 @@ use axum::{Json, extract::State};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, sync::Arc};
+use tercel_hosts::LogLine;
 
 /// Switch an integration on again
 #[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/enable", tag = "integrations", params(("id" = String, Path)), responses((status = 200, body = Integration)))]
@@ -126,12 +127,16 @@ pub struct Line {
 #[utoipa::path(get, path = "/api/v1/admin/integrations/{id}/logs", tag = "integrations", params(("id" = String, Path)), responses((status = 200, body = Log)))]
 pub async fn logs(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result<Json<Log>> {
     let entry = find(&app, &id)?;
-    let catalog = app.catalog();
     let worker = entry.listed.place.as_ref().and_then(|place| place.worker.clone());
-    let lines = worker.map(|worker| worker.log()).unwrap_or_default();
-    let lines =
-        lines.into_iter().map(|line| Line { at: Time(line.at), text: catalog.redactor.text(&line.text).into_owned() });
-    Ok(Json(Log { lines: lines.collect() }))
+    Ok(Json(Log::of(&app, worker.map(|worker| worker.log()).unwrap_or_default())))
+}
+
+impl Log {
+    pub fn of(app: &App, lines: Vec<LogLine>) -> Self {
+        let catalog = app.catalog();
+        let line = |line: LogLine| Line { at: Time(line.at), text: catalog.redactor.text(&line.text).into_owned() };
+        Self { lines: lines.into_iter().map(line).collect() }
+    }
 }
 
 #[derive(Serialize, utoipa::ToSchema)]

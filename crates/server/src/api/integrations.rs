@@ -8,7 +8,7 @@ use super::{
 use crate::{
     app::App,
     catalog::{DEFAULT, Entry},
-    pause,
+    pause, processes,
 };
 use axum::{Json, extract::State};
 use serde::Serialize;
@@ -169,6 +169,7 @@ pub async fn resume(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result
 async fn set_paused(app: &Arc<App>, id: &str, paused: bool) -> Result<Json<Integration>> {
     find(app, id)?;
     pause::set(app, id, paused).await?;
+    processes::settle(app);
     Ok(Json(shown(app, &*find(app, id)?)))
 }
 
@@ -213,7 +214,7 @@ pub fn shown(app: &App, entry: &Entry) -> Integration {
         has_skills: abilities.skills,
         has_carapaces: false,
         has_process: abilities.process,
-        process_status: None,
+        process_status: abilities.process.then(|| app.processes.status(id)),
         worker: place.and_then(|place| place.worker.as_ref()).map(|worker| {
             let state = worker.state();
             Worker { state: state.state.into(), pid: state.pid, restarts: state.restarts, reason: state.reason }

@@ -21,6 +21,7 @@ pub mod folders;
 mod follow;
 pub mod health;
 pub mod held;
+pub mod hooks;
 pub mod integrations;
 pub mod keys;
 pub mod log;
@@ -32,6 +33,7 @@ pub mod notices;
 pub mod outbox;
 mod outer;
 mod page;
+pub mod processes;
 pub mod providers;
 mod rate;
 mod request;
@@ -168,6 +170,12 @@ fn table() -> Vec<Row> {
         row(GET, "/api/v1/admin/integrations/{id}/webhook", "integrations:read", handler!(integrations::show_webhook)),
         row(POST, "/api/v1/admin/integrations/{id}/pause", "integrations:write", handler!(integrations::pause)),
         row(POST, "/api/v1/admin/integrations/{id}/resume", "integrations:write", handler!(integrations::resume)),
+        row(GET, "/api/v1/admin/integrations/{id}/process", "integrations:read", handler!(processes::show)),
+        row(POST, "/api/v1/admin/integrations/{id}/process/start", "integrations:write", handler!(processes::start)),
+        row(POST, "/api/v1/admin/integrations/{id}/process/stop", "integrations:write", handler!(processes::stop)),
+        row(POST, "/api/v1/admin/integrations/{id}/process/restart", "integrations:write", handler!(processes::restart)),
+        row(GET, "/api/v1/admin/integrations/{id}/process/logs", "integrations:read", handler!(processes::logs)),
+        row(PUT, "/api/v1/admin/integrations/{id}/process/auto-start", "integrations:write", handler!(processes::auto_start)),
         row(GET, "/api/v1/admin/integrations/{id}/settings", "integrations:read", handler!(settings::show)).for_folders(),
         row(PUT, "/api/v1/admin/integrations/{id}/settings", "integrations:write", handler!(settings::put)),
         row(DELETE, "/api/v1/admin/integrations/{id}/settings/{key}", "integrations:write", handler!(settings::delete)),
@@ -240,6 +248,17 @@ fn table() -> Vec<Row> {
 
         row(GET, "/api/v1/tools", "tools:read", handler!(tools::list)).for_folders(),
         Row { folders: true, streams: true, ..row(POST, "/api/v1/tools/{name}/call", "tools:write", handler!(tools::call)) },
+
+        row(GET, "/api/v1/hooks", "hooks:read", handler!(hooks::list)),
+        row(POST, "/api/v1/hooks", "hooks:write", handler!(hooks::create)),
+        row(GET, "/api/v1/hooks/{id}", "hooks:read", handler!(hooks::show)),
+        row(PUT, "/api/v1/hooks/{id}", "hooks:write", handler!(hooks::put)),
+        row(DELETE, "/api/v1/hooks/{id}", "hooks:write", handler!(hooks::delete)),
+        row(POST, "/api/v1/hooks/{id}/rotate", "hooks:write", handler!(hooks::rotate)),
+        row(POST, "/api/v1/hooks/{id}/test", "hooks:write", handler!(hooks::attempts::test)),
+        row(POST, "/api/v1/hooks/{id}/replay", "hooks:write", handler!(hooks::attempts::replay)),
+        row(GET, "/api/v1/hooks/{id}/attempts", "hooks:read", handler!(hooks::attempts::list)),
+        row(POST, "/api/v1/hooks/{id}/attempts/{n}/redeliver", "hooks:write", handler!(hooks::attempts::redeliver)),
 
         row(GET, "/api/v1/channels", "channels:read", handler!(channels::list)).for_folders(),
         row(POST, "/api/v1/channels", "channels:write", handler!(channels::create)),

@@ -59,6 +59,10 @@ impl Client {
         self.ask(Method::POST, path, Some(body)).await
     }
 
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value> {
+        self.ask(Method::PUT, path, Some(body)).await
+    }
+
     pub async fn delete(&self, path: &str) -> Result<Value> {
         self.ask(Method::DELETE, path, None).await
     }

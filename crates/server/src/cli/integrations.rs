@@ -39,11 +39,34 @@ pub enum Command {
         /// As `list` shows it
         name: String,
     },
+    /// Show the process of an integration, or do something about it
+    Process {
+        /// As `list` shows it
+        name: String,
+        #[arg(value_enum, default_value = "show")]
+        what: What,
+    },
     /// Forget the settings of an integration whose folder is gone
     Remove {
         /// As `list` shows it
         name: String,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum What {
+    /// How it is
+    Show,
+    Start,
+    /// Until it is started, or the server is
+    Stop,
+    Restart,
+    /// What it printed lately
+    Logs,
+    /// Start it by itself, from now on
+    Auto,
+    /// Start it by hand only, from now on
+    Manual,
 }
 
 pub async fn run(config: Config, command: Command) -> Result<ExitCode> {
@@ -61,6 +84,7 @@ pub async fn run(config: Config, command: Command) -> Result<ExitCode> {
             change(&client, &name, "disable", words).await
         }
         Command::Approve { name } => change(&client, &name, "approve", "is approved as it is now").await,
+        Command::Process { name, what } => process(&client, &name, what).await,
         Command::Remove { name } => remove(&client, &name).await,
     };
     client.close().await;
@@ -85,6 +109,36 @@ async fn remove(client: &Client, name: &str) -> Result<()> {
     Ok(say(&format!("`{name}` is forgotten: {}. {kept}", gone.join(", ")))?)
 }
 
+async fn process(client: &Client, name: &str, what: What) -> Result<()> {
+    let path = format!("/api/v1/admin/integrations/{name}/process");
+    let answer = match what {
+        What::Show => client.get(&path).await?,
+        What::Start => client.post(&format!("{path}/start"), &json!({})).await?,
+        What::Stop => client.post(&format!("{path}/stop"), &json!({})).await?,
+        What::Restart => client.post(&format!("{path}/restart"), &json!({})).await?,
+        What::Auto | What::Manual => {
+            client.put(&format!("{path}/auto-start"), &json!({"auto_start": what == What::Auto})).await?
+        }
+        What::Logs => {
+            let log = client.get(&format!("{path}/logs")).await?;
+            let lines = log["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let line = |line: &Value| {
+                let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+                format!("{}  {}", text("at"), text("text"))
+            };
+            return Ok(say(&lines.iter().map(line).collect::<Vec<_>>().join("\n"))?);
+        }
+    };
+    Ok(say(&standing(name, &answer))?)
+}
+
+fn standing(name: &str, process: &Value) -> String {
+    let pid = process["pid"].as_u64().map(|pid| format!(" ({pid})")).unwrap_or_default();
+    let why = process["reason"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+    let by_hand = if process["auto_start"] == false { ". It is started by hand only" } else { "" };
+    format!("The process of `{name}` is {}{pid}{why}{by_hand}", process["status"].as_str().unwrap_or_default())
+}
+
 fn lines(all: &[Value]) -> String {
     let text = |one: &Value, field: &str| one[field].as_str().unwrap_or_default().to_owned();
     let width = all.iter().map(|one| text(one, "id").chars().count()).max().unwrap_or_default();
@@ -106,5 +160,14 @@ mod tests {
             json!({"id": "a", "status": "error", "error": "Its name is taken"}),
         ];
         assert_eq!(lines(&all), "forge  paused\na      error: Its name is taken");
+    }
+
+    #[test]
+    fn a_process_is_told_in_one_line() {
+        let running = json!({"status": "running", "pid": 7, "reason": null, "auto_start": true});
+        assert_eq!(standing("forge", &running), "The process of `forge` is running (7)");
+        let failing = json!({"status": "failing", "pid": null, "reason": "It ended with code 3", "auto_start": false});
+        let told = "The process of `forge` is failing: It ended with code 3. It is started by hand only";
+        assert_eq!(standing("forge", &failing), told);
     }
 }

@@ -64,6 +64,9 @@ enum Command {
 }
 
 pub fn main() -> ExitCode {
+    if let Some(code) = sandbox_exec() {
+        return code;
+    }
     let arguments = Arguments::parse();
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -82,6 +85,17 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// How the program starts others. It is not for people, and looks at nothing else: it runs before each of them.
+fn sandbox_exec() -> Option<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next()? != tercel_hosts::sandbox::SUBCOMMAND {
+        return None;
+    }
+    let error = tercel_hosts::sandbox::exec(&arguments.next().unwrap_or_default());
+    eprintln!("error: {error:#}");
+    Some(tercel_hosts::sandbox::FAILED.into())
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -3,11 +3,12 @@
 use anyhow::{Result, bail};
 
 /// Names of ours that do not begin with `TERCEL_`; what an integration's fields are called comes on top.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 16] = [
     "API_KEY",
     "BASE_URL",
     "DATABASE_URL",
     "ENCRYPTION_KEY",
+    "HOOK_WEBHOOK_URLS",
     "INTEGRATION_DIRS",
     "LLM_API_KEY",
     "LLM_BASE_URL",

@@ -4,7 +4,7 @@ use super::{services::Services, shipped, standing, watch};
 use crate::{
     app::App,
     config::{Config, WorkspaceTrust},
-    outbox,
+    outbox, processes,
 };
 use anyhow::{Context, Result};
 use futures::{StreamExt, stream};
@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tercel_hosts::{Folder, Hosts, Loaded, Root, RootKind};
+use tercel_hosts::{Folder, Hosts, Loaded, Root, RootKind, sandbox::Sandbox};
 use tercel_store::NewNotice;
 
 /// Folders that are loaded at once: each may start an interpreter to be described.
@@ -42,7 +42,10 @@ pub async fn load(app: &Arc<App>) -> Result<()> {
 async fn open(app: &Arc<App>) -> Result<()> {
     let config = places(&app.config, app).await?;
     let services = Services(Arc::downgrade(app));
-    let hosts = Hosts::start(config, Arc::new(services)).context("Folders of integrations cannot be loaded")?;
+    // This very program, also when its file is replaced.
+    let sandbox = Sandbox::open("/proc/self/exe", &app.config.data_dir);
+    let hosts =
+        Hosts::start(config, sandbox, Arc::new(services)).context("Folders of integrations cannot be loaded")?;
     let changes = hosts.changes();
     if let (Some(changes), true) = (changes, app.folders.hosts.set(hosts).is_ok()) {
         tokio::spawn(watch::keep_up(Arc::downgrade(app), changes, app.stopping.clone()));
@@ -73,7 +76,6 @@ async fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
         roots,
         path: folders.path.clone(),
         installing: config.installing(),
-        python: tercel_hosts::Config::pythons(),
         native: app.folders.natives.iter().map(|native| (native.name.clone(), native.version.clone())).collect(),
     })
 }
@@ -248,4 +250,5 @@ async fn settle(app: &Arc<App>) {
         }
         outbox::settle(app, kind).await;
     }
+    processes::settle(app);
 }

@@ -26,7 +26,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use tercel_hosts::{Found, Hosts, Loaded, RootKind};
+use tercel_hosts::{
+    Found, Hosts, Loaded, RootKind,
+    process::{Kept, Times},
+};
 use tercel_sdk::Integration;
 
 /// Who a key of the API acts as, when it belongs to the process of a folder.
@@ -154,6 +157,11 @@ impl Folders {
         if let Some(Err(error)) = self.hosts.get().map(|hosts| hosts.remove(id)) {
             tracing::warn!(integration = id, "{error:#}");
         }
+    }
+
+    /// What keeps a process of a folder; nothing before folders were looked for.
+    pub fn process(&self) -> Option<Kept> {
+        self.hosts.get().map(|hosts| hosts.process(Times::default()))
     }
 
     /// Ends all processes, when what they are at is done.

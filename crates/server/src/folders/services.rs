@@ -13,7 +13,7 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Weak},
 };
-use tercel_hosts::{Minted, RootKind, Server, Variable};
+use tercel_hosts::{Minted, Reach, RootKind, Server, Variable};
 use tercel_store::Uuid;
 
 pub struct Services(pub Weak<App>);
@@ -43,6 +43,10 @@ impl Server for Services {
         if let Some(app) = self.0.upgrade() {
             app.access.take_back(id);
         }
+    }
+
+    fn reach(&self, _: &str, _: RootKind, _: &[String]) -> Reach {
+        Reach::Open
     }
 
     fn url(&self) -> String {

@@ -5,10 +5,15 @@ use super::{
     log::Log,
     prepare::{Prepared, context_of, ids_of},
 };
-use crate::{app::App, ceilings, queue::patiently};
+use crate::{app::App, ceilings, emission, hooks, queue::patiently};
+use serde_json::Value;
 use std::sync::Arc;
 use tercel_agent::Step;
-use tercel_sdk::{Error, Kind, hook, host::Ids};
+use tercel_sdk::{
+    Error, Kind,
+    hook::{AfterTaskComplete, HookEvent},
+    host::Ids,
+};
 use tercel_store::{Ceiling, ClientCall, ClientCalls, Commit, Counts, End, NewNotice, Task};
 
 /// The notice that runs wait for a model.
@@ -21,9 +26,10 @@ pub async fn end(app: &Arc<App>, ids: &Ids, log: &mut Log, end: End) -> tercel_s
         End::Cancelled => "cancelled",
         End::Waiting(_) => "waiting",
     };
+    let event = (status != "waiting").then(|| completed(app, ids, status));
     log.commit(app, ids.client_id.as_deref().unwrap_or_default(), Some(end)).await?;
-    if status != "waiting" {
-        tell(app, ids, status);
+    if let Some(event) = event {
+        hooks::fire_recorded::<AfterTaskComplete>(app, ids, &event);
     }
     Ok(status)
 }
@@ -31,6 +37,8 @@ pub async fn end(app: &Arc<App>, ids: &Ids, log: &mut Log, end: End) -> tercel_s
 /// Fails a run whose own log may be of no use any more.
 pub async fn give_up(app: &Arc<App>, task: &Arc<Task>, why: String) -> tercel_store::Result<&'static str> {
     tracing::error!(task.id = %task.id, "{why}");
+    let ids = ids_of(task);
+    let event = completed(app, &ids, "failed");
     let commit = Commit {
         task: task.id,
         attempt: task.attempt,
@@ -39,10 +47,12 @@ pub async fn give_up(app: &Arc<App>, task: &Arc<Task>, why: String) -> tercel_st
         spent: Vec::new(),
         parked: None,
         client: ClientCalls::default(),
+        events: app.emission.take(task.id),
         end: Some(failed(&Error::new(Kind::Error, why))),
     };
     patiently("The end of a run", || app.store.commit(commit.clone())).await?;
-    tell(app, &ids_of(task), "failed");
+    app.emission.ring();
+    hooks::fire_recorded::<AfterTaskComplete>(app, &ids, &event);
     Ok("failed")
 }
 
@@ -114,13 +124,17 @@ pub async fn recovered(app: Arc<App>) {
     }
 }
 
-fn tell(app: &Arc<App>, ids: &Ids, status: &str) {
-    crate::hooks::fire(app, ids, || hook::AfterTaskComplete {
+/// The event that a run is over, which is committed together with its end.
+fn completed(app: &Arc<App>, ids: &Ids, status: &str) -> Value {
+    let event = AfterTaskComplete {
         context: context_of(ids),
         task_id: ids.task.map(|id| id.to_string()).unwrap_or_default(),
         task_type: "agent".into(),
         status: status.into(),
-    });
+    };
+    let event = serde_json::to_value(event).unwrap_or_default();
+    emission::record(app, ids, AfterTaskComplete::NAME, &event);
+    event
 }
 
 fn no_model(error: Error) -> NewNotice {

@@ -184,7 +184,9 @@ impl Queue for Tasks {
 
     async fn work(app: Arc<App>, (task, cancel): Self::Item) {
         let (id, attempt) = (task.id, task.attempt);
+        app.emission.begins(&task);
         run::run(&app, task, cancel).await;
+        app.emission.leaves(id, attempt);
         app.runs.leave(id, attempt);
     }
 

@@ -321,6 +321,7 @@ pub fn commit(task: &Task, end: Option<End>) -> Commit {
         spent: Vec::new(),
         parked: None,
         client: ClientCalls::default(),
+        events: Vec::new(),
         end,
     }
 }
