@@ -19,7 +19,8 @@ pub fn interpreter() -> PathBuf {
 
 /// Python as a writer of folders has it: started where `integrations/` stands, with the worker package and no server.
 pub fn python(place: &Path, arguments: &[&str]) -> Said {
-    let (out, log) = (place.join(".said"), place.join(".log"));
+    let told = tempfile::tempdir().unwrap();
+    let (out, log) = (told.path().join("out"), told.path().join("log"));
     let mut child = Command::new(interpreter())
         .args(["-B"])
         .args(arguments)
