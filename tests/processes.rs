@@ -14,7 +14,8 @@ fn options(script: &str) -> Options {
     let root: PathBuf = options.place().join("folders");
     let folder = root.join("crm");
     fs::create_dir_all(&folder).unwrap();
-    let declared = "DESCRIPTION = \"Listens\"\nCMD = [\"sh\", \"integrations/crm/run.sh\"]\nREQUIRED_ENV = [\"CRM_TOKEN\"]\n";
+    let declared =
+        "DESCRIPTION = \"Listens\"\nCMD = [\"sh\", \"integrations/crm/run.sh\"]\nREQUIRED_ENV = [\"CRM_TOKEN\"]\n";
     fs::write(folder.join("process.py"), declared).unwrap();
     fs::write(folder.join("run.sh"), script).unwrap();
     options.env("INTEGRATION_DIRS", root.to_str().unwrap())
@@ -91,7 +92,8 @@ fn a_setting_starts_it_its_key_acts_as_the_integration_and_what_it_repeats_is_ta
 
 #[test]
 fn none_outlives_a_server_that_is_killed_and_who_starts_none_by_itself_is_remembered() {
-    let mut server = Server::start(options("trap '' TERM HUP; (trap '' TERM HUP; sleep 600) & echo $!; wait; sleep 600\n"));
+    let mut server =
+        Server::start(options("trap '' TERM HUP; (trap '' TERM HUP; sleep 600) & echo $!; wait; sleep 600\n"));
     until_within(PREPARING, "the folder is there", || (process(&server)["status"] == "waiting").then_some(()));
     give_the_token(&server);
     let pid = is(&server, "running")["pid"].as_u64().unwrap() as u32;

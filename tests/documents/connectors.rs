@@ -21,9 +21,14 @@ fn the_card_of_the_module_is_the_same_wherever_it_stands() {
         let path = "/api/v1/admin/integrations/myservice/connection";
         let form = until_within(MAKING, file, || {
             let answer = server.get(path);
-            (answer.status == 200).then(|| answer.expect(200)).filter(|form| form["fields"].as_array().is_some_and(|all| all.len() == 2))
+            (answer.status == 200)
+                .then(|| answer.expect(200))
+                .filter(|form| form["fields"].as_array().is_some_and(|all| all.len() == 2))
         });
-        assert_eq!((&form["name"], &form["label"], &form["tier"]), (&json!("myservice"), &json!("My Service"), &json!("free")));
+        assert_eq!(
+            (&form["name"], &form["label"], &form["tier"]),
+            (&json!("myservice"), &json!("My Service"), &json!("free"))
+        );
         let keys: Vec<&Value> = form["fields"].as_array().unwrap().iter().map(|field| &field["key"]).collect();
         assert_eq!(keys, ["api_key", "workspace_id"]);
         let answer = server.post(&format!("{path}/test"), json!({"api_key": " ", "workspace_id": "ws"})).expect(200);

@@ -33,7 +33,8 @@ impl Place {
         until_within(MAKING, &format!("`{id}` is loaded"), || {
             let all = self.server.get("/api/v1/admin/integrations").expect(200);
             let card = all["integrations"].as_array().unwrap().iter().find(|card| card["id"] == id)?.clone();
-            let has_parts = ["has_router", "has_tools", "has_dispatcher", "has_hooks"].iter().any(|part| card[part] == true);
+            let has_parts =
+                ["has_router", "has_tools", "has_dispatcher", "has_hooks"].iter().any(|part| card[part] == true);
             (has_parts || card["status"] == "error" || !card["env_vars"].as_array().unwrap().is_empty()).then_some(card)
         })
     }
@@ -142,11 +143,15 @@ fn the_tables_of_setup_are_on_the_card() {
     let tables = ["env_vars", "webhook", "sidebar_section", "dashboard_modules"].map(|name| examples.get(name));
     let setup = format!("SETUP = {{\n{}}}\n", tables.concat());
     let router = "from fastapi import APIRouter\n\nrouter = APIRouter()\n".to_owned();
-    let place = Place::start(&[("myintegration/setup.py", setup), ("myintegration/router.py", router)], |options| options);
+    let place =
+        Place::start(&[("myintegration/setup.py", setup), ("myintegration/router.py", router)], |options| options);
     let card = place.card("myintegration");
     let variables = card["env_vars"].as_array().unwrap();
     let variable = |key: &str| variables.iter().find(|one| one["key"] == key).unwrap_or_else(|| panic!("{card:#}"));
-    assert_eq!((&variable("MY_API_TOKEN")["required"], &variable("MY_API_TOKEN")["secret"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&variable("MY_API_TOKEN")["required"], &variable("MY_API_TOKEN")["secret"]),
+        (&json!(true), &json!(true))
+    );
     assert_eq!(variable("MY_PORT")["default"], "8080");
     assert_eq!(card["webhook"]["path"], "/integrations/myintegration/webhook");
     let sections = place.server.get("/api/v1/admin/integrations/sidebar-sections").expect(200);
@@ -161,10 +166,7 @@ fn the_tables_of_setup_are_on_the_card() {
 fn a_setup_with_dots_in_it_hurts_nobody() {
     let Some(examples) = Examples::read() else { return };
     let place = Place::start(
-        &[
-            ("myintegration/setup.py", examples.get("setup")),
-            ("myintegration/tools/my_tool.py", examples.get("tool")),
-        ],
+        &[("myintegration/setup.py", examples.get("setup")), ("myintegration/tools/my_tool.py", examples.get("tool"))],
         |options| options,
     );
     assert_eq!(place.card("myintegration")["has_tools"], true);
@@ -210,7 +212,10 @@ fn every_file_of_the_documented_folder_is_loaded() {
         &[
             ("mygithub/__init__.py", mark("__init__")),
             ("mygithub/config.py", mark("config")),
-            ("mygithub/router.py", format!("import integrations.mygithub.config\n{}{}", mark("router"), examples.get("router"))),
+            (
+                "mygithub/router.py",
+                format!("import integrations.mygithub.config\n{}{}", mark("router"), examples.get("router")),
+            ),
             ("mygithub/dispatcher.py", mark("dispatcher") + &examples.get("dispatcher")),
             ("mygithub/hooks.py", mark("hooks") + &examples.get("hook")),
             ("mygithub/process.py", mark("process") + &examples.get("process")),
@@ -221,7 +226,9 @@ fn every_file_of_the_documented_folder_is_loaded() {
         |options| options,
     );
     assert_eq!(place.card("mygithub")["has_process"], true);
-    let log = until_within(MAKING, "what it prints", || Some(place.log("mygithub")).filter(|log| log.contains("loaded my_tool")));
+    let log = until_within(MAKING, "what it prints", || {
+        Some(place.log("mygithub")).filter(|log| log.contains("loaded my_tool"))
+    });
     for name in ["__init__", "dispatcher", "hooks", "config", "router", "my_tool"] {
         assert!(log.contains(&format!("loaded {name}")), "{name}:\n{log}");
     }
@@ -244,7 +251,8 @@ fn the_process_starts_when_what_it_requires_is_set() {
     place.card("mygithub");
     let state = |place: &Place| place.server.get("/api/v1/admin/integrations/mygithub/process").expect(200);
     assert_ne!(state(&place)["status"], "running", "nothing is set");
-    let settings = json!({"settings": {"GITHUB_WEBHOOK_SECRET": "s3cret-of-the-test", "GITHUB_TOKEN": "t0ken-of-the-test"}});
+    let settings =
+        json!({"settings": {"GITHUB_WEBHOOK_SECRET": "s3cret-of-the-test", "GITHUB_TOKEN": "t0ken-of-the-test"}});
     place.server.put("/api/v1/admin/integrations/mygithub/settings", settings).expect(200);
     until_within(MAKING, "the process runs", || (state(&place)["status"] == "running").then_some(()));
     until_within(MAKING, "it says so", || {

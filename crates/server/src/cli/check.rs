@@ -85,10 +85,7 @@ mod tests {
     fn what_was_found_stands_where_editors_jump_to() {
         let folder = Path::new("board");
         let all = [found("a.py", Some(3), Level::Error), found(".", None, Level::Warning)];
-        assert_eq!(
-            shown(folder, &all, Ink::Plain),
-            "a.py:3: error: nope\nboard: warning: nope\n1 error, 1 warning"
-        );
+        assert_eq!(shown(folder, &all, Ink::Plain), "a.py:3: error: nope\nboard: warning: nope\n1 error, 1 warning");
         assert_eq!(shown(folder, &all[1..], Ink::Plain), "board: warning: nope\n1 warning; it loads");
         assert_eq!(shown(folder, &[], Ink::Plain), "Nothing is wrong with it");
     }

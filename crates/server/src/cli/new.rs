@@ -115,11 +115,11 @@ fn check_name(name: &str) -> Result<()> {
 
 /// Words that cannot name a module in one of the languages.
 const RUST_AND_PYTHON: [&str; 67] = [
-    "abstract", "and", "as", "assert", "async", "await", "become", "box", "break", "class", "const", "continue", "crate",
-    "def", "del", "do", "dyn", "elif", "else", "enum", "except", "extern", "false", "final", "finally", "fn", "for",
-    "from", "gen", "global", "if", "impl", "import", "in", "is", "lambda", "let", "loop", "macro", "match", "mod", "move",
-    "mut", "nonlocal", "not", "or", "override", "pass", "priv", "pub", "raise", "ref", "return", "self", "static",
-    "struct", "super", "trait", "true", "try", "type", "unsafe", "use", "where", "while", "with", "yield",
+    "abstract", "and", "as", "assert", "async", "await", "become", "box", "break", "class", "const", "continue",
+    "crate", "def", "del", "do", "dyn", "elif", "else", "enum", "except", "extern", "false", "final", "finally", "fn",
+    "for", "from", "gen", "global", "if", "impl", "import", "in", "is", "lambda", "let", "loop", "macro", "match",
+    "mod", "move", "mut", "nonlocal", "not", "or", "override", "pass", "priv", "pub", "raise", "ref", "return", "self",
+    "static", "struct", "super", "trait", "true", "try", "type", "unsafe", "use", "where", "while", "with", "yield",
 ];
 
 /// Makes the folder whole or not at all.
@@ -208,7 +208,10 @@ mod tests {
 
     #[test]
     fn a_template_says_the_name_in_every_way_it_is_written() {
-        assert_eq!(filled("myservice MYSERVICE_TOKEN struct Myservice", "my_board"), "my_board MY_BOARD_TOKEN struct MyBoard");
+        assert_eq!(
+            filled("myservice MYSERVICE_TOKEN struct Myservice", "my_board"),
+            "my_board MY_BOARD_TOKEN struct MyBoard"
+        );
         for (path, text) in PYTHON.iter().chain(WORKER).chain(NATIVE) {
             let left = filled(text, "board").to_lowercase();
             assert!(!left.contains(TEMPLATE), "{path}");

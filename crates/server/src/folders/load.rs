@@ -9,7 +9,7 @@ use crate::{
 use anyhow::{Context, Result};
 use futures::{StreamExt, stream};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -56,6 +56,9 @@ async fn open(app: &Arc<App>) -> Result<()> {
 /// Where to look, in order: a later root replaces an id whole, but for the workspace.
 async fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
     let folders = &config.folders;
+    if config.rehearse {
+        return Ok(only(config));
+    }
     let root = |path: PathBuf, kind| Root { path, kind };
     let operator = [PathBuf::from("integrations"), config.data_dir.join("integrations")];
     // Those that nobody named need not be there.
@@ -78,6 +81,20 @@ async fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
         installing: config.installing(),
         native: app.folders.natives.iter().map(|native| (native.name.clone(), native.version.clone())).collect(),
     })
+}
+
+/// The folder that is rehearsed, and no other.
+fn only(config: &Config) -> tercel_hosts::Config {
+    let directories = config.folders.directories.iter().cloned();
+    tercel_hosts::Config {
+        data: config.data_dir.clone(),
+        roots: directories.map(|path| Root { path, kind: RootKind::Operator }).collect(),
+        tool_dirs: Vec::new(),
+        connector_dirs: Vec::new(),
+        path: config.folders.path.clone(),
+        installing: config.installing(),
+        native: BTreeMap::new(),
+    }
 }
 
 /// Looks for folders that came, went or changed, and loads them.

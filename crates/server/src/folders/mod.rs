@@ -87,6 +87,10 @@ impl Folders {
         let _ = self.address.set(address);
     }
 
+    fn port(&self) -> u16 {
+        self.address.get().map_or(0, SocketAddr::port)
+    }
+
     fn url(&self, config: &Config) -> String {
         let mut address = self.address.get().copied().unwrap_or(config.listen);
         // All addresses are no address to call.
