@@ -17,6 +17,7 @@ use std::{
 };
 use tokio::sync::broadcast;
 
+pub(crate) use package::unpacked;
 pub use requirements::Requirements;
 
 /// What code of a folder runs with.

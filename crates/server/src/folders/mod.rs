@@ -9,6 +9,7 @@ pub mod listed;
 pub mod load;
 pub mod route;
 mod services;
+mod shipped;
 pub mod standing;
 mod watch;
 
@@ -84,6 +85,10 @@ impl Folders {
     /// Where the server listens, which folders are told.
     pub fn listens_on(&self, address: SocketAddr) {
         let _ = self.address.set(address);
+    }
+
+    fn port(&self) -> u16 {
+        self.address.get().map_or(0, SocketAddr::port)
     }
 
     fn url(&self, config: &Config) -> String {

@@ -46,7 +46,9 @@ impl Server for Services {
     }
 
     fn reach(&self, _: &str, _: RootKind, _: &[String]) -> Reach {
-        Reach::Open
+        let rehearsed = self.0.upgrade().filter(|app| app.config.rehearse);
+        // In a rehearsal the server itself is all that can be reached.
+        rehearsed.map_or(Reach::Open, |app| Reach::Through { port: app.folders.port(), environment: BTreeMap::new() })
     }
 
     fn url(&self) -> String {
