@@ -2,6 +2,7 @@
 //! nothing.
 
 mod configured;
+mod isolation;
 mod kept;
 mod machine;
 mod speech;
@@ -38,6 +39,7 @@ async fn examine(config: &Config) -> Vec<Finding> {
     findings.extend(machine::disk(&config.data_dir));
     findings.push(machine::clock(&config.data_dir));
     findings.push(machine::open_files());
+    findings.extend(isolation::look(config, server.is_some()).await);
     findings.push(machine::server(config, server.as_ref()).await);
     if server.is_none() {
         findings.extend(machine::ports(config));
