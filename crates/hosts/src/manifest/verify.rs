@@ -63,6 +63,9 @@ enum EncodingName {
     Base64,
 }
 
+/// A scheme out of the secret.
+type Make = Box<dyn Fn(&str) -> tercel_sdk::Result<Scheme> + Send + Sync>;
+
 pub enum Check {
     By(Verify),
     /// Nobody checks, and why.
@@ -76,8 +79,7 @@ pub fn check(verify: &Value, known: &impl Fn(&str) -> bool) -> Result<Check, Str
              reason: {error}"
         )
     })?;
-    type Made = Box<dyn Fn(&str) -> tercel_sdk::Result<Scheme> + Send + Sync>;
-    let made: (String, Made) = match way {
+    let (field, scheme): (String, Make) = match way {
         Way::None(reason) => return Ok(Check::Nobody(reason)),
         Way::Github(field) => (field, Box::new(|secret| Ok(Scheme::github(secret)))),
         Way::Gitlab(field) => (field, Box::new(|secret| Ok(Scheme::token("x-gitlab-token", secret)))),
@@ -93,7 +95,6 @@ pub fn check(verify: &Value, known: &impl Fn(&str) -> bool) -> Result<Check, Str
             (secret, Box::new(move |secret| Scheme::hmac(secret, recipe.clone())))
         }
     };
-    let (field, scheme) = made;
     if !known(&field) {
         return Err(format!("There is no field `{field}` that could hold the secret"));
     }

@@ -40,7 +40,7 @@ pub async fn load(app: &Arc<App>) -> Result<()> {
 }
 
 async fn open(app: &Arc<App>) -> Result<()> {
-    let config = places(&app.config, app);
+    let config = places(&app.config, app)?;
     let services = Services(Arc::downgrade(app));
     // This very program, also when its file is replaced.
     let sandbox = Sandbox::open("/proc/self/exe", &app.config.data_dir);
@@ -54,7 +54,7 @@ async fn open(app: &Arc<App>) -> Result<()> {
 }
 
 /// Where to look, in order: a later root replaces an id whole, but for the workspace.
-fn places(config: &Config, app: &App) -> tercel_hosts::Config {
+fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
     let folders = &config.folders;
     if config.rehearse {
         return Ok(only(config));
@@ -72,7 +72,7 @@ fn places(config: &Config, app: &App) -> tercel_hosts::Config {
     let scripts = ["."].map(PathBuf::from).into_iter().chain(roots.iter().map(|root| root.path.clone()));
     let connector_dirs = scripts.map(|path| path.join("scripts/integrations")).collect();
     let tools = Some(PathBuf::from("tools")).filter(|path| path.is_dir());
-    tercel_hosts::Config {
+    Ok(tercel_hosts::Config {
         data: config.data_dir.clone(),
         tool_dirs: folders.tools.iter().cloned().chain(tools).collect(),
         connector_dirs,
@@ -80,7 +80,7 @@ fn places(config: &Config, app: &App) -> tercel_hosts::Config {
         path: folders.path.clone(),
         installing: config.installing(),
         native: app.folders.natives.iter().map(|native| (native.name.clone(), native.version.clone())).collect(),
-    }
+    })
 }
 
 /// The folder that is rehearsed, and no other.
