@@ -221,6 +221,8 @@ fn a_disk_that_is_nearly_full_stops_accepting_until_there_is_room() {
     small.empty();
     until("new work is taken", || (world.server.github(&event).status < 300).then_some(()));
     until("/ready is well again", || (world.server.get("/ready").status == 200).then_some(()));
+    let is_open = || world.server.list("/api/v1/notices?open=true").iter().any(|notice| notice["key"] == "disk");
+    until("the notice is over", || (!is_open()).then_some(()));
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn polled(answer: impl Fn(usize) -> Result<Polled> + Send + Sync + Clone + 'stat
     (board().poll("posts", OFTEN, poll), asked)
 }
 
-async fn asking(place: &tempfile::TempDir, integration: Integration) -> World {
+async fn asking(place: &crate::world::Place, integration: Integration) -> World {
     let world = start(place.path(), vec![integration]).await;
     world.app.work.spawn(polls::run_all(world.app.clone()));
     world

@@ -37,7 +37,7 @@ async fn never_found(_: Host, _: Anywhere, _: Outbound) -> Result<Option<Receipt
     Ok(None)
 }
 
-async fn answered_by(dispatcher: Dispatcher) -> (World, String, tempfile::TempDir) {
+async fn answered_by(dispatcher: Dispatcher) -> (World, String, crate::world::Place) {
     let place = place();
     let world = start(place.path(), vec![board().dispatcher(dispatcher)]).await;
     let session = world.session(json!({"type": "board"})).await;

@@ -14,7 +14,7 @@ fn receive(_: Host, request: Inbound) -> Result<Received, Refusal> {
     Ok(Received { dedupe: Dedupe::Body, name: "post".into(), outcome: Outcome::Events(vec![event]) })
 }
 
-pub async fn listening(place: &tempfile::TempDir) -> World {
+pub async fn listening(place: &crate::world::Place) -> World {
     start(place.path(), vec![board().webhook(receive)]).await
 }
 

@@ -2,12 +2,14 @@
 
 use axum::{Json, Router, body::Body, extract::ConnectInfo, http::Request, routing::post};
 use http_body_util::BodyExt;
+use postgres::{Database, Postgres};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -20,6 +22,9 @@ use tercel::{
 };
 use tercel_sdk::Integration;
 use tower::ServiceExt;
+
+#[path = "../../../../tests/harness/postgres.rs"]
+mod postgres;
 
 const KEY: &str = "the-key-of-these-tests";
 
@@ -34,9 +39,36 @@ pub fn board() -> Integration {
     Integration::new("board")
 }
 
-/// A directory that lasts as long as the test.
-pub fn place() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
+/// Where servers of a test store, one after the other: a directory and, with `TEST_ENGINE=postgres`, a database. It lasts
+/// as long as the test.
+pub struct Place {
+    directory: tempfile::TempDir,
+    _database: Option<Database>,
+}
+
+/// The addresses of databases, by directories.
+static DATABASES: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
+
+pub fn place() -> Place {
+    let directory = tempfile::tempdir().unwrap();
+    let is_postgres = std::env::var_os("TEST_ENGINE").is_some_and(|engine| engine == "postgres");
+    let database = is_postgres.then(|| Postgres::shared().database());
+    if let Some(database) = &database {
+        DATABASES.lock().unwrap().insert(directory.path().to_owned(), database.url.clone());
+    }
+    Place { directory, _database: database }
+}
+
+impl Place {
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        DATABASES.lock().unwrap().remove(self.directory.path());
+    }
 }
 
 /// A server that works. Parts have half a second.
@@ -64,6 +96,9 @@ pub async fn open_with(place: &Path, integrations: Vec<Integration>, settings: &
         ("LLM_BASE_URL", &obedient_model(model_calls.clone()).await),
     ] {
         environment.set(name, value);
+    }
+    if let Some(url) = DATABASES.lock().unwrap().get(place) {
+        environment.set("DATABASE_URL", url.as_str());
     }
     settings.iter().for_each(|(name, value)| environment.set(name, *value));
     let half = Duration::from_millis(500);

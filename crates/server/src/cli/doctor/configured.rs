@@ -328,6 +328,18 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_does_not_shrink_is_found() {
+        let place = tempfile::tempdir().unwrap();
+        let config = config(&[("TERCEL_DATA_DIR", place.path().to_str().unwrap())]);
+        let log = std::fs::File::create(place.path().join("tercel.db-wal")).unwrap();
+        let look = || database(&config, &Ok(Some(inspection(Vec::new()))), true).remove(0);
+        log.set_len(4 << 20).unwrap();
+        assert_eq!((look().level, look().detail.contains("4 MB of log")), (Level::Ok, true));
+        log.set_len(LARGE_LOG + 1).unwrap();
+        assert_eq!((look().level, look().detail.contains("256 MB of log")), (Level::Warn, true));
+    }
+
+    #[test]
     fn a_key_that_can_be_guessed_is_found() {
         assert_eq!(api_key(&config(&[("API_KEY", "short")])).level, Level::Warn);
         assert_eq!(api_key(&config(&[("API_KEY", "short"), ("TERCEL_LISTEN", "0.0.0.0:1")])).level, Level::Fail);
