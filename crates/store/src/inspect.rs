@@ -1,13 +1,16 @@
 //! Looking at a database from outside: nothing is written, whether a server runs on it or not.
 
 use crate::{
-    Error, Health, Notice, Overview, Result, Setting,
+    Error, Health, Notice, Overview, Provider, Result, Setting,
     engine::{self, Connection, list},
     left_out, overview,
     seal::KEY_ID,
 };
 use secrecy::SecretString;
 use std::path::Path;
+
+const PROVIDERS: &str =
+    "SELECT id, kind, base_url, sealed_api_key, models, defaults, updated_at FROM providers ORDER BY id";
 
 /// What can be told of a database without being its server.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Inspection {
     pub tables: Vec<(String, i64)>,
     /// Absent for a database of an earlier version.
     pub overview: Option<Overview>,
+    /// Those that were made by the API; of an earlier version, none.
+    pub providers: Vec<Provider>,
     /// The key that the database was first used with, by its id.
     pub key: Option<String>,
     /// Rows with secrets that another key has sealed, by table.
@@ -77,6 +82,10 @@ async fn look_around(mut connection: Connection, key: &str) -> Result<Option<Ins
         overview: match schema < crate::snapshot::newest_schema() {
             true => None,
             false => Some(overview::of(&mut connection).await?),
+        },
+        providers: match schema < crate::snapshot::newest_schema() {
+            true => Vec::new(),
+            false => connection.all(PROVIDERS, list![]).await?,
         },
         key: connection
             .first::<(String,)>("SELECT value FROM server_settings WHERE key = $1", list![KEY_ID])

@@ -67,7 +67,7 @@ async fn examine(config: &Config) -> Vec<Finding> {
     findings.extend(machine::changed_files(config, server.is_some()));
     findings.extend(configured::folders(config));
     findings.extend(configured::secrets(config, &key, inspection.as_ref()));
-    findings.push(configured::model(config));
+    findings.extend(configured::models(config, inspection.as_ref()));
     if let Some(http) = crate::ollama::client(config) {
         findings.extend(crate::ollama::offer(config, &http).await.map(|offer| Finding::ok("ollama", offer)));
     }

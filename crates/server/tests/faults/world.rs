@@ -24,6 +24,7 @@ use tercel_sdk::Integration;
 use tower::ServiceExt;
 
 #[path = "../../../../tests/harness/postgres.rs"]
+#[expect(dead_code, reason = "servers are not stopped here")]
 mod postgres;
 
 const KEY: &str = "the-key-of-these-tests";

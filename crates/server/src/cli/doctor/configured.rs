@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 use std::path::PathBuf;
 use tercel_sdk::{Field, Integration};
-use tercel_store::{Inspection, Sealer, now, seal};
+use tercel_store::{Inspection, Provider, Sealer, now, seal};
 
 /// Checkpoints keep the log near 4 MB; one that has grown so far is not carried over any more.
 const LARGE_LOG: u64 = 256 << 20;
@@ -161,7 +161,27 @@ pub fn folders(config: &Config) -> Option<Finding> {
     Some(Finding::warn("folders", detail, "Nothing to do: a later version will"))
 }
 
-pub fn model(config: &Config) -> Finding {
+/// Who answers: the provider of the environment, and those that were made by the API.
+pub fn models(config: &Config, inspection: Option<&Inspection>) -> Vec<Finding> {
+    let made = inspection.map(|inspection| inspection.providers.as_slice()).unwrap_or_default();
+    let mut findings = vec![model(config)];
+    if !made.is_empty() && config.llm.base_url.is_none() {
+        let detail = "LLM_BASE_URL is not set: bots whose model no provider lists have none";
+        findings = vec![Finding::ok("model", detail)];
+    }
+    findings.extend(made.iter().map(provider));
+    findings
+}
+
+fn provider(provider: &Provider) -> Finding {
+    let models: Vec<String> = serde_json::from_str(&provider.models).unwrap_or_default();
+    let models = if models.is_empty() { "no models named".into() } else { models.join(", ") };
+    let key = if provider.sealed_api_key.is_some() { "with a key" } else { "without a key" };
+    let Provider { id, kind, base_url, .. } = provider;
+    Finding::ok("provider", format!("{id}: {kind} at {}, {key}: {models} (not called now)", address(base_url)))
+}
+
+fn model(config: &Config) -> Finding {
     let llm = &config.llm;
     match (&llm.base_url, &llm.api_key) {
         (None, _) => Finding::warn(
@@ -263,6 +283,7 @@ mod tests {
             latest: None,
             overview: None,
             tables: Vec::new(),
+            providers: Vec::new(),
             key: None,
             sealed_otherwise: Vec::new(),
             free: 0,
@@ -350,6 +371,25 @@ mod tests {
     fn the_address_of_the_model_is_shown_without_what_is_secret_in_it() {
         let config = config(&[("LLM_BASE_URL", "https://me:hush@models.example/v1?key=hush"), ("LLM_MODEL", "m")]);
         assert_eq!(model(&config).detail, "m at https://models.example/v1, without LLM_API_KEY (not called now)");
+    }
+
+    #[test]
+    fn a_provider_that_was_made_by_the_api_is_one_that_answers() {
+        let made = Provider {
+            id: "claude".into(),
+            kind: "anthropic".into(),
+            base_url: "https://me:hush@models.example/v1".into(),
+            sealed_api_key: Some("sealed".into()),
+            models: "[\"a\",\"b\"]".into(),
+            defaults: "{}".into(),
+            updated_at: 0,
+        };
+        let stored = Inspection { providers: vec![made], ..inspection(Vec::new()) };
+        let findings = models(&config(&[]), Some(&stored));
+        assert_eq!(levels(&findings), [Level::Ok, Level::Ok], "no rehearsal answers");
+        let said = "claude: anthropic at https://models.example/v1, with a key: a, b (not called now)";
+        assert_eq!(findings[1].detail, said);
+        assert_eq!(levels(&models(&config(&[]), None)), [Level::Warn]);
     }
 
     #[test]
