@@ -64,7 +64,23 @@ pub struct Recipe {
     pub max_age: Option<Duration>,
 }
 
+/// Schemes that need nothing but a secret, as manifests call them.
+pub const NAMED: [&str; 6] = ["github", "gitlab", "slack", "stripe", "standard", "bearer"];
+
 impl Scheme {
+    /// One of [`NAMED`].
+    pub fn named(name: &str, secret: &str) -> Option<Self> {
+        Some(match name {
+            "github" => Self::github(secret),
+            "gitlab" => Self::token("x-gitlab-token", secret),
+            "slack" => Self::slack(secret),
+            "stripe" => Self::stripe(secret),
+            "standard" => Self::standard(secret),
+            "bearer" => Self::bearer(secret),
+            _ => return None,
+        })
+    }
+
     /// `X-Hub-Signature-256: sha256=<hex>` over the body.
     pub fn github(secret: &str) -> Self {
         let recipe = Recipe { header: "x-hub-signature-256".into(), prefix: "sha256=".into(), ..Recipe::default() };

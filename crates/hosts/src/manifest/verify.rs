@@ -1,27 +1,13 @@
 //! How a webhook proves that it is the service's own: exactly one way.
 
 use super::units;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::sync::Arc;
 use tercel_sdk::{
-    Scheme, Verify,
-    signature::{Algorithm, Encoding, Recipe},
+    Error, Kind, Scheme, Verify,
+    signature::{Algorithm, Encoding, NAMED, Recipe},
 };
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Way {
-    Github(String),
-    Gitlab(String),
-    Slack(String),
-    Stripe(String),
-    Standard(String),
-    Bearer(String),
-    Header(Header),
-    Hmac(Hmac),
-    None(String),
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,32 +59,40 @@ pub enum Check {
 }
 
 pub fn check(verify: &Value, known: &impl Fn(&str) -> bool) -> Result<Check, String> {
-    let way: Way = serde_json::from_value(verify.clone()).map_err(|error| {
-        format!(
-            "`verify` is one of github, gitlab, slack, stripe, standard, bearer with a field, header, hmac, or none with a \
-             reason: {error}"
-        )
-    })?;
-    let (field, scheme): (String, Make) = match way {
-        Way::None(reason) => return Ok(Check::Nobody(reason)),
-        Way::Github(field) => (field, Box::new(|secret| Ok(Scheme::github(secret)))),
-        Way::Gitlab(field) => (field, Box::new(|secret| Ok(Scheme::token("x-gitlab-token", secret)))),
-        Way::Slack(field) => (field, Box::new(|secret| Ok(Scheme::slack(secret)))),
-        Way::Stripe(field) => (field, Box::new(|secret| Ok(Scheme::stripe(secret)))),
-        Way::Standard(field) => (field, Box::new(|secret| Ok(Scheme::standard(secret)))),
-        Way::Bearer(field) => (field, Box::new(|secret| Ok(Scheme::bearer(secret)))),
-        Way::Header(Header { name, secret }) => (secret, Box::new(move |secret| Ok(Scheme::token(&name, secret)))),
-        Way::Hmac(hmac) => {
+    let ways = || format!("`verify` is one of {} with a field, or header, hmac, none with a reason", NAMED.join(", "));
+    let mut entries = verify.as_object().ok_or_else(ways)?.iter();
+    let (Some((way, value)), None) = (entries.next(), entries.next()) else { return Err(ways()) };
+    let (field, scheme): (String, Make) = match way.as_str() {
+        "none" => return Ok(Check::Nobody(read(way, value)?)),
+        "header" => {
+            let Header { name, secret } = read(way, value)?;
+            (secret, Box::new(move |secret| Ok(Scheme::token(&name, secret))))
+        }
+        "hmac" => {
+            let hmac: Hmac = read(way, value)?;
             let secret = hmac.secret.clone();
             let recipe = recipe(hmac)?;
             Scheme::hmac("", recipe.clone()).map_err(|error| error.message)?;
             (secret, Box::new(move |secret| Scheme::hmac(secret, recipe.clone())))
         }
+        named if NAMED.contains(&named) => {
+            let named = named.to_owned();
+            (read(way, value)?, Box::new(move |secret| named_scheme(&named, secret)))
+        }
+        _ => return Err(ways()),
     };
     if !known(&field) {
         return Err(format!("There is no field `{field}` that could hold the secret"));
     }
     Ok(Check::By(Arc::new(move |host| scheme(host.field(&field)?))))
+}
+
+fn named_scheme(name: &str, secret: &str) -> tercel_sdk::Result<Scheme> {
+    Scheme::named(name, secret).ok_or_else(|| Error::new(Kind::Unsupported, "This scheme is not known"))
+}
+
+fn read<T: DeserializeOwned>(way: &str, value: &Value) -> Result<T, String> {
+    serde_json::from_value(value.clone()).map_err(|error| format!("`verify: {way}`: {error}"))
 }
 
 fn recipe(hmac: Hmac) -> Result<Recipe, String> {

@@ -84,7 +84,7 @@ async fn fifty_known_folders_are_there_at_once() {
     assert!(loaded.iter().all(|loaded| loaded.problems.is_empty() && loaded.integration.tools.len() == 1));
     assert_eq!(world.server.minted.lock().unwrap().len(), started, "something was started");
     // A machine that builds at the same time has other things to do; what is measured is in bench.
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_millis(500), "{took:?}");
 }
 
 #[tokio::test]

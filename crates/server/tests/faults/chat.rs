@@ -22,7 +22,7 @@ fn hears(name: &str, hear: impl Fn(&[u8]) -> tercel_sdk::Result<Value> + Send + 
         Box::pin(async move { hear(&call.blobs[0]) })
     });
     let mut integration = Integration::new(name);
-    integration.hooks.push(Hook { event: BeforeTranscription::NAME, handler });
+    integration.hooks.push(Hook { event: BeforeTranscription::NAME, handler, watches: Watches::All });
     integration
 }
 
