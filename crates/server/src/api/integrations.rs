@@ -214,7 +214,7 @@ pub fn shown(app: &App, entry: &Entry) -> Integration {
         has_skills: abilities.skills,
         has_carapaces: false,
         has_process: abilities.process,
-        process_status: abilities.process.then(|| app.processes.status(id)),
+        process_status: abilities.process.then(|| app.processes.status(&integration.name)),
         worker: place.and_then(|place| place.worker.as_ref()).map(|worker| {
             let state = worker.state();
             Worker { state: state.state.into(), pid: state.pid, restarts: state.restarts, reason: state.reason }

@@ -77,7 +77,7 @@ pub fn python(config: &Config) -> Finding {
         let mut places = config.folders.path.split(':').map(|place| Path::new(place).join(name));
         places.find(|path| path.is_file())
     };
-    let python = tercel_hosts::Config::pythons().iter().find_map(|name| found(name));
+    let python = ["python3", "python3.11", "python3.12", "python3.13", "python3.14"].into_iter().find_map(found);
     match (python, found("uv")) {
         (Some(python), Some(uv)) => {
             Finding::ok("python", format!("{}; packages are installed by {}", python.display(), uv.display()))

@@ -17,7 +17,7 @@ use axum::extract::ConnectInfo;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::Sha256;
 use std::{
     fs,
@@ -206,6 +206,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use serde_json::json;
 
     #[test]
     fn an_event_is_signed_as_its_sample_says() {
