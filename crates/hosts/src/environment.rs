@@ -19,6 +19,7 @@ use std::{
 use tokio::sync::broadcast;
 
 use package::Base;
+pub(crate) use package::unpacked;
 pub use requirements::Requirements;
 
 /// What code of a folder runs with.

@@ -50,7 +50,7 @@ enum EncodingName {
 }
 
 /// A scheme out of the secret.
-type Make = Box<dyn Fn(&str) -> Option<Scheme> + Send + Sync>;
+type Make = Box<dyn Fn(&str) -> tercel_sdk::Result<Scheme> + Send + Sync>;
 
 pub enum Check {
     By(Verify),
@@ -66,26 +66,26 @@ pub fn check(verify: &Value, known: &impl Fn(&str) -> bool) -> Result<Check, Str
         "none" => return Ok(Check::Nobody(read(way, value)?)),
         "header" => {
             let Header { name, secret } = read(way, value)?;
-            (secret, Box::new(move |secret| Some(Scheme::token(&name, secret))))
+            (secret, Box::new(move |secret| Ok(Scheme::token(&name, secret))))
         }
         "hmac" => {
             let hmac: Hmac = read(way, value)?;
             let secret = hmac.secret.clone();
             let recipe = recipe(hmac)?;
-            (secret, Box::new(move |secret| Some(Scheme::hmac(secret, recipe.clone()))))
+            Scheme::hmac("", recipe.clone()).map_err(|error| error.message)?;
+            (secret, Box::new(move |secret| Scheme::hmac(secret, recipe.clone())))
         }
         named if NAMED.contains(&named) => {
             let named = named.to_owned();
-            (read(way, value)?, Box::new(move |secret| Scheme::named(&named, secret)))
+            let unknown = || Error::new(Kind::Unsupported, "This scheme is not known");
+            (read(way, value)?, Box::new(move |secret| Scheme::named(&named, secret).ok_or_else(unknown)))
         }
         _ => return Err(ways()),
     };
     if !known(&field) {
         return Err(format!("There is no field `{field}` that could hold the secret"));
     }
-    Ok(Check::By(Arc::new(move |host| {
-        scheme(host.field(&field)?).ok_or_else(|| Error::new(Kind::Unsupported, "This scheme is not known"))
-    })))
+    Ok(Check::By(Arc::new(move |host| scheme(host.field(&field)?))))
 }
 
 fn read<T: DeserializeOwned>(way: &str, value: &Value) -> Result<T, String> {

@@ -5,5 +5,6 @@ mod faults;
 mod life;
 mod node;
 mod parts;
+mod processes;
 mod routes;
 mod world;

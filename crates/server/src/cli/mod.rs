@@ -2,11 +2,13 @@
 
 mod backup;
 mod call;
+mod check;
 mod client;
 mod doctor;
 mod integrations;
 mod keys;
 mod logs;
+mod new;
 mod rehearse;
 mod resume;
 mod terminal;
@@ -35,11 +37,15 @@ enum Command {
         #[arg(long)]
         listen: Option<String>,
     },
+    /// Make a new integration to begin with
+    New(new::Arguments),
+    /// Say what is wrong with a folder, without running it
+    Check(check::Arguments),
     /// Show what an event would do: signed, verified, run, and nothing sent
     Rehearse(rehearse::Arguments),
     /// Call a tool
     Call(call::Arguments),
-    /// What is connected, and pausing it
+    /// What is connected, and switching it on and off
     #[command(subcommand)]
     Integrations(integrations::Command),
     /// API keys
@@ -53,7 +59,7 @@ enum Command {
     Resume(resume::Arguments),
     /// Look for what is wrong with this installation
     Doctor,
-    /// What an integration did lately
+    /// What an integration did lately, and what its code printed
     Logs(logs::Arguments),
 }
 
@@ -106,6 +112,8 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     match arguments.command {
         Command::Serve { .. } => crate::serve::serve(Config::from(environment)?).await.map(|()| ExitCode::SUCCESS),
+        Command::New(arguments) => new::run(arguments),
+        Command::Check(arguments) => check::run(Config::from(environment)?, arguments).await,
         Command::Rehearse(arguments) => rehearse::run(environment, arguments).await,
         Command::Call(arguments) => call::run(Config::from(environment)?, arguments).await,
         Command::Integrations(command) => integrations::run(Config::from(environment)?, command).await,

@@ -115,6 +115,14 @@ impl Outbound {
         }))
     }
 
+    /// Whether an address may be called, as far as that can be said before its name is resolved.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn check(&self, url: &url::Url, granted: bool) -> tercel_sdk::Result<()> {
+        self.policy.check(url, granted)
+    }
+
     pub fn transport(self: &Arc<Self>, scope: Scope) -> Arc<dyn Transport> {
         Arc::new(client::Line { outbound: self.clone(), scope })
     }
