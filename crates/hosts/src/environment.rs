@@ -18,8 +18,8 @@ use std::{
 };
 use tokio::sync::broadcast;
 
-pub(crate) use package::unpacked;
 use package::Base;
+pub(crate) use package::unpacked;
 pub use requirements::Requirements;
 
 /// What code of a folder runs with.

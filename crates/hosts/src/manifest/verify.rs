@@ -77,7 +77,8 @@ pub fn check(verify: &Value, known: &impl Fn(&str) -> bool) -> Result<Check, Str
         }
         named if NAMED.contains(&named) => {
             let named = named.to_owned();
-            (read(way, value)?, Box::new(move |secret| named_scheme(&named, secret)))
+            let unknown = || Error::new(Kind::Unsupported, "This scheme is not known");
+            (read(way, value)?, Box::new(move |secret| Scheme::named(&named, secret).ok_or_else(unknown)))
         }
         _ => return Err(ways()),
     };
@@ -85,10 +86,6 @@ pub fn check(verify: &Value, known: &impl Fn(&str) -> bool) -> Result<Check, Str
         return Err(format!("There is no field `{field}` that could hold the secret"));
     }
     Ok(Check::By(Arc::new(move |host| scheme(host.field(&field)?))))
-}
-
-fn named_scheme(name: &str, secret: &str) -> tercel_sdk::Result<Scheme> {
-    Scheme::named(name, secret).ok_or_else(|| Error::new(Kind::Unsupported, "This scheme is not known"))
 }
 
 fn read<T: DeserializeOwned>(way: &str, value: &Value) -> Result<T, String> {

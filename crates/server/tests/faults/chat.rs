@@ -10,7 +10,7 @@ use std::sync::{
 };
 use tercel_sdk::{
     Error, Handler, Host, Integration, Kind, Outbound, Receipt, dispatcher,
-    hook::{BeforeTranscription, Hook, HookEvent},
+    hook::{BeforeTranscription, Hook, HookEvent, Watches},
     reads,
 };
 
