@@ -1,6 +1,6 @@
 //! Looking at the folders, and loading what has changed.
 
-use super::{services::Services, shipped, standing, watch};
+use super::{network, services::Services, shipped, standing, watch};
 use crate::{
     app::App,
     config::{Config, WorkspaceTrust},
@@ -41,6 +41,9 @@ pub async fn load(app: &Arc<App>) -> Result<()> {
 
 async fn open(app: &Arc<App>) -> Result<()> {
     let config = places(&app.config, app)?;
+    if let Some(address) = app.folders.address.get() {
+        network::open(app, *address).await;
+    }
     let services = Services(Arc::downgrade(app));
     // This very program, also when its file is replaced.
     let sandbox = Sandbox::open("/proc/self/exe", &app.config.data_dir);

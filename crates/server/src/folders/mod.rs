@@ -7,6 +7,7 @@ pub mod deliveries;
 mod headers;
 pub mod listed;
 pub mod load;
+mod network;
 pub mod route;
 mod services;
 mod shipped;
@@ -55,6 +56,7 @@ pub struct Folders {
     /// One look at the folders at a time.
     looking: tokio::sync::Mutex<()>,
     address: OnceLock<SocketAddr>,
+    network: network::Network,
     /// The first look has begun and not ended.
     is_behind: AtomicBool,
 }
@@ -78,6 +80,7 @@ impl Folders {
             running: deliveries::Running::default(),
             looking: tokio::sync::Mutex::default(),
             address: OnceLock::new(),
+            network: Default::default(),
             is_behind: AtomicBool::new(false),
         }
     }

@@ -19,7 +19,7 @@ const USER: &str = "tercel";
 const OPEN: usize = 64;
 
 /// On whose behalf a process goes out, and where to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Permit {
     pub integration: String,
     /// What its manifest names.
