@@ -1,5 +1,7 @@
 //! Embeds the shipped folders that are not written in Rust: every one without a `mod.rs`, so that none has to be listed.
 
+#![expect(clippy::disallowed_methods, reason = "Cargo tells build scripts by the environment")]
+
 use std::{
     env, fs, io,
     path::{Path, PathBuf},

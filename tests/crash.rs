@@ -53,7 +53,7 @@ fn a_client_is_asked_and_its_answer_is_taken_once() {
 fn a_writer_that_has_a_fault_ends_the_process_and_the_next_one_goes_on() {
     let (github, model) = (FakeGitHub::start(), FakeModel::start());
     let calm = Options::new().github(&github).model(&model).with_failpoints();
-    let mut server = Server::start(calm.clone().env("TERCEL_FAILPOINT", "commit.before!12"));
+    let mut server = Server::start(calm.clone().env("TERCEL_FAILPOINT", "commit.before!40"));
     let session = server.session("web:alice");
     let path = format!("/api/v1/sessions/{session}/messages");
     let body = serde_json::json!({"content": "hello", "run_agent": true}).to_string();

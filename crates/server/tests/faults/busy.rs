@@ -24,6 +24,7 @@ use tercel_sdk::{
 struct Busy(Arc<AtomicBool>);
 
 impl Busy {
+    #[expect(clippy::disallowed_methods, reason = "this is the part that keeps a thread")]
     fn wait(&self) {
         while !self.0.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(5));

@@ -10,7 +10,7 @@ use std::sync::{
 };
 use tercel_sdk::{
     Error, Handler, Host, Integration, Kind, Outbound, Receipt, dispatcher,
-    hook::{BeforeTranscription, Hook, HookEvent},
+    hook::{BeforeTranscription, Hook, HookEvent, Watches},
     reads,
 };
 
@@ -22,7 +22,7 @@ fn hears(name: &str, hear: impl Fn(&[u8]) -> tercel_sdk::Result<Value> + Send + 
         Box::pin(async move { hear(&call.blobs[0]) })
     });
     let mut integration = Integration::new(name);
-    integration.hooks.push(Hook { event: BeforeTranscription::NAME, handler });
+    integration.hooks.push(Hook { event: BeforeTranscription::NAME, handler, watches: Watches::All });
     integration
 }
 

@@ -20,7 +20,7 @@ pub async fn listening(place: &crate::world::Place) -> World {
 }
 
 /// The same with settings, before it begins to work.
-pub async fn listening_in(place: &tempfile::TempDir, settings: &[(&str, &str)]) -> World {
+pub async fn listening_in(place: &crate::world::Place, settings: &[(&str, &str)]) -> World {
     open_with(place.path(), vec![board().webhook(receive)], settings).await
 }
 
