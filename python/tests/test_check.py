@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from conftest import SOURCE
+from harness import SOURCE
 
 from tercel_worker.check import check
 

@@ -88,7 +88,7 @@ fn looks_like_code(line: &str) -> bool {
             .is_some_and(|(module, _)| word(module));
     let assigned = line.split_once(" = ").is_some_and(|(name, _)| word(name) && name.is_ascii());
     let quoted = line.strip_prefix('"').is_some_and(|rest| rest.contains("\":"));
-    let call = line.strip_prefix('@').is_some_and(|rest| rest.contains('('));
+    let call = line.strip_prefix('@').and_then(|rest| rest.split_once('(')).is_some_and(|(name, _)| word(name));
     import
         || assigned
         || quoted

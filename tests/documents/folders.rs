@@ -83,10 +83,7 @@ fn the_documented_folder_takes_part_in_a_run_from_the_webhook_to_the_answer() {
     let variables: Vec<&Value> = card["env_vars"].as_array().unwrap().iter().map(|one| &one["key"]).collect();
     assert!(variables.contains(&&json!("MYGITHUB_TOKEN")), "{card:#}");
 
-    place.model.script(|asked| match asked.results().is_empty() {
-        true => Turn::call("my_tool", json!({})),
-        false => Turn::text("Looks good."),
-    });
+    place.model.script(|_| Turn::text("Looks good."));
     let headers = [("x-github-event", "pull_request"), ("content-type", "application/json")];
     let answer = place.server.call("POST", "/integrations/mygithub/webhook", &headers, pull_request().to_string());
     assert_eq!(answer.expect(200), json!({"ok": true}));
@@ -95,19 +92,25 @@ fn the_documented_folder_takes_part_in_a_run_from_the_webhook_to_the_answer() {
     assert_eq!((&task["bot_id"], &task["result"]), (&json!("code_review_bot"), &json!("Looks good.")));
     let said = place.server.messages(task["session_id"].as_str().unwrap());
     assert!(said[0]["content"].as_str().unwrap().contains("PR #42 opened: Add dark mode"), "{said:#?}");
-    let steps = place.server.trace(task["id"].as_str().unwrap())["steps"].to_string();
-    assert!(steps.contains("result") && steps.contains("my_tool"), "{steps}");
+
+    // A message that somebody vouches for: with the tool, the hook and the dispatcher of the folder.
+    place.model.script(|asked| match asked.results().is_empty() {
+        true => Turn::call("my_tool", json!({})),
+        false => Turn::text("To you."),
+    });
+    let session = json!({"client_id": "mygithub:7", "bot_id": "code_review_bot"});
+    let session = place.server.post("/api/v1/sessions", session).expect(201);
+    let target = json!({"webhook_url": "https://forge.example/hook"});
+    // The example's post_message() says that it sends nothing, which counts for the injected message, too.
+    let body =
+        json!({"content": "Say it there", "dispatch_type": "mygithub", "dispatch_config": target, "notify": false});
+    let task = place.server.ask_with(session["session_id"].as_str().unwrap(), body);
+    place.server.complete(&task);
+    let asked = place.model.asked();
+    assert!(asked.iter().any(|asked| asked.results().iter().any(|result| result.contains("ok"))), "{asked:#?}");
+    place.server.outbox(&task, &["sent"]);
     // The hook prints for each tool that was called.
     until_within(MAKING, "the hook's words", || place.log("mygithub").contains("Tool my_tool took").then_some(()));
-
-    // A dispatch type of the folder's own.
-    let session = place.server.session("mygithub:7");
-    place.model.script(|_| Turn::text("To you."));
-    let target = json!({"dispatch_type": "mygithub", "dispatch_config": {"webhook_url": "https://forge.example/hook"}});
-    let mut body = target;
-    body["content"] = json!("Say it there");
-    let task = place.server.ask_with(&session, body);
-    place.server.outbox(&task, &["sent"]);
 }
 
 #[test]
@@ -124,7 +127,7 @@ fn a_folder_with_the_stub_of_its_own_has_its_tools() {
         |options| options,
     );
     assert_eq!(place.card("alone")["has_tools"], true);
-    let said = place.server.options.run(&["call", "my_tool", "{}"]).ok();
+    let said = place.server.options.run(&["call", "my_tool", "{}", "--yes"]).ok();
     assert!(said.contains("ok"), "{said}");
 }
 
@@ -276,7 +279,8 @@ fn the_helpers_do_what_the_document_says() {
     let place = Place::start(&[("mygithub/tools/helpers.py", tool)], |options| options);
     place.card("mygithub");
     place.model.script(|_| Turn::text("Reviewed."));
-    let said: Value = serde_json::from_str(&place.server.options.run(&["call", "helpers", "{}"]).ok()).unwrap();
+    let said: Value =
+        serde_json::from_str(&place.server.options.run(&["call", "helpers", "{}", "--yes"]).ok()).unwrap();
     let document = place.server.get(&format!("/api/v1/documents/{}", said["doc_id"].as_str().unwrap())).expect(200);
     assert_eq!((&document["title"], &document["metadata"]["pr_number"]), (&json!("PR #42: Add dark mode"), &json!(42)));
     assert_eq!(said["docs"][0]["id"], said["doc_id"], "{said:#}");
@@ -302,7 +306,7 @@ fn an_execution_config_counts_for_one_run() {
     let place = Place::start(&[("myintegration/tools/detect.py", tool)], |options| options);
     place.card("myintegration");
     place.model.script(|_| Turn::text("I see."));
-    let said: Value = serde_json::from_str(&place.server.options.run(&["call", "detect", "{}"]).ok()).unwrap();
+    let said: Value = serde_json::from_str(&place.server.options.run(&["call", "detect", "{}", "--yes"]).ok()).unwrap();
     place.server.complete(said["task_id"].as_str().unwrap());
     let later = place.server.ask(said["session_id"].as_str().unwrap(), "And now?");
     place.server.complete(&later);
@@ -346,9 +350,9 @@ fn hook_events_are_posted_in_the_documented_shape() {
 #[test]
 fn the_scaffold_of_python_is_loaded_by_a_server_that_runs() {
     let model = FakeModel::start();
-    let server = Server::start(Options::new().model(&model).with_python());
-    fs::create_dir_all(server.options.place().join("integrations")).unwrap();
-    server.options.run(&["new", "board", "--as", "python"]).ok();
-    let place = Place { server, model };
-    assert_eq!(place.card("board")["has_dispatcher"], true);
+    let options = Options::new().model(&model).with_python();
+    fs::create_dir(options.place().join("integrations")).unwrap();
+    let place = Place { server: Server::start(options), model };
+    place.server.options.run(&["new", "board", "--as", "python"]).ok();
+    until_within(MAKING, "the whole of it", || (place.card("board")["has_dispatcher"] == true).then_some(()));
 }

@@ -27,7 +27,7 @@ def look(tree: Tree) -> Iterator[Problem]:
                         yield warning(
                             module.shown,
                             node.lineno,
-                            f"This calls {service} itself; {client} do it by the operator's connection, within its limits",
+                            f"This calls {service} itself; {client} do it by the operator's connection",
                         )
         for function, text in _calling(module):
             if text in theirs:
