@@ -7,6 +7,7 @@ mod in_process;
 mod load;
 mod machine;
 mod measure;
+mod native;
 mod outside;
 mod payload;
 #[path = "../../tests/harness/postgres.rs"]
@@ -40,6 +41,9 @@ struct Arguments {
     /// Becomes the handler without a server around it that webhooks are compared with.
     #[arg(long, hide = true)]
     bare_handler: bool,
+    /// Becomes the server, with a tool of the bench in it.
+    #[arg(long, hide = true)]
+    native_tool: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -101,6 +105,9 @@ async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     if arguments.bare_handler {
         return bare::serve().await.map(|()| ExitCode::SUCCESS);
+    }
+    if arguments.native_tool {
+        return native::serve().await.map(|()| ExitCode::SUCCESS);
     }
     process::raise_file_limit();
     let names: Vec<&str> = scenarios::NAMES

@@ -91,7 +91,10 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         environment.set("TERCEL_LISTEN", listen);
     }
     match arguments.command {
-        Command::Serve { .. } => crate::serve::serve(Config::from(environment)?).await.map(|()| ExitCode::SUCCESS),
+        Command::Serve { .. } => {
+            let native = tercel_integrations::all();
+            crate::serve::serve(Config::from(environment)?, native).await.map(|()| ExitCode::SUCCESS)
+        }
         Command::Rehearse(arguments) => rehearse::run(environment, arguments).await,
         Command::Call(arguments) => call::run(Config::from(environment)?, arguments).await,
         Command::Integrations(command) => integrations::run(Config::from(environment)?, command).await,
