@@ -70,7 +70,8 @@ pub fn descendants(pid: u32) -> Result<Vec<u32>> {
     let mut found = vec![pid];
     let mut next = 0;
     while next < found.len() {
-        found.extend(parents.iter().filter(|(_, parent)| *parent == found[next]).map(|(child, _)| *child));
+        let parent = found[next];
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
         next += 1;
     }
     found.remove(0);
