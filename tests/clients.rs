@@ -1,9 +1,9 @@
-//! Driven by the providers' own client libraries: they ask our `/v1`, and they judge the fakes that our adapters are
+//! Driven by the client libraries of others: those of providers ask our `/v1`, and judge the fakes that our adapters are
 //! tested against.
 
 use serde_json::{Value, json};
 use std::process::Command;
-use tercel_tests::{FakeAnthropic, FakeModel, Turn, World, anthropic, model, server::KEY, tree};
+use tercel_tests::{FakeAnthropic, FakeModel, Receiver, Turn, World, anthropic, model, server::KEY, tree};
 
 /// What a script of `tests/clients` says.
 #[track_caller]
@@ -221,4 +221,26 @@ fn anthropic_behind_it_all_makes_no_difference() {
     assert_eq!(openai(&world, "tools", &["c"]), json!(["tool_calls", ["weather"], "Then: It rains in Ghent."]));
     assert_eq!(openai(&world, "helper", &["c"]), json!(["Let me look.", "weather", {"town": "Ghent"}]));
     assert_eq!(world.model.calls(), 0);
+}
+
+#[test]
+fn what_a_hook_is_sent_is_verified_by_the_library_of_standard_webhooks() {
+    let (world, receiver) = (World::start(), Receiver::start());
+    let body = json!({"url": receiver.url(), "events": ["after_response"]});
+    let made = world.server.post("/api/v1/hooks", body).expect(201);
+    let rotate = format!("/api/v1/hooks/{}/rotate", made["id"].as_str().unwrap());
+    let rotated = world.server.post(&rotate, json!({})).expect(200);
+    world.server.complete(&world.server.ask(&world.server.session("web:a"), "hello"));
+    let request = receiver.wait_for(1).remove(0);
+    let headers: Value = ["webhook-id", "webhook-timestamp", "webhook-signature"]
+        .map(|name| (name.to_owned(), json!(request.header(name))))
+        .into_iter()
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let body = String::from_utf8(request.body.to_vec()).unwrap();
+    let verify = |secret: &Value| python(&["webhooks.py", secret.as_str().unwrap(), &headers.to_string(), &body]);
+    assert_eq!(verify(&made["secret"]), "after_response");
+    assert_eq!(verify(&rotated["secret"]), "after_response");
+    let stranger = json!("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    assert_eq!(verify(&stranger), "WebhookVerificationError");
 }

@@ -6,6 +6,8 @@ use tercel_tests::{Client, FakeModel, Options, Server};
 
 const NOWHERE: &str = "00000000-0000-7000-8000-000000000000";
 const OPEN: &[&str] = &["/health", "/ready", "/openapi.json"];
+/// Every key will do, whatever its scopes are.
+const FOR_EVERY_KEY: &[&str] = &["/api/v1/keys/current", "/api/v1/features"];
 
 /// Routes that must be there; what else is there is checked all the same.
 const EXPECTED: &[&str] = &[
@@ -28,6 +30,7 @@ const EXPECTED: &[&str] = &[
     "GET /api/v1/documents/search",
     "GET /api/v1/documents/{id}",
     "DELETE /api/v1/documents/{id}",
+    "GET /api/v1/egress",
     "GET /api/v1/keys",
     "POST /api/v1/keys",
     "DELETE /api/v1/keys/{id}",
@@ -59,7 +62,10 @@ struct Route {
 impl Route {
     /// The contract's rule, in the contract's words: the first part after `/api/v1/`.
     fn scope(&self) -> Option<(String, &'static str)> {
-        if OPEN.contains(&self.path.as_str()) || self.path.starts_with("/integrations/") {
+        if FOR_EVERY_KEY.contains(&self.path.as_str())
+            || OPEN.contains(&self.path.as_str())
+            || self.path.starts_with("/integrations/")
+        {
             return None;
         }
         let resource = match self.path.strip_prefix("/api/v1/") {
@@ -159,6 +165,17 @@ fn a_key_can_do_exactly_its_scopes_on_every_route() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_for_every_key_needs_one() {
+    let server = Server::start(Options::new());
+    let weak = server.key(&["tasks:read"]);
+    for path in FOR_EVERY_KEY {
+        weak.get(path).expect(200);
+        server.anonymous().get(path).refused(401, "unauthorized");
+    }
+    assert_eq!(weak.get("/api/v1/keys/current").expect(200)["scopes"], json!(["tasks:read"]));
 }
 
 #[test]

@@ -21,14 +21,19 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 use engine::Engine;
 use outside::Outside;
-use std::{path::PathBuf, process::ExitCode, sync::OnceLock, time::Duration};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 #[derive(Parser)]
 #[command(about = "Measures the tercel program that lies beside this one")]
 struct Arguments {
-    /// Only scenarios whose name begins so.
-    #[arg(long)]
-    only: Option<String>,
+    /// Only scenarios whose names begin so, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// Shorter and rougher: one round of everything.
     #[arg(long)]
     quick: bool,
@@ -112,14 +117,10 @@ async fn main() -> Result<ExitCode> {
     process::raise_file_limit();
     let names: Vec<&str> = scenarios::NAMES
         .into_iter()
-        .filter(|name| arguments.only.as_ref().is_none_or(|only| name.starts_with(only.as_str())))
+        .filter(|name| arguments.only.is_empty() || arguments.only.iter().any(|only| name.starts_with(only.as_str())))
         .collect();
     if names.is_empty() {
-        bail!(
-            "No scenario begins with `{}`; there are {}",
-            arguments.only.unwrap_or_default(),
-            scenarios::NAMES.join(", ")
-        );
+        bail!("No scenario begins with `{}`; there are {}", arguments.only.join(","), scenarios::NAMES.join(", "));
     }
     let program = server::program()?;
     let last = report::last(&arguments.out).context("The last result cannot be compared with")?;
@@ -134,6 +135,7 @@ async fn main() -> Result<ExitCode> {
     if arguments.engine != Engines::Sqlite {
         engines.push(Engine::postgres()?);
     }
+    let begun = Instant::now();
     let outside = Outside::start().await?;
     let mut bench = Bench { plan, outside, engine: Engine::Sqlite, is_first: true, bare: OnceLock::new() };
     let mut rows = Vec::new();
@@ -145,7 +147,8 @@ async fn main() -> Result<ExitCode> {
             if !scenarios::measures(name, &bench) {
                 continue;
             }
-            eprintln!("measuring {name}{} …", engine.suffix());
+            let at = begun.elapsed().as_secs();
+            eprintln!("{:02}:{:02} measuring {name}{} …", at / 60, at % 60, engine.suffix());
             match scenarios::run(name, &bench).await {
                 Ok(rows) => measured.push(rows),
                 Err(error) => {
@@ -166,7 +169,7 @@ async fn main() -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let is_whole =
-        !arguments.quick && arguments.only.is_none() && arguments.engine == Engines::Both && failures.is_empty();
+        !arguments.quick && arguments.only.is_empty() && arguments.engine == Engines::Both && failures.is_empty();
     let file = report::keep(&arguments.out, machine, arguments.quick, rows, is_whole)?;
     println!("\nkept in {}", file.display());
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -65,10 +65,21 @@ impl Options {
         self
     }
 
+    /// Environments for Python are made of packages that were fetched before, if they were.
+    pub fn with_python(self) -> Self {
+        let tools = crate::python::interpreter().parent().unwrap().to_owned();
+        let cache = tools.parent().unwrap().with_file_name("uv-cache");
+        self.env("PATH", &format!("/usr/local/bin:/usr/bin:/bin:{}", tools.display()))
+            .env("UV_CACHE_DIR", cache.to_str().unwrap())
+            .env("PIP_CACHE_DIR", cache.join("pip").to_str().unwrap())
+    }
+
     pub fn github(self, github: &FakeGitHub) -> Self {
         self.env("GITHUB_API_URL", &github.url())
             .env("GITHUB_TOKEN", "ghp_of_the_tests_0123456789")
             .env("GITHUB_WEBHOOK_SECRET", SECRET)
+            // Most tests count requests, and this one comes at its own time.
+            .env("GITHUB_REACTION", "none")
             .env("GITHUB_BOT_LOGIN", crate::github::LOGIN)
     }
 

@@ -43,7 +43,7 @@ const CONCURRENCY: [usize; 3] = [1, 16, 64];
 /// Whether a scenario has something to measure with this engine.
 pub fn measures(name: &str, bench: &Bench) -> bool {
     match name {
-        "machine" | "folders" | "soak" => bench.is_first,
+        "machine" | "folders" => bench.is_first,
         "pgbench" => matches!(bench.engine, Engine::Postgres(_)),
         _ => true,
     }

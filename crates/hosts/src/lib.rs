@@ -3,38 +3,41 @@
 //! A folder is found below a [`Root`], copied to a snapshot, described once by its own code, and from then on is a value
 //! like every other. Its code runs in a worker process of its own that is started when something needs it.
 
+mod cache;
+mod call;
+mod check;
+mod confine;
+mod description;
+mod environment;
+mod hosts;
+mod integration;
+mod launch;
+mod load;
+mod log;
+mod manifest;
+mod name;
+pub mod process;
+mod roots;
+pub mod sandbox;
+mod snapshot;
+mod watch;
+mod worker;
+
+pub use check::{Finding, Level, check, python_path};
+pub use confine::Confines;
+pub use environment::Interpreter;
+pub use hosts::{Change, Config, Hosts};
+pub use launch::{Launch, Started, ending};
+pub use log::{LogLine, Ring};
+pub use name::check as check_name;
+pub use roots::{Folder, Found, Hidden, Root, RootKind, Shape, extract};
+
 use futures::future::BoxFuture;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 use tercel_sdk::Integration;
 use uuid::Uuid;
-
-/// Where folders are looked for. A later root replaces an id whole, but for the workspace, which never does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Root {
-    pub path: PathBuf,
-    pub kind: RootKind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RootKind {
-    /// Embedded in the program.
-    Shipped,
-    /// The operator's.
-    Operator,
-    /// Where bots write: nothing of it runs before it was approved.
-    Workspace,
-}
-
-/// A directory that counts as an integration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Folder {
-    pub id: String,
-    pub path: PathBuf,
-    pub root: Root,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -54,19 +57,90 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    pub fn new(file: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { file: file.into(), line: None, message: message.into() }
+    }
+
+    pub fn at(file: impl Into<String>, line: u32, message: impl Into<String>) -> Self {
+        Self { file: file.into(), line: Some(line), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.file.as_str(), self.line) {
+            ("", _) => f.write_str(&self.message),
+            (file, Some(line)) => write!(f, "{file}:{line}: {}", self.message),
+            (file, None) => write!(f, "{file}: {}", self.message),
+        }
+    }
+}
+
 /// A folder as it runs.
 #[derive(Clone)]
 pub struct Loaded {
     pub folder: Folder,
     pub way: Way,
-    /// Of the snapshot it runs from.
+    /// Of the snapshot it runs from; empty when there could be none.
     pub hash: String,
     /// What loaded of it.
     pub integration: Integration,
     pub problems: Vec<Problem>,
+    /// The folder has changed since, and what it is now does not load: `problems` are those of the new state.
+    pub kept: bool,
+    /// What its code is given, with what a declaration says about it.
+    pub variables: Vec<Variable>,
     /// Environment names that its code reads and nothing declares.
     pub undeclared: Vec<String>,
+    pub permissions: Permissions,
     pub worker: Arc<dyn Worker>,
+    /// What else of it is started is started with this.
+    pub place: Place,
+    /// Folders whose code it imports, with the states of them that it runs with.
+    pub siblings: BTreeMap<String, String>,
+    /// Of all that it depends on.
+    pub(crate) key: String,
+}
+
+/// Where code of a folder runs, and with what.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    /// The working directory, below which `integrations/<id>` is. Empty when there is none.
+    pub directory: PathBuf,
+    /// What `python` as the first word of a command means.
+    pub python: Option<PathBuf>,
+    /// Environment that its code needs besides its variables.
+    pub environment: BTreeMap<String, String>,
+    pub confines: Confines,
+}
+
+/// How a process reaches others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// By itself, anybody.
+    Open,
+    /// Through the forward proxy, those that it was granted.
+    Through {
+        port: u16,
+        /// Tells it of the proxy.
+        environment: BTreeMap<String, String>,
+    },
+}
+
+/// What a manifest asks for beyond what every folder may.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Permissions {
+    /// Tools of others that it may call.
+    pub tools: Vec<String>,
+    /// Hosts that it may reach; none named is any, for a folder of the operator's.
+    pub hosts: Vec<String>,
+    /// Scopes of the API.
+    pub api: Vec<String>,
+    /// Files and directories elsewhere.
+    pub read: Vec<PathBuf>,
+    pub write: Vec<PathBuf>,
 }
 
 /// The process behind a folder.
@@ -88,13 +162,6 @@ pub struct WorkerState {
     pub reason: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LogLine {
-    /// Microseconds since 1970.
-    pub at: i64,
-    pub text: String,
-}
-
 /// A key of the API that is worth something while one process runs.
 pub struct Minted {
     pub id: Uuid,
@@ -108,6 +175,8 @@ pub trait Server: Send + Sync + 'static {
     /// A key that acts as the integration and nothing more.
     fn mint(&self, integration: &str) -> Minted;
     fn revoke(&self, id: Uuid);
+    /// How its processes reach others; `hosts` are those that a manifest asks for, and none of them is any.
+    fn reach(&self, integration: &str, root: RootKind, hosts: &[String]) -> Reach;
     /// Where its processes reach the API: `http://127.0.0.1:8000`.
     fn url(&self) -> String;
 }

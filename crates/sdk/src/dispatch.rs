@@ -3,11 +3,11 @@
 use crate::{Call, Error, FromHost, Handler, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// Where an answer goes: `dispatch_config` with its `type`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     #[serde(rename = "type")]
     pub kind: String,
@@ -58,16 +58,33 @@ pub struct Receipt {
     pub url: Option<String>,
 }
 
+/// A call that waits for a person's yes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Approval {
+    pub id: Uuid,
+    pub bot_id: String,
+    pub tool: String,
+    pub arguments: Value,
+    /// Why it asks.
+    pub reason: String,
+}
+
 /// A dispatcher part.
 #[derive(Clone)]
 pub struct Dispatcher {
     pub deliver: Handler,
     /// Looks for a post whose acknowledgement was lost.
     pub find: Option<Handler>,
+    /// Told that a run for this target has begun. Out comes the target as it is from then on.
+    pub start: Option<Handler>,
+    /// Asks the people at the target for an approval.
+    pub approval: Option<Handler>,
     /// Characters that one post may have, without the marker.
     pub limit: usize,
     /// The service recognises a repetition by the row id: an unknown outcome is simply tried again.
     pub idempotent: bool,
+    /// How long an answer is worth sending; one that could not leave until then is shown as expired. `None`: for ever.
+    pub shelf_life: Option<Duration>,
 }
 
 /// A dispatcher from `fn(host, target, outbound) -> Result<Receipt>`. `target` is read from the `dispatch_config`.
@@ -78,7 +95,15 @@ where
     F: Fn(H, T, Outbound) -> Fut + Send + Sync + Clone + 'static,
     Fut: Future<Output = Result<Receipt>> + Send + 'static,
 {
-    Dispatcher { deliver: erase_delivery(deliver), find: None, limit: usize::MAX, idempotent: false }
+    Dispatcher {
+        deliver: erase_delivery(deliver),
+        find: None,
+        start: None,
+        approval: None,
+        limit: usize::MAX,
+        idempotent: false,
+        shelf_life: None,
+    }
 }
 
 impl Dispatcher {
@@ -105,9 +130,25 @@ impl Dispatcher {
         self
     }
 
+    /// Answers that could not leave for so long are not sent any more.
+    pub fn shelf_life(mut self, time: Duration) -> Self {
+        self.shelf_life = Some(time);
+        self
+    }
+
     /// The call that `deliver` and `find` take.
     pub fn call(target: &Target, outbound: &Outbound) -> Call {
         Call::from(json!({"target": target.config, "outbound": outbound}))
+    }
+
+    /// The call that `start` takes; it answers a `dispatch_config`.
+    pub fn start_call(target: &Target) -> Call {
+        Call::from(json!({"target": target.config}))
+    }
+
+    /// The call that `approval` takes.
+    pub fn approval_call(target: &Target, approval: &Approval) -> Call {
+        Call::from(json!({"target": target.config, "approval": approval}))
     }
 }
 

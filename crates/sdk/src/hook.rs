@@ -88,10 +88,22 @@ events! {
     }
 }
 
+/// Of which runs a hook wants to know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Watches {
+    /// Those that have to do with the integration: its dispatch type, its client ids.
+    #[default]
+    Stake,
+    All,
+}
+
 /// A hook part.
 #[derive(Clone)]
 pub struct Hook {
     pub event: &'static str,
+    /// Of which runs it wants to know.
+    pub watches: Watches,
     pub handler: Handler,
 }
 
@@ -103,7 +115,7 @@ impl Hook {
         F: Fn(H, E) -> Fut + Send + Sync + Clone + 'static,
         Fut: Future<Output = Result<E::Answer>> + Send + 'static,
     {
-        Self { event: E::NAME, handler: erase(function) }
+        Self { event: E::NAME, watches: Watches::All, handler: erase(function) }
     }
 }
 

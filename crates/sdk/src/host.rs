@@ -1,6 +1,6 @@
 //! What a part can see and do: made anew for every call.
 
-use crate::{Error, Result, http};
+use crate::{Error, Result, Target, http};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,14 @@ pub struct Ids {
     pub channel: Option<Uuid>,
     pub bot: Option<String>,
     pub client_id: Option<String>,
+    /// Places that people speak from whom nobody vouches for, as far as they have a say in this run: the one whose event
+    /// began it, else those whose events were said before it (`forge:owner/repo`). An empty name: nobody knows where.
+    pub strangers: Vec<String>,
+    /// Where the run's answer goes. Its secrets are masked.
+    pub target: Option<Target>,
+    pub mode: Mode,
+    /// Names of tools that the run has because its event said so.
+    pub injected_tools: Vec<String>,
 }
 
 /// Everything a host is made from. The server and the testing helpers build it; parts read it through [`Host`].
@@ -41,6 +49,8 @@ pub struct Ids {
 pub struct Context {
     pub integration: String,
     pub connection: String,
+    /// Of this one call: code in another process names it in what it asks of the server meanwhile.
+    pub call: Uuid,
     /// Resolved values of the connection's fields, by field key. A field without a value is absent.
     pub fields: Arc<BTreeMap<String, String>>,
     /// Environment name of each declared field, for messages.
@@ -92,6 +102,10 @@ impl Host {
 
     pub fn connection(&self) -> &str {
         &self.0.connection
+    }
+
+    pub fn call(&self) -> Uuid {
+        self.0.call
     }
 
     pub fn account(&self) -> Option<&str> {

@@ -22,7 +22,7 @@ pub mod testing;
 pub mod text;
 pub mod tool;
 
-pub use dispatch::{Dispatcher, Outbound, Receipt, Target, dispatcher};
+pub use dispatch::{Approval, Dispatcher, Outbound, Receipt, Target, dispatcher};
 pub use erased::{Call, Handler};
 pub use error::{Error, Kind, Result};
 pub use field::Field;
@@ -31,7 +31,7 @@ pub use inbound::{Brief, Dedupe, Event, Inbound, Outcome, Received, Refusal, Rep
 pub use integration::{Checked, Depth, Integration, User};
 pub use poll::{Cursor, Gap, Missed, News, Polled};
 pub use process::Process;
-pub use routes::{Route, Routes};
+pub use routes::{Route, Routes, Verify};
 pub use signature::Scheme;
 pub use skill::Skill;
 pub use tool::{Effect, Tool, destroys, reads, writes};

@@ -25,6 +25,8 @@ pub struct Tool {
     /// JSON Schema of the arguments.
     pub parameters: Value,
     pub effect: Effect,
+    /// Somebody said what the effect is. Otherwise it is taken to be a write.
+    pub declared: bool,
     /// A repetition does no harm, though it is not a read.
     pub idempotent: bool,
     pub handler: Handler,
@@ -119,6 +121,7 @@ impl Unnamed {
             description,
             parameters,
             effect: self.effect,
+            declared: true,
             idempotent: self.idempotent,
             handler: self.handler,
         }

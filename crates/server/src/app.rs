@@ -8,12 +8,16 @@ use crate::{
     catalog::{Catalog, DEFAULT, Values},
     ceilings::Ceilings,
     config::Config,
+    emission::Emission,
+    folders::{Folders, standing::Said},
     hold::Hold,
     hooks::Hooks,
     live::Live,
     outbound::{self, HostPort, Outbound, Scope},
     outbox::Senders,
+    processes::Processes,
     providers::Providers,
+    receiving::Readers,
     runner::Runs,
     watchman::Refused,
     webhook::Refusals,
@@ -47,7 +51,9 @@ pub struct App {
     pub runs: Runs,
     pub live: Live,
     pub hooks: Hooks,
+    pub emission: Emission,
     pub refusals: Refusals,
+    pub readers: Arc<Readers>,
     pub access: Access,
     pub senders: Senders,
     pub ceilings: Ceilings,
@@ -55,6 +61,7 @@ pub struct App {
     pub refused: Refused,
     pub schedules: crate::schedules::Bell,
     pub polls: crate::polls::Bell,
+    pub processes: Processes,
     pub hold: Hold,
     pub backups: Backups,
     /// Who keeps the bytes of an attachment reads, who lets some go writes.
@@ -65,7 +72,7 @@ pub struct App {
     pub started: Instant,
     /// Whether reads of a rehearsal go out.
     pub live_reads: bool,
-    integrations: Vec<Integration>,
+    pub folders: Folders,
     catalog: RwLock<Arc<Catalog>>,
     /// One reading at a time: an older catalog must not replace a newer one.
     reloading: tokio::sync::Mutex<()>,
@@ -75,6 +82,8 @@ pub struct App {
 /// For whom and how a host is made.
 #[derive(Default)]
 pub struct Call {
+    /// Its name, when somebody gave it one already.
+    pub id: Option<Uuid>,
     pub ids: Ids,
     pub mode: Mode,
     pub trust: Trust,
@@ -108,9 +117,12 @@ impl App {
                 store.close_notice(&bot::missing(&bot.id)).await?;
             }
         }
-        let catalog = Catalog::load(&integrations, &store, &sealer, &config.environment).await?;
+        let folders = Folders::new(integrations, Said::read(&store).await?);
+        let catalog = Catalog::load(&folders.list(), &store, &sealer, &config.environment).await?;
         let access = Access::default();
         access.read(&store).await?;
+        let emission = Emission::default();
+        emission.read(&store).await?;
         Ok(Arc::new(Self {
             outbound: open_outbound(&config, &store)?,
             providers: Providers::open(&config, &store, &sealer).await?,
@@ -121,7 +133,9 @@ impl App {
             runs: Runs::new(config.capacity.steps),
             live: Live::default(),
             hooks: Hooks::default(),
+            emission,
             refusals: Refusals::default(),
+            readers: Arc::default(),
             access,
             senders: Senders::default(),
             ceilings: Ceilings::load(&store, config.ceilings).await?,
@@ -129,6 +143,7 @@ impl App {
             refused: Refused::default(),
             schedules: Default::default(),
             polls: Default::default(),
+            processes: Processes::load(&store).await?,
             hold: Hold::read(&config.data_dir),
             backups: Backups::default(),
             files: Default::default(),
@@ -138,7 +153,7 @@ impl App {
             live_reads,
             catalog: RwLock::new(Arc::new(catalog)),
             reloading: tokio::sync::Mutex::default(),
-            integrations,
+            folders,
             store,
             sealer,
             config,
@@ -153,7 +168,7 @@ impl App {
     /// Reads anew what an administrator changed.
     pub async fn reload(&self) -> Result<()> {
         let _one = self.reloading.lock().await;
-        let catalog = Catalog::load(&self.integrations, &self.store, &self.sealer, &self.config.environment).await?;
+        let catalog = Catalog::load(&self.folders.list(), &self.store, &self.sealer, &self.config.environment).await?;
         *self.catalog.write().expect("no holder of this lock panics") = Arc::new(catalog);
         self.polls.ring();
         Ok(())
@@ -176,11 +191,18 @@ impl App {
     ) -> Option<Host> {
         let catalog = self.catalog();
         let entry = catalog.integrations.get(integration)?;
+        let id = call.id.unwrap_or_else(Uuid::now_v7);
+        // Code in a process of its own may ask the server for something meanwhile.
+        if entry.listed.place.is_some() && call.id.is_none() {
+            self.folders.calls.begin(id, integration, call.ids.clone(), call.timeout);
+        }
         let granted = values.granted(&entry.integration.fields);
+        let mut ids = call.ids;
+        ids.target = ids.target.filter(|target| entry.integration.dispatchers.contains_key(&target.kind));
         let scope = Scope {
             integration: Some(integration.into()),
             connection: Some(connection.into()),
-            task: call.ids.task,
+            task: ids.task,
             granted: granted.iter().filter_map(HostPort::of).collect(),
             mode: call.mode,
             exchanges: entry.exchanges.clone(),
@@ -191,10 +213,11 @@ impl App {
         Some(Host::new(host::Context {
             integration: integration.into(),
             connection: connection.into(),
+            call: id,
             fields: values.fields.clone(),
             names: entry.names.clone(),
             account: entry.healths.get(connection).and_then(|health| health.account.clone()),
-            ids: call.ids,
+            ids,
             mode: call.mode,
             trust: call.trust,
             idempotency_key: call.idempotency_key,
@@ -262,7 +285,9 @@ impl App {
         let catalog = self.catalog();
         for (name, entry) in &catalog.integrations {
             let stored = entry.healths.get(DEFAULT).is_some_and(|health| health.code == "ok");
-            if !stored && entry.status() != "not_configured" {
+            // No process is started for what nobody has asked for.
+            let is_native = entry.listed.place.is_none();
+            if is_native && entry.listed.works() && !stored && entry.status() != "not_configured" {
                 crate::connection::check(self, name, DEFAULT).await;
             }
         }

@@ -4,6 +4,7 @@ use crate::{
     bot::Bot,
     channel::{Binding, Channel},
     config::{Environment, OWN_SECRETS},
+    folders::{Listed, Standing},
     redact::Redactor,
 };
 use anyhow::Result;
@@ -62,6 +63,10 @@ pub struct Catalog {
     pub tools: BTreeMap<String, OwnedTool>,
     /// By dispatch type.
     pub dispatchers: BTreeMap<String, OwnedDispatcher>,
+    /// Dispatch types of integrations that cannot be used now, with those integrations: what leaves by them waits.
+    pub absent: BTreeMap<String, String>,
+    /// What client ids begin with, and whose they are then.
+    pub prefixes: BTreeMap<String, String>,
     pub skills: BTreeMap<String, Skill>,
     pub bots: BTreeMap<String, Arc<Bot>>,
     pub channels: HashMap<String, Arc<Channel>>,
@@ -73,7 +78,9 @@ pub struct Catalog {
 
 /// An integration with what is known of its connections.
 pub struct Entry {
+    /// What can be used of it.
     pub integration: Integration,
+    pub listed: Arc<Listed>,
     pub names: Arc<BTreeMap<String, String>>,
     pub exchanges: Arc<[Exchange]>,
     pub connections: BTreeMap<String, Values>,
@@ -83,20 +90,23 @@ pub struct Entry {
 
 impl Catalog {
     /// Reads everything anew.
-    pub async fn load(integrations: &[Integration], store: &Store, sealer: &Sealer, env: &Environment) -> Result<Self> {
+    pub async fn load(list: &[Arc<Listed>], store: &Store, sealer: &Sealer, env: &Environment) -> Result<Self> {
         let settings = store.settings().await?;
         let healths = store.healths().await?;
         let mut catalog = Self {
             integrations: BTreeMap::new(),
             tools: BTreeMap::new(),
             dispatchers: BTreeMap::new(),
+            absent: BTreeMap::new(),
+            prefixes: BTreeMap::new(),
             skills: BTreeMap::new(),
             bots: BTreeMap::new(),
             channels: HashMap::new(),
             bindings: HashMap::new(),
             redactor: Redactor::default(),
         };
-        for integration in integrations {
+        for listed in list {
+            let integration = &listed.usable();
             let name = &integration.name;
             let mut stored: BTreeMap<String, BTreeMap<String, String>> =
                 BTreeMap::from([(DEFAULT.into(), BTreeMap::new())]);
@@ -114,7 +124,7 @@ impl Catalog {
                     (connection, values)
                 })
                 .collect();
-            let mut error = None;
+            let mut error = listed.problem();
             for tool in &integration.tools {
                 match catalog.tools.get(&tool.name) {
                     Some(taken) => {
@@ -125,6 +135,9 @@ impl Catalog {
                         catalog.tools.insert(tool.name.clone(), owned);
                     }
                 }
+            }
+            for prefix in &integration.prefixes {
+                error = catalog.claim_prefix(prefix, name).or(error);
             }
             for (kind, dispatcher) in &integration.dispatchers {
                 match catalog.dispatchers.get(kind) {
@@ -149,8 +162,16 @@ impl Catalog {
                     .collect(),
                 error,
                 integration: integration.clone(),
+                listed: listed.clone(),
             };
             catalog.integrations.insert(name.clone(), Arc::new(entry));
+        }
+        for listed in list.iter().filter(|listed| !listed.works()) {
+            for kind in &listed.dispatch_types {
+                if !catalog.dispatchers.contains_key(kind) {
+                    catalog.absent.insert(kind.clone(), listed.integration.name.clone());
+                }
+            }
         }
         for row in store.bots().await? {
             // One that cannot be read must not keep the others from working: its runs fail and say that it is not there.
@@ -161,17 +182,44 @@ impl Catalog {
         }
         catalog.bots.entry(DEFAULT.into()).or_insert_with(|| Arc::new(Bot::default_bot()));
         for row in store.channels().await? {
-            let channel = Channel::from_row(row)?;
-            catalog.channels.insert(channel.client_id.clone(), Arc::new(channel));
+            match Channel::from_row(row) {
+                Ok(channel) => _ = catalog.channels.insert(channel.client_id.clone(), Arc::new(channel)),
+                Err(error) => tracing::error!("A channel is left out until it is deleted and made anew: {error:#}"),
+            }
         }
         for row in store.bindings().await? {
-            let binding = Binding::from_row(row)?;
-            catalog.bindings.entry(binding.client_id.clone()).or_default().push(Arc::new(binding));
+            match Binding::from_row(row) {
+                Ok(binding) => catalog.bindings.entry(binding.client_id.clone()).or_default().push(Arc::new(binding)),
+                Err(error) => tracing::error!("A binding is left out until it is removed and made anew: {error:#}"),
+            }
         }
         let own = OWN_SECRETS.iter().filter_map(|name| env.get(name)).map(str::to_owned);
         let own = own.chain(crate::providers::keys(store, sealer).await?);
+        let own = own.chain(crate::emission::secrets(store, sealer).await?);
         catalog.redactor = Redactor::of(own, catalog.integrations.values());
         Ok(catalog)
+    }
+
+    /// Whose a place is, by what its client id begins with.
+    pub fn owner(&self, client_id: &str) -> Option<&str> {
+        let fitting = self.prefixes.iter().filter(|(prefix, _)| client_id.starts_with(prefix.as_str()));
+        fitting.max_by_key(|(prefix, _)| prefix.len()).map(|(_, owner)| owner.as_str())
+    }
+
+    /// What stands in the way of an integration that wants all client ids with a prefix.
+    fn claim_prefix(&mut self, prefix: &str, name: &str) -> Option<String> {
+        let overlap = |other: &str| other.starts_with(prefix) || prefix.starts_with(other);
+        let taken = self.prefixes.iter().find(|(other, owner)| owner.as_str() != name && overlap(other));
+        match taken {
+            _ if prefix.trim().is_empty() => Some("An empty prefix would make every client id its own".into()),
+            Some((other, owner)) => {
+                Some(format!("Client ids that begin with `{prefix}` are not its own: `{owner}` has `{other}`"))
+            }
+            None => {
+                self.prefixes.insert(prefix.into(), name.into());
+                None
+            }
+        }
     }
 
     /// What sends answers of this dispatch type, if it is none of the core's.
@@ -204,9 +252,15 @@ impl Entry {
         self.integration.fields.iter().find(|field| field.env == name)
     }
 
-    /// `ready`, `partial`, `not_configured` or `error`.
+    /// `ready`, `partial`, `not_configured`, `error`, `disabled`, `missing` or `awaiting_approval`.
     pub fn status(&self) -> &'static str {
-        if self.error.is_some() {
+        match self.listed.standing {
+            Standing::Disabled => return "disabled",
+            Standing::Missing => return "missing",
+            Standing::Awaiting => return "awaiting_approval",
+            Standing::Broken | Standing::Works => {}
+        }
+        if self.error.is_some() || self.listed.standing == Standing::Broken {
             return "error";
         }
         let values = &self.connections[DEFAULT];
@@ -219,6 +273,8 @@ impl Entry {
         match (set.is_empty(), unset.is_empty()) {
             (_, true) => "ready",
             (false, false) => "partial",
+            // What it cannot do without is there.
+            (true, false) if self.integration.fields.iter().any(|field| field.required) => "partial",
             (true, false) => "not_configured",
         }
     }
@@ -251,7 +307,10 @@ fn resolve(
         let value = from_db
             .map(|value| (value, Source::Db))
             .or_else(|| from_env().map(|value| (value, Source::Env)))
-            .or_else(|| field.default.clone().map(|value| (value, Source::Default)));
+            .or_else(|| {
+                let default = field.default.clone().filter(|value| !value.trim().is_empty())?;
+                Some((default, Source::Default))
+            });
         if let Some((value, source)) = value {
             resolved.insert(field.key.clone(), value);
             values.sources.insert(field.key.clone(), source);

@@ -1,8 +1,12 @@
 //! What the operator said: flags, environment, `.env`, `tercel.toml`, in this order. Nothing else reads the environment.
 
+mod folders;
+mod installing;
 mod names;
 
-use self::names::{Origin, refuse_unknown};
+pub use folders::{Folders, WorkspaceTrust};
+
+use self::names::{Origin, doubtful, refuse_unknown};
 use crate::part;
 use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
@@ -16,6 +20,7 @@ use std::{
     str::FromStr,
     time::Duration,
 };
+use url::Url;
 
 /// Values by their environment names.
 #[derive(Clone, Default)]
@@ -151,7 +156,8 @@ pub struct Capacity {
     pub queue: i64,
     /// Bytes of a request body.
     pub body: usize,
-    /// Requests a second of one API key, and of one source whose requests are refused; 0: any number.
+    /// Requests a second of one API key; 0: any number. Refused webhooks are not counted against their source: behind a
+    /// proxy all of them have the same one, and who sends wrong signatures would shut out the service that is right.
     pub rate: u32,
 }
 
@@ -196,8 +202,11 @@ pub struct Config {
     pub keep: Keep,
     /// What the commands seal secrets to.
     pub backup_passphrase: Option<SecretString>,
-    /// Folders of integrations, as they will be loaded.
-    pub integration_dirs: Option<String>,
+    /// Who is told of every event of a run.
+    pub hook_webhook_urls: Vec<Url>,
+    pub folders: Folders,
+    /// What is set and may be a misspelt name.
+    pub doubts: Vec<String>,
     /// Nothing that changes something leaves, whichever model answers.
     pub rehearse: bool,
     pub log: String,
@@ -264,7 +273,9 @@ impl Config {
                 usage: env.days("TERCEL_KEEP_USAGE", 400.0)?,
             },
             backup_passphrase: env.get("TERCEL_BACKUP_PASSPHRASE").map(SecretString::from),
-            integration_dirs: env.get("INTEGRATION_DIRS").map(str::to_owned),
+            hook_webhook_urls: hook_webhook_urls(env)?,
+            folders: Folders::from(env, Path::new(env.get("TERCEL_DATA_DIR").unwrap_or("data")))?,
+            doubts: doubtful(env.0.keys().map(String::as_str)),
             rehearse: false,
             log: env.get("TERCEL_LOG").unwrap_or("info").to_owned(),
             log_json: env.get("TERCEL_LOG_FORMAT") == Some("json"),
@@ -293,6 +304,16 @@ impl Config {
         self.trusted_proxies.iter().any(|network| network.contains(&peer))
     }
 
+    /// What programs that install packages are given.
+    pub fn installing(&self) -> BTreeMap<String, String> {
+        installing::of(&self.environment.0)
+    }
+
+    /// Names that are the server's own, or that decide how a process runs: never settings of a folder.
+    pub fn is_reserved(name: &str) -> bool {
+        names::is_reserved(name)
+    }
+
     /// Where an Ollama on this machine listens, as it says itself.
     pub fn ollama_host(&self) -> &str {
         self.environment.get("OLLAMA_HOST").unwrap_or("127.0.0.1:11434").trim()
@@ -311,9 +332,10 @@ pub const OWN_SECRETS: [&str; 6] =
     ["API_KEY", "TERCEL_BACKUP_PASSPHRASE", "DATABASE_URL", "ENCRYPTION_KEY", "LLM_API_KEY", "STT_API_KEY"];
 
 /// Those of our names that begin with `TERCEL_`.
-const KNOWN: [&str; 27] = [
+const KNOWN: [&str; 29] = [
     "TERCEL_ALLOW_PRIVATE",
     "TERCEL_BACKUP_PASSPHRASE",
+    "TERCEL_CONFIG_DIR",
     "TERCEL_DATA_DIR",
     "TERCEL_FAILPOINT",
     "TERCEL_HTTP_TIMEOUT",
@@ -339,6 +361,7 @@ const KNOWN: [&str; 27] = [
     "TERCEL_TIER",
     "TERCEL_TOKENS_PER_DAY",
     "TERCEL_WEBHOOK_LISTEN",
+    "TERCEL_WORKSPACE_TRUST",
 ];
 
 /// Nothing of the address is shown: it has a password in it.
@@ -351,6 +374,16 @@ fn database_url(url: Option<&str>) -> Result<Option<SecretString>> {
             "DATABASE_URL is neither postgres://user:password@host/database nor unset, which means SQLite below TERCEL_DATA_DIR"
         ),
     }
+}
+
+fn hook_webhook_urls(env: &Environment) -> Result<Vec<Url>> {
+    let texts = env.list::<String>("HOOK_WEBHOOK_URLS")?;
+    // An address may have a secret in it: it is counted, not shown.
+    let url = |(n, text): (usize, &String)| {
+        let url = text.parse::<Url>().ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+        url.with_context(|| format!("HOOK_WEBHOOK_URLS: number {} does not begin with https:// or http://", n + 1))
+    };
+    texts.iter().enumerate().map(url).collect()
 }
 
 /// A network or a single address.

@@ -111,7 +111,7 @@ async fn forget_files(app: &App) -> tercel_store::Result<()> {
 /// `None`: for ever.
 fn kept(keep: &Keep, old: Old) -> Option<Duration> {
     let kept = match old {
-        Old::Bodies => keep.bodies,
+        Old::Bodies | Old::HookEvents => keep.bodies,
         Old::Steps => keep.steps,
         Old::Answers => keep.answers,
         Old::Egress => keep.egress,

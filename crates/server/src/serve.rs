@@ -1,8 +1,8 @@
 //! Starting and ending the server.
 
 use crate::{
-    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, gaps, hold, outbox, polls, retention,
-    runner, schedules, telemetry, watchman,
+    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, emission, folders, gaps, hold, outbox,
+    polls, processes, receiving, retention, runner, schedules, succession, telemetry, watchman,
 };
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
@@ -14,6 +14,8 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
+/// What a process that does not hear gets after its time is over.
+const MARGIN: Duration = Duration::from_secs(1);
 /// How long runs and answers may go on after the server was told to stop. What is not done then is taken up at the
 /// next start.
 const GRACE: Duration = Duration::from_secs(5);
@@ -33,6 +35,8 @@ pub async fn serve(config: Config, native: Vec<Integration>) -> Result<()> {
         .await
         .with_context(|| format!("Nothing can listen on {}: TERCEL_LISTEN names another address", app.config.listen))?;
     let address = listener.local_addr()?;
+    app.folders.listens_on(address);
+    app.folders.will_be_loaded();
     let servers = TaskTracker::new();
     let router = api::router(app.clone());
     servers.spawn(listen(app.clone(), listener, router.clone()));
@@ -48,12 +52,21 @@ pub async fn serve(config: Config, native: Vec<Integration>) -> Result<()> {
     if let Err(error) = std::fs::write(&note, address.to_string()) {
         tracing::warn!("{} cannot be written: {error}", note.display());
     }
+    if let Err(error) = folders::load::load(&app).await {
+        tracing::error!("{error:#}");
+    }
     greet(&app, address);
     tokio::spawn(offer_ollama(app.clone()));
     start_work(&app).await;
 
-    stop.received().await;
-    tracing::info!("Stopping: what runs has {} seconds to end", GRACE.as_secs());
+    let is_broken = tokio::select! {
+        () = stop.received() => false,
+        () = app.store.is_broken() => true,
+    };
+    match is_broken {
+        true => tracing::error!("The writer of the database has a fault: nothing can be stored, and the server ends"),
+        false => tracing::info!("Stopping: what runs has {} seconds to end", GRACE.as_secs()),
+    }
     app.stopping.cancel();
     servers.close();
     app.work.close();
@@ -64,9 +77,16 @@ pub async fn serve(config: Config, native: Vec<Integration>) -> Result<()> {
     if tokio::time::timeout(GRACE, ended).await.is_err() {
         tracing::info!("{} runs go on at the next start", app.runs.open());
     }
+    // After what is being done has ended, and not for ever.
+    let processes = async { tokio::join!(app.folders.stop(), app.processes.end()) };
+    if tokio::time::timeout(GRACE + MARGIN, processes).await.is_err() {
+        tracing::info!("Processes of folders are ended in the middle of a call");
+    }
     app.store.close().await;
     let _ = std::fs::remove_file(note);
     let _ = std::fs::remove_file(socket);
+    // What was acknowledged is stored. Whoever started this process starts another one, which takes up the rest.
+    anyhow::ensure!(!is_broken, "The writer of the database had a fault; the log has its words. Start the server anew");
     Ok(())
 }
 
@@ -80,17 +100,28 @@ async fn start_work(app: &Arc<App>) {
     app.work.spawn(outbox::send_all(app.clone()));
     app.work.spawn(schedules::run_all(app.clone()));
     app.work.spawn(polls::run_all(app.clone()));
+    app.work.spawn(emission::run_all(app.clone()));
     tokio::spawn(gaps::watch(app.clone()));
+    tokio::spawn(processes::begin(app.clone()));
+    tokio::spawn({
+        let app = app.clone();
+        async move { folders::deliveries::resume(&app).await }
+    });
     app.work.spawn(retention::prune_all(app.clone()));
     tokio::spawn(disk::watch(app.clone()));
     tokio::spawn(ceilings::watch(app.clone()));
     tokio::spawn(runner::client::watch(app.clone()));
     tokio::spawn(watchman::watch(app.clone()));
+    tokio::spawn(receiving::watch(app.clone()));
+    tokio::spawn(succession::watch(app.clone()));
     let app = app.clone();
     tokio::spawn(async move {
         tokio::select! {
             () = app.stopping.cancelled() => {}
-            () = app.check_connections() => {}
+            () = async {
+                app.hold.released().await;
+                app.check_connections().await;
+            } => {}
         }
     });
 }
@@ -146,14 +177,15 @@ fn greet(app: &App, address: SocketAddr) {
     let config = &app.config;
     tracing::info!("Tercel {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
     tracing::info!("Data is kept in {}", config.data_dir.display());
+    config.doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
     match &config.llm.base_url {
         Some(url) => tracing::info!("Model: {} at {url}", config.llm.model),
         None => tracing::info!(
             "Model: none, so a rehearsal answers and nothing is sent. Set LLM_BASE_URL, LLM_MODEL and LLM_API_KEY"
         ),
     }
-    if let Some(folders) = &config.integration_dirs {
-        tracing::info!("INTEGRATION_DIRS is {folders}: this version does not load folders yet, a later one will");
+    if app.folders.count() > 0 {
+        tracing::info!("Folders of integrations: {}", app.folders.count());
     }
     if config.api_key.is_none() {
         tracing::info!("API: no API_KEY is set. `tercel keys create me --scope admin` makes a key");
@@ -168,13 +200,12 @@ fn greet(app: &App, address: SocketAddr) {
             .map(|field| field.env.as_str())
             .collect();
         let missing = if unset.is_empty() { String::new() } else { format!(" (not set: {})", unset.join(", ")) };
-        let webhook = if entry.integration.webhook.is_some() {
-            let base = config.base_url.clone().unwrap_or_else(|| format!("http://{address}"));
-            format!("; webhooks come to {base}/integrations/{name}/webhook")
-        } else {
-            String::new()
-        };
-        tracing::info!("Integration `{name}`: {}{missing}{webhook}", entry.status());
+        let routes = entry.integration.routes.as_ref().and_then(|routes| routes.webhook.as_deref());
+        let path = entry.integration.webhook.as_ref().map(|_| "/webhook").or(routes);
+        let base = config.base_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let webhook = path.map(|path| format!("; webhooks come to {base}/integrations/{name}{path}"));
+        let problem = entry.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        tracing::info!("Integration `{name}`: {}{problem}{missing}{}", entry.status(), webhook.unwrap_or_default());
         for (key, why) in &values.broken {
             tracing::error!("The stored value of `{key}` of `{name}` cannot be used: {why}");
         }

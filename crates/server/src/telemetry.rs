@@ -11,7 +11,7 @@ use std::{
 use tracing_subscriber::{EnvFilter, Registry, fmt, layer::SubscriberExt, registry, reload, util::SubscriberInitExt};
 
 /// The parts of the server, as filters name them.
-pub const MODULES: [&str; 40] = [
+pub const MODULES: [&str; 41] = [
     "announce",
     "api",
     "app",
@@ -41,6 +41,7 @@ pub const MODULES: [&str; 40] = [
     "polls",
     "providers",
     "queue",
+    "receiving",
     "redact",
     "retention",
     "runner",

@@ -43,6 +43,8 @@ pub struct NewDelivery {
     pub body: Vec<u8>,
     /// What the sender was answered, for a repetition.
     pub answer: Option<String>,
+    /// Method, address and headers, sealed: it is stored to be processed, and `outcome` counts for nothing yet.
+    pub sealed_request: Option<String>,
 }
 
 /// One message, and the run it starts.

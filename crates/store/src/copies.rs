@@ -156,7 +156,7 @@ impl Table {
 async fn write(connection: &mut PgConnection, file: &Path, secrets: Secrets) -> Result<i64> {
     let failed = |error: std::io::Error| cannot_be_written(file, &error);
     // A table may take long, and nobody waits for this session.
-    let begin = "SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0";
     sqlx::raw_sql(begin).execute(&mut *connection).await?;
     let schema = schema(connection).await?;
     let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file).map_err(failed)?;
@@ -228,8 +228,8 @@ async fn read(connection: &mut PgConnection, address: &Address, file: &Path, sec
         }
         rows.finish().await?;
     }
+    let there = |name: &str| tables.iter().any(|table| table.table == name);
     if secrets == Secrets::LeftOut {
-        let there = |name: &str| tables.iter().any(|table| table.table == name);
         for (table, column, form) in SEALED.into_iter().filter(|(table, ..)| there(table)) {
             let sql = format!("UPDATE {table} SET {column} = {}", left_out::expression(column, form));
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
@@ -240,8 +240,18 @@ async fn read(connection: &mut PgConnection, address: &Address, file: &Path, sec
             sqlx::query(sql).bind(KEY_ID).execute(&mut *transaction).await?;
         }
     }
-    let next = "SELECT setval(pg_get_serial_sequence('workers', 'id'), GREATEST(MAX(id), 1)) FROM workers";
-    sqlx::query(next).execute(&mut *transaction).await?;
+    let mut counters =
+        vec!["SELECT setval(pg_get_serial_sequence('workers', 'id'), GREATEST(MAX(id), 1)) FROM workers"];
+    if there("hook_events") {
+        // Never back to a number that somebody has passed.
+        counters.push(
+            "SELECT setval(pg_get_serial_sequence('hook_events', 'seq'), GREATEST((SELECT MAX(seq) FROM hook_events), \
+             (SELECT MAX(reached) FROM hooks), 1))",
+        );
+    }
+    for next in counters {
+        sqlx::query(next).execute(&mut *transaction).await?;
+    }
     Ok(transaction.commit().await?)
 }
 

@@ -23,14 +23,15 @@ pub struct Delivery {
     pub headers: String,
     pub body: Option<Vec<u8>>,
     pub answer: Option<String>,
+    /// Of one that code in a folder answers: method, address and headers.
+    pub sealed_request: Option<String>,
     pub generation: i64,
     pub received_at: i64,
 }
 
-record!(Delivery { id, integration, connection, event, state, outcome, reason, verified_by, headers, answer, generation, received_at }, |_row| { body: None });
+record!(Delivery { id, integration, connection, event, state, outcome, reason, verified_by, headers, answer, sealed_request, generation, received_at }, |_row| { body: None });
 
-const COLUMNS: &str =
-    "id, integration, connection, event, state, outcome, reason, verified_by, headers, answer, generation, received_at";
+const COLUMNS: &str = "id, integration, connection, event, state, outcome, reason, verified_by, headers, answer, sealed_request, generation, received_at";
 
 /// What became of the run that a delivery asked for.
 pub(crate) enum Run {
@@ -50,6 +51,7 @@ pub(crate) async fn insert_all(
     let rows = deliveries
         .iter()
         .map(|(delivery, run)| {
+            let is_open = delivery.sealed_request.is_some() && !matches!(run, Run::Repeated(_));
             let (outcome, reason, body) = match run {
                 Run::Repeated(original) => ("duplicate", Some(format!("It repeats {original}")), None),
                 Run::Refused(ceiling) if delivery.outcome == "run" => {
@@ -65,13 +67,14 @@ pub(crate) async fn insert_all(
                 &delivery.integration,
                 &delivery.connection,
                 &delivery.event,
-                "processed",
-                outcome,
+                if is_open { "received" } else { "processed" },
+                (!is_open).then_some(outcome),
                 reason,
                 &delivery.verified_by,
                 &delivery.headers,
                 body,
                 &delivery.answer,
+                delivery.sealed_request.as_ref().filter(|_| is_open).cloned(),
                 1_i64,
                 time,
             ]
@@ -80,7 +83,7 @@ pub(crate) async fn insert_all(
     connection
         .run_rows(
             "INSERT INTO deliveries (id, integration, connection, event, state, outcome, reason, verified_by, headers, body, \
-             answer, generation, received_at) VALUES",
+             answer, sealed_request, generation, received_at) VALUES",
             rows,
             "",
         )

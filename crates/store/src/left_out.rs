@@ -9,10 +9,13 @@ use serde_json::Value;
 use std::collections::HashSet;
 
 /// Every column in which sealed values may stand; a test holds the schema against it.
-pub const SEALED: [(&str, &str, Form); 10] = [
+pub const SEALED: [(&str, &str, Form); 13] = [
     ("bindings", "sealed_target", Form::Json),
     ("channels", "sealed_target", Form::Json),
+    ("deliveries", "sealed_request", Form::Whole),
     ("digests", "sealed_target", Form::Json),
+    ("hooks", "sealed_old_secret", Form::Whole),
+    ("hooks", "sealed_secret", Form::Whole),
     ("outbox", "sealed_target", Form::Json),
     ("providers", "sealed_api_key", Form::Whole),
     ("schedules", "sealed_target", Form::Json),
@@ -105,6 +108,22 @@ async fn tables(connection: &mut Connection) -> Result<HashSet<String>> {
     Ok(tables.into_iter().map(|(name,)| name).collect())
 }
 
+/// Rows with secrets that another key than this one has sealed, by table.
+pub(crate) async fn sealed_otherwise(connection: &mut Connection, key: &str) -> Result<Vec<(&'static str, i64)>> {
+    let there = tables(connection).await?;
+    let mut counts = Vec::new();
+    for (table, column, form) in SEALED.into_iter().filter(|(table, ..)| there.contains(*table)) {
+        let begin = if form == Form::Json { "%\"" } else { "" };
+        let sql = format!("SELECT COUNT(*) FROM {table} WHERE {column} LIKE $1 AND {column} NOT LIKE $2");
+        let args = list![format!("{begin}{PREFIX}%"), format!("{begin}{PREFIX}{key}:%")];
+        let (count,) = connection.first::<(i64,)>(sql, args).await?.unwrap_or_default();
+        if count > 0 {
+            counts.push((table, count));
+        }
+    }
+    Ok(counts)
+}
+
 /// What needs its secrets again, a line each.
 pub(crate) async fn needed(connection: &mut Connection) -> Result<Vec<String>> {
     let there = tables(connection).await?;
@@ -119,6 +138,7 @@ pub(crate) async fn needed(connection: &mut Connection) -> Result<Vec<String>> {
         ("channels", "sealed_target LIKE $1", "'the channel `' || client_id || '`: its dispatch_config'"),
         ("bindings", "sealed_target LIKE $1", "'the binding of `' || client_id || '`: its dispatch_config'"),
         ("schedules", "sealed_target LIKE $1", "'the schedule `' || name || '`: its dispatch_config'"),
+        ("hooks", "sealed_secret LIKE $1", "'the hook ' || id || ': rotate its secret'"),
         ("server_settings", "value LIKE $1 AND key = 'notices.target'", "'notices: where they are sent'"),
     ]
     .into_iter()

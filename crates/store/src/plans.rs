@@ -32,7 +32,7 @@ pub(crate) fn note_typed(sql: &str, args: &[Arg]) {
 }
 
 /// What stays small, and lists of values.
-const MAY_BE_SCANNED: [&str; 24] = [
+const MAY_BE_SCANNED: [&str; 26] = [
     "api_keys",
     "bindings",
     "bots",
@@ -41,6 +41,8 @@ const MAY_BE_SCANNED: [&str; 24] = [
     "client_calls",
     "connections",
     "gaps",
+    "hooks",
+    "integrations",
     "notices",
     "prices",
     "polls",
@@ -61,7 +63,7 @@ const MAY_BE_SCANNED: [&str; 24] = [
 ];
 
 /// Indexes whose rows are few: what waits for somebody.
-const PARTIAL: [&str; 8] = [
+const PARTIAL: [&str; 10] = [
     "tasks_ready",
     "tasks_queued",
     "tasks_held",
@@ -70,6 +72,8 @@ const PARTIAL: [&str; 8] = [
     "outbox_queued",
     "outbox_held",
     "outbox_stuck",
+    "deliveries_open",
+    "sessions_opened",
 ];
 
 /// Whether a line of a plan (`SCAN tasks USING INDEX …`) reads something from end to end that may be large.
@@ -89,7 +93,7 @@ async fn no_statement_reads_a_large_table_from_end_to_end() {
     assert!(reads_all("SCAN tasks", "") && reads_all("SCAN t USING INDEX tasks_delivery", ""));
     let mut world = world::store().await;
     use_everything(&mut world).await;
-    crate::inspect(world.directory.path()).await.unwrap();
+    crate::inspect(world.directory.path(), "").await.unwrap();
     let connection = world.sql();
     let seen = SEEN.lock().unwrap().clone();
     let mut bad = Vec::new();
@@ -129,7 +133,7 @@ async fn no_statement_reads_a_large_table_from_end_to_end_on_postgres() {
     assert_eq!(reads_all_of(&plan, "").len(), 2);
     let mut world = world::postgres_store().await;
     use_everything(&mut world).await;
-    crate::inspect_postgres(&world.database().url.as_str().into()).await.unwrap();
+    crate::inspect_postgres(&world.database().url.as_str().into(), "").await.unwrap();
     let mut connection = PgConnection::connect(&world.database().url).await.unwrap();
     let settings = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan";
     sqlx::raw_sql(settings).execute(&mut connection).await.unwrap();
@@ -172,6 +176,7 @@ async fn use_everything(world: &mut world::World) {
         let _ = store.accept(crate::Accept { items: vec![item], ..crate::Accept::default() }).await;
     }
     let task = store.claim_tasks(1).await.unwrap().tasks.remove(0);
+    store.retarget_task(&task, "{}".into()).await.unwrap();
     let steps = vec![step(1)];
     let write = Commit {
         steps,
@@ -259,15 +264,17 @@ async fn use_everything(world: &mut world::World) {
     store.expire_client_calls().await.unwrap();
     store.delete_document(task.id).await.unwrap();
     use_schedules(&store).await;
+    use_hooks(&store).await;
     store.close_notice("key").await.unwrap();
     store.dismiss_notice(task.id).await.unwrap();
-    store.notices(true, some, 9).await.unwrap();
+    store.notices(Some(true), some, 9).await.unwrap();
     store.egress_of(task.id).await.unwrap();
     for old in crate::Old::ALL {
         store.prune(old, 0, i64::MAX).await.unwrap();
     }
     store.doubt_outbox("example").await.unwrap();
-    crate::inspect::inspect(world.directory.path()).await.unwrap();
+    use_folders(&store).await;
+    crate::inspect::inspect(world.directory.path(), "").await.unwrap();
     world.restart().await;
 }
 
@@ -321,6 +328,75 @@ async fn use_budgets(store: &crate::Store) {
         };
         store.announce(crate::Uuid::now_v7(), notice, Some(world::announcement())).await.unwrap();
     }
+}
+
+async fn use_folders(store: &crate::Store) {
+    store.put_integration(crate::IntegrationRow { id: "a".into(), ..Default::default() }).await.unwrap();
+    store.integration_rows().await.unwrap();
+    store.forget_integration("a").await.unwrap();
+    store.opened_by().await.unwrap();
+    store.active_session("a", "default", "").await.unwrap();
+    let id = crate::Uuid::now_v7();
+    store.begin_delivery(id).await.unwrap();
+    store.begin_delivery_again(id).await.unwrap();
+    let released = vec!["k".to_owned()];
+    let end =
+        crate::Handled { id, generation: 1, outcome: None, reason: None, answer: None, released: released.clone() };
+    store.end_delivery(end).await.unwrap();
+    store.refuse_delivery(id, released).await.unwrap();
+    store.open_deliveries(9).await.unwrap();
+}
+
+async fn use_hooks(store: &crate::Store) {
+    let hook = crate::Hook {
+        id: crate::Uuid::now_v7(),
+        url: "u".into(),
+        granted: false,
+        wants: "{}".into(),
+        description: String::new(),
+        sealed_secret: "s".into(),
+        sealed_old_secret: None,
+        old_until: None,
+        enabled: true,
+        stopped: None,
+        progress: crate::Progress::default(),
+        created_at: 0,
+        updated_at: 0,
+    };
+    let event = crate::HookEvent {
+        seq: 0,
+        id: hook.id,
+        event: "e".into(),
+        origin: None,
+        bot_id: None,
+        channel_id: None,
+        body: "{}".into(),
+        created_at: 1,
+    };
+    let attempt = crate::HookAttempt {
+        n: 0,
+        seq: None,
+        event_id: hook.id,
+        event: "e".into(),
+        outcome: "failed".into(),
+        status: None,
+        error: None,
+        duration_ms: 0,
+        at: 1,
+    };
+    store.create_hook(hook.clone()).await.unwrap();
+    store.put_hook(hook.clone()).await.unwrap();
+    store.note_hook_events(vec![event]).await.unwrap();
+    store.hook_events(0, 9).await.unwrap();
+    store.hook_events_before(1).await.unwrap();
+    let moved = Some((0, crate::Progress::default()));
+    let told = crate::Told { hook: hook.id, attempt: Some(attempt), moved, stopped: Some("why".into()) };
+    store.told(told).await.unwrap();
+    store.hook_attempts(hook.id, None, 9).await.unwrap();
+    store.hook(hook.id).await.unwrap();
+    store.hooks().await.unwrap();
+    store.move_hook(hook.id, 0).await.unwrap();
+    store.delete_hook(hook.id).await.unwrap();
 }
 
 async fn use_schedules(store: &crate::Store) {

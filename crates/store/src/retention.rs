@@ -23,10 +23,13 @@ pub enum Old {
     Egress,
     /// Closed notices.
     Notices,
+    /// What hooks were told. What one that is enabled was not told yet stays.
+    HookEvents,
 }
 
 impl Old {
-    pub const ALL: [Self; 6] = [Self::Bodies, Self::Steps, Self::Answers, Self::Dedupe, Self::Egress, Self::Notices];
+    pub const ALL: [Self; 7] =
+        [Self::Bodies, Self::Steps, Self::Answers, Self::Dedupe, Self::Egress, Self::Notices, Self::HookEvents];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -36,6 +39,7 @@ impl Old {
             Self::Dedupe => "dedupe",
             Self::Egress => "egress",
             Self::Notices => "notices",
+            Self::HookEvents => "hook_events",
         }
     }
 
@@ -48,6 +52,7 @@ impl Old {
             Self::Dedupe => ("dedupe", "expires_at"),
             Self::Egress => ("egress", "at"),
             Self::Notices => ("notices", "closed_at"),
+            Self::HookEvents => ("hook_events", "created_at"),
         }
     }
 
@@ -56,7 +61,7 @@ impl Old {
         match self {
             Self::Steps => 20,
             Self::Bodies | Self::Answers => 100,
-            Self::Dedupe | Self::Egress | Self::Notices => 200,
+            Self::Dedupe | Self::Egress | Self::Notices | Self::HookEvents => 200,
         }
     }
 
@@ -64,8 +69,8 @@ impl Old {
     fn statements(self) -> &'static [&'static str] {
         match self {
             Self::Bodies => &[
-                "UPDATE deliveries SET body = NULL WHERE received_at > $1 AND received_at <= $2 AND body IS NOT NULL \
-                   AND state = 'processed'",
+                "UPDATE deliveries SET body = NULL, sealed_request = NULL WHERE received_at > $1 AND received_at <= $2 AND body IS NOT NULL \
+                   AND state IN ('processed', 'failed')",
             ],
             Self::Steps => &["DELETE FROM steps WHERE task_id IN (SELECT t.id FROM tasks t WHERE t.completed_at > $1 \
                  AND t.completed_at <= $2 AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.task_id = t.id \
@@ -81,6 +86,8 @@ impl Old {
             Self::Dedupe => &["DELETE FROM dedupe WHERE expires_at > $1 AND expires_at <= $2"],
             Self::Egress => &["DELETE FROM egress WHERE at > $1 AND at <= $2"],
             Self::Notices => &["DELETE FROM notices WHERE closed_at > $1 AND closed_at <= $2"],
+            Self::HookEvents => &["DELETE FROM hook_events WHERE created_at > $1 AND created_at <= $2 AND NOT EXISTS \
+                 (SELECT 1 FROM hooks h WHERE h.enabled AND h.reached < hook_events.seq)"],
         }
     }
 }

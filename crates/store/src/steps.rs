@@ -1,7 +1,7 @@
 //! What a run has done: the log that it is resumed from, and the commit that ends it.
 
 use crate::{
-    ClientCalls, Counts, Error, NewOutbox, Result, Spent, Store, client_calls,
+    ClientCalls, Counts, Error, HookEvent, NewOutbox, Result, Spent, Store, client_calls,
     engine::{Connection, list, record},
     now,
     writer::{Bell, Write},
@@ -42,6 +42,8 @@ pub struct Commit {
     /// The ceiling that a run which ends waiting waits for.
     pub parked: Option<String>,
     pub client: ClientCalls,
+    /// What happened, for those outside who want to know.
+    pub events: Vec<HookEvent>,
     pub end: Option<End>,
 }
 
@@ -89,6 +91,7 @@ impl Write for Committing {
         let parked: Vec<(Uuid, &str)> =
             holding.iter().filter_map(|commit| Some((commit.task, commit.parked.as_deref()?))).collect();
         crate::parked::note(&parked, true, connection, time).await?;
+        crate::hooks::insert_events(holding.iter().flat_map(|commit| &commit.events), connection).await?;
         Ok(held.into_iter().map(|held| if held { Ok(()) } else { Err(Error::Fenced) }).collect())
     }
 }
@@ -218,6 +221,11 @@ impl Store {
     }
 
     /// The steps of a task after the n-th.
+    pub async fn first_step(&self, task: Uuid) -> Result<Option<StepRow>> {
+        let sql = "SELECT task_id, n, attempt, kind, body, created_at FROM steps WHERE task_id = $1 ORDER BY n LIMIT 1";
+        self.engine.read_first(sql, list![task]).await
+    }
+
     pub async fn steps(&self, task: Uuid, after: i64) -> Result<Vec<StepRow>> {
         let sql =
             "SELECT task_id, n, attempt, kind, body, created_at FROM steps WHERE task_id = $1 AND n > $2 ORDER BY n";

@@ -137,19 +137,27 @@ impl Write for Claim {
     }
 }
 
+/// What asking a task to stop came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancelled {
+    pub status: String,
+    /// It did not run, and ended by this.
+    pub at_once: bool,
+}
+
 struct Cancel {
     id: Uuid,
 }
 
 impl Write for Cancel {
-    type Answer = String;
+    type Answer = Cancelled;
     const WAKES: &'static [Bell] = &[Bell::Tasks];
 
     fn followed(&self) -> Option<Uuid> {
         Some(self.id)
     }
 
-    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<String>>> {
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<Cancelled>>> {
         let mut answers = Vec::new();
         for cancel in group {
             let sql = "UPDATE tasks SET cancelled = TRUE, \
@@ -159,13 +167,14 @@ impl Write for Cancel {
             let row: Option<(String, Uuid)> = connection.first(sql, list![cancel.id, now()]).await?;
             answers.push(match row {
                 Some((status, session)) => {
-                    if status == "cancelled" {
+                    let at_once = status == "cancelled";
+                    if at_once {
                         leave_session(connection, session, cancel.id).await?;
                     }
-                    Ok(status)
+                    Ok(Cancelled { status, at_once })
                 }
                 None => match connection.first("SELECT status FROM tasks WHERE id = $1", list![cancel.id]).await? {
-                    Some((status,)) => Ok(status),
+                    Some((status,)) => Ok(Cancelled { status, at_once: false }),
                     None => Err(Error::NotFound(format!("There is no task {}", cancel.id))),
                 },
             });
@@ -229,14 +238,41 @@ pub(crate) async fn go_on(id: Option<Uuid>, by: &str, connection: &mut Connectio
     Ok(rows.into_iter().map(|(id, _, _)| id).collect())
 }
 
+struct Retarget {
+    id: Uuid,
+    attempt: i64,
+    worker: i64,
+    sealed_target: String,
+}
+
+impl Write for Retarget {
+    type Answer = ();
+
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<()>>> {
+        let mut answers = Vec::new();
+        for task in group {
+            let sql = "UPDATE tasks SET sealed_target = $4 WHERE id = $1 AND worker = $2 AND attempt = $3 AND status = 'running'";
+            let args = list![task.id, task.worker, task.attempt, &task.sealed_target];
+            answers.push(if connection.run(sql, args).await? > 0 { Ok(()) } else { Err(Error::Fenced) });
+        }
+        Ok(answers)
+    }
+}
+
 impl Store {
     /// Takes up to `limit` tasks that are due, oldest first, at most one of each session.
     pub async fn claim_tasks(&self, limit: i64) -> Result<Claimed> {
         self.writer.write(Claim { worker: self.worker, limit }).await
     }
 
-    /// Ends a task that does not run, asks one that runs to stop. Answers its status.
-    pub async fn cancel_task(&self, id: Uuid) -> Result<String> {
+    /// Sends the answer of a running task elsewhere than it was to go.
+    pub async fn retarget_task(&self, task: &Task, sealed_target: String) -> Result<()> {
+        let (id, attempt, worker) = (task.id, task.attempt, self.worker);
+        self.writer.write(Retarget { id, attempt, worker, sealed_target }).await
+    }
+
+    /// Ends a task that does not run, asks one that runs to stop.
+    pub async fn cancel_task(&self, id: Uuid) -> Result<Cancelled> {
         self.writer.write(Cancel { id }).await
     }
 

@@ -56,14 +56,17 @@ async fn free(connection: &mut Connection, worker: i64, time: i64) -> Result<()>
     connection.run(sql, list![worker]).await?;
     let sql = "UPDATE outbox SET state = 'pending', unknown = TRUE, worker = NULL, next_at = $2 \
                WHERE state = 'sending' AND worker <> $1";
-    connection.run(sql, list![worker, time]).await.map(drop)
+    connection.run(sql, list![worker, time]).await?;
+    let sql = "UPDATE deliveries SET state = 'received' WHERE state IN ('received', 'processing')";
+    connection.run(sql, list![]).await.map(drop)
 }
 
 /// After the lock was lost and taken again: another server may have been here meanwhile.
 pub(crate) async fn take_over(connection: &mut Connection, worker: i64) -> Result<()> {
     connection.begin().await?;
     free(connection, worker, now()).await?;
-    connection.commit().await
+    // Done twice it is the same: its COMMIT has no number, so that it is not taken for that of the writes before it.
+    connection.run("COMMIT", list![]).await.map(drop)
 }
 
 pub(crate) async fn leave(connection: &mut Connection, worker: i64) -> Result<()> {

@@ -4,7 +4,7 @@ use super::{
     error::{Error, Result},
     rate::{self, Rates},
 };
-use crate::app::App;
+use crate::{app::App, config::Config, folders::Folder, succession};
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, header},
@@ -22,6 +22,8 @@ use subtle::ConstantTimeEq;
 use tercel_store::{Store, Uuid};
 
 pub const ADMIN: &str = "admin";
+/// Instead of a scope: every key will do.
+pub const ANY: &str = "*";
 /// What an answer may take, unless it is a stream.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -29,6 +31,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub struct Access {
     keys: RwLock<HashMap<[u8; 32], Arc<Identity>>>,
+    /// Keys of the processes of folders. They are nowhere else, and die with their process or with this one.
+    lent: RwLock<HashMap<[u8; 32], Arc<Identity>>>,
     /// One reading at a time: an older one must not replace a newer one.
     reading: tokio::sync::Mutex<()>,
     rates: Rates,
@@ -40,11 +44,13 @@ pub struct Identity {
     /// Absent for the bootstrap key and the operator on this machine.
     pub id: Option<Uuid>,
     pub scopes: Scopes,
+    /// The folder that it acts as, and nothing more.
+    pub folder: Option<Folder>,
 }
 
 impl Identity {
     fn operator() -> Self {
-        Self { id: None, scopes: Scopes::from(ADMIN) }
+        Self { id: None, scopes: Scopes::from(ADMIN), folder: None }
     }
 
     /// Keeps what one key calls apart from what others call.
@@ -64,7 +70,17 @@ impl From<&str> for Scopes {
     }
 }
 
+impl std::fmt::Display for Scopes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.iter().collect::<Vec<_>>().join(" "))
+    }
+}
+
 impl Scopes {
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// Write implies read, `admin` all.
     pub fn allow(&self, needed: &str) -> bool {
         let write =
@@ -79,7 +95,8 @@ impl Access {
         let _one = self.reading.lock().await;
         let mut keys = HashMap::new();
         for key in store.keys().await?.into_iter().filter(|key| key.revoked_at.is_none()) {
-            let identity = Identity { id: Some(key.id), scopes: Scopes::from(key.scopes.as_str()) };
+            let scopes = Scopes::from(key.scopes.as_str());
+            let identity = Identity { id: Some(key.id), scopes, folder: None };
             if let Ok(hash) = key.hash.try_into() {
                 keys.insert(hash, Arc::new(identity));
             }
@@ -89,7 +106,30 @@ impl Access {
     }
 
     fn find(&self, hash: &[u8; 32]) -> Option<Arc<Identity>> {
-        self.keys.read().expect("no holder of this lock panics").get(hash).cloned()
+        let of = |keys: &RwLock<HashMap<[u8; 32], Arc<Identity>>>| {
+            keys.read().expect("no holder of this lock panics").get(hash).cloned()
+        };
+        of(&self.keys).or_else(|| of(&self.lent))
+    }
+
+    /// Lets a key in for as long as the process of a folder lives.
+    pub fn lend(&self, id: Uuid, key: &str, folder: Folder, scopes: Scopes) {
+        let identity = Identity { id: Some(id), scopes, folder: Some(folder) };
+        let mut lent = self.lent.write().expect("no holder of this lock panics");
+        lent.insert(Sha256::digest(key).into(), Arc::new(identity));
+    }
+
+    pub fn take_back(&self, id: Uuid) {
+        self.lent.write().expect("no holder of this lock panics").retain(|_, identity| identity.id != Some(id));
+    }
+
+    /// On whose behalf a request is that needs no key, when it has one of ours all the same.
+    pub fn known(&self, config: &Config, request: &http::Extensions, headers: &HeaderMap) -> Option<Arc<Identity>> {
+        if request.get::<Operator>().is_some() {
+            return Some(Arc::new(Identity::operator()));
+        }
+        let hash: [u8; 32] = Sha256::digest(bearer(headers)?).into();
+        self.find(&hash).or_else(|| is_bootstrap(config, &hash).then(|| Arc::new(Identity::operator())))
     }
 }
 
@@ -102,11 +142,20 @@ pub struct Operator;
 pub struct Gate {
     pub app: Arc<App>,
     pub scope: Option<&'static str>,
+    /// Keys of folders are let in: the handler decides what they may do.
+    pub folders: bool,
     /// It may take as long as it likes.
     pub streams: bool,
+    /// It says how this process is, whoever has the database.
+    pub looks_only: bool,
 }
 
 pub async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    if !gate.looks_only
+        && let Some(obstacle) = succession::obstacle(&gate.app)
+    {
+        return Error::unavailable(obstacle).into_response();
+    }
     if let Some(scope) = gate.scope {
         match admit(&gate, scope, &request) {
             Ok(identity) => request.extensions_mut().insert(identity),
@@ -132,8 +181,13 @@ fn admit(gate: &Gate, scope: &str, request: &Request) -> Result<Arc<Identity>> {
     if let Err(seconds) = rates.spend(identity.id, app.config.capacity.rate, time) {
         return Err(Error::rate_limited("This key calls too often; TERCEL_RATE says how often it may", seconds));
     }
-    if !identity.scopes.allow(scope) {
+    if scope != ANY && !identity.scopes.allow(scope) {
         return Err(Error::missing_scope(scope));
+    }
+    if identity.folder.is_some() && !gate.folders {
+        return Err(Error::forbidden(
+            "The key of a folder cannot do this: it acts as its integration and nothing more",
+        ));
     }
     Ok(identity)
 }
@@ -152,17 +206,21 @@ fn identify(app: &App, request: &Request, time: Instant) -> Result<Arc<Identity>
     if let Some(seconds) = source.and_then(|source| app.access.rates.is_guessing(source, time)) {
         return Err(Error::rate_limited("Too many wrong keys came from this address", seconds));
     }
-    if let Some(bootstrap) = &app.config.api_key {
-        let bootstrap: [u8; 32] = Sha256::digest(bootstrap.expose_secret()).into();
-        if bool::from(bootstrap.ct_eq(&hash)) {
-            return Ok(Arc::new(Identity::operator()));
-        }
+    if is_bootstrap(&app.config, &hash) {
+        return Ok(Arc::new(Identity::operator()));
     }
     metrics::counter!("tercel_authentications_failed_total").increment(1);
     if let Some(source) = source {
         app.access.rates.note_guess(source, time);
     }
     Err(Error::unauthorized("This key is not known, or was revoked"))
+}
+
+fn is_bootstrap(config: &Config, hash: &[u8; 32]) -> bool {
+    config.api_key.as_ref().is_some_and(|key| {
+        let bootstrap: [u8; 32] = Sha256::digest(key.expose_secret()).into();
+        bool::from(bootstrap.ct_eq(hash))
+    })
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

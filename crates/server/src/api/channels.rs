@@ -5,7 +5,7 @@ use super::{
     bindings::{self, Binding},
     error::{Error, Result},
     page::{List, Page, Piece},
-    request::{Body, Id, Idempotency, Ids, name, present},
+    request::{Body, Id, Idempotency, Ids, Query, name, present},
     target,
     time::Time,
 };
@@ -50,7 +50,7 @@ pub struct NewChannel {
     require_mention: bool,
     /// True when absent.
     passive_memory: Option<bool>,
-    /// Only false.
+    /// What bots write is answered, too.
     #[serde(default)]
     allow_bot_messages: bool,
     thinking_display: Option<String>,
@@ -80,12 +80,52 @@ pub struct ChannelChange {
     dispatch_config: Option<Option<target::Config>>,
 }
 
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Filter {
+    /// Only those that have this `client_id`, or are bound to it.
+    client_id: Option<String>,
+    /// Only those whose `client_id`, or one that they are bound to, begins like this.
+    client_id_prefix: Option<String>,
+}
+
+impl Filter {
+    fn fits(&self, catalog: &Catalog, channel: &channel::Channel) -> bool {
+        let fits = |client_id: &str| {
+            self.client_id.as_deref().is_none_or(|wanted| wanted == client_id)
+                && self.client_id_prefix.as_deref().is_none_or(|prefix| client_id.starts_with(prefix))
+        };
+        let bindings = || catalog.bindings.values().flatten().filter(|binding| binding.channel_id == channel.id);
+        fits(&channel.client_id) || bindings().any(|binding| fits(&binding.client_id))
+    }
+}
+
+/// What the client ids of all integrations begin with.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Prefixes {
+    prefixes: Vec<String>,
+}
+
+/// List what the client ids of integrations begin with
+#[utoipa::path(get, path = "/api/v1/channels/prefixes", tag = "channels", responses((status = 200, body = Prefixes)))]
+pub async fn prefixes(State(app): State<Arc<App>>) -> Json<Prefixes> {
+    Json(Prefixes { prefixes: app.catalog().prefixes.keys().cloned().collect() })
+}
+
 /// List channels
-#[utoipa::path(get, path = "/api/v1/channels", tag = "channels", params(Piece), responses((status = 200, body = Vec<Channel>)))]
-pub async fn list(State(app): State<Arc<App>>, page: Page) -> Result<List<Channel>> {
+#[utoipa::path(get, path = "/api/v1/channels", tag = "channels", params(Piece, Filter), responses((status = 200, body = Vec<Channel>)))]
+pub async fn list(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    page: Page,
+    Query(filter): Query<Filter>,
+) -> Result<List<Channel>> {
     let after = page.after()?;
     let catalog = app.catalog();
-    let mut rows: Vec<_> = catalog.channels.values().filter(|row| after.is_none_or(|after| row.id < after)).collect();
+    let is_open =
+        |row: &channel::Channel| identity.folder.as_ref().is_none_or(|folder| folder.has_channel(&catalog, row.id));
+    let rows = catalog.channels.values().filter(|row| after.is_none_or(|after| row.id < after));
+    let mut rows: Vec<_> = rows.filter(|row| is_open(row) && filter.fits(&catalog, row)).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.id));
     let (rows, next) = page.cut(rows, |row| row.id.to_string());
     Ok(page.list(rows.into_iter().map(|row| shown(&app, row)).collect(), next))
@@ -110,29 +150,28 @@ pub async fn create(
     let bot_id = body.bot_id.unwrap_or_else(|| DEFAULT.into());
     check_bot(&app.catalog(), &bot_id)?;
     check_display_name(body.display_name.as_deref())?;
-    refuse_bots(body.allow_bot_messages)?;
-    let id = super::new_id(&identity, "channels", key.as_deref());
-    if let Some(made) = app.catalog().channel(id) {
-        if made.client_id != body.client_id {
-            return Err(Error::reused("channel"));
-        }
-        return Ok((StatusCode::CREATED, Json(shown(&app, made))));
-    }
     let target = body.dispatch_config.map(target::whole).transpose()?;
-    let channel = channel::Channel {
-        id,
+    let mut channel = channel::Channel {
+        id: super::new_id(&identity, "channels", key.as_deref()),
         client_id: body.client_id,
         bot_id,
         display_name: body.display_name,
         options: Options {
             require_mention: body.require_mention,
             passive_memory: body.passive_memory.unwrap_or(true),
-            allow_bot_messages: false,
+            allow_bot_messages: body.allow_bot_messages,
             thinking_display: body.thinking_display,
         },
         sealed_target: target.map(|target| app.seal_target(&target)),
         created_at: 0,
     };
+    match app.catalog().channel(channel.id) {
+        Some(made) if super::is_forgotten(made.created_at) => channel.id = Uuid::now_v7(),
+        Some(made) if !is_same(&app, made, &channel) => return Err(Error::reused("channel")),
+        Some(made) => return Ok((StatusCode::CREATED, Json(shown(&app, made)))),
+        None => {}
+    }
+    let id = channel.id;
     app.store.create_channel(channel.into_row()?).await?;
     app.reload().await?;
     Ok((StatusCode::CREATED, Json(shown(&app, &*find(&app, id)?))))
@@ -140,8 +179,16 @@ pub async fn create(
 
 /// Show a channel
 #[utoipa::path(get, path = "/api/v1/channels/{id}", tag = "channels", params(("id" = Uuid, Path)), responses((status = 200, body = Channel)))]
-pub async fn show(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Channel>> {
-    Ok(Json(shown(&app, &*find(&app, id)?)))
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Ids(id): Id,
+) -> Result<Json<Channel>> {
+    let channel = find(&app, id)?;
+    match &identity.folder {
+        Some(folder) if !folder.has_channel(&app.catalog(), id) => Err(missing(id)),
+        _ => Ok(Json(shown(&app, &channel))),
+    }
 }
 
 /// Change a channel
@@ -171,10 +218,10 @@ pub async fn change(
         let target = restored.map(target::whole).transpose()?;
         channel.sealed_target = target.map(|target| app.seal_target(&target));
     }
-    refuse_bots(body.allow_bot_messages.unwrap_or_default())?;
     let options = &mut channel.options;
     options.require_mention = body.require_mention.unwrap_or(options.require_mention);
     options.passive_memory = body.passive_memory.unwrap_or(options.passive_memory);
+    options.allow_bot_messages = body.allow_bot_messages.unwrap_or(options.allow_bot_messages);
     if let Some(thinking_display) = body.thinking_display {
         options.thinking_display = thinking_display;
     }
@@ -192,18 +239,20 @@ pub async fn delete(State(app): State<Arc<App>>, Ids(id): Id) -> Result<StatusCo
 }
 
 pub fn find(app: &App, id: Uuid) -> Result<Arc<channel::Channel>> {
-    app.catalog().channel(id).cloned().ok_or_else(|| Error::not_found(format!("There is no channel {id}")))
+    app.catalog().channel(id).cloned().ok_or_else(|| missing(id))
 }
 
-/// Two bots that answer each other do not stop.
-fn refuse_bots(allowed: bool) -> Result<()> {
-    match allowed {
-        true => Err(Error::invalid(
-            "allow_bot_messages: what bots write is kept and not answered, because two bots that answer each other do not \
-             stop; leave it out or send false",
-        )),
-        false => Ok(()),
-    }
+fn missing(id: Uuid) -> Error {
+    Error::not_found(format!("There is no channel {id}"))
+}
+
+/// Whether they are the same but for when they were made.
+fn is_same(app: &App, one: &channel::Channel, other: &channel::Channel) -> bool {
+    let content = |channel: &channel::Channel| {
+        let channel::Channel { client_id, bot_id, display_name, options, .. } = channel.clone();
+        (client_id, bot_id, display_name, options)
+    };
+    content(one) == content(other) && target::is_same(app, one.sealed_target.as_deref(), other.sealed_target.as_deref())
 }
 
 fn check_bot(catalog: &Catalog, id: &str) -> Result<()> {

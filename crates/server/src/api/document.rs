@@ -1,6 +1,6 @@
 //! The description of the interface for programs.
 
-use super::{Route, Row, error::Failure, table};
+use super::{Route, Row, auth::ANY, error::Failure, table};
 use axum::{
     http::header,
     response::{IntoResponse, Response},
@@ -30,6 +30,8 @@ pub fn openapi() -> OpenApi {
         let (schemas, documented, _) = handler();
         components.schemas.extend(schemas);
         for (path, mut item) in documented.paths {
+            // What matches any rest is written otherwise there.
+            let path = path.replace("{*", "{");
             operations(&mut item).for_each(|operation| complete(operation, &route));
             match paths.paths.get_mut(&path) {
                 Some(known) => known.merge_operations(item),
@@ -77,7 +79,9 @@ fn complete(operation: &mut Operation, route: &Route) {
     }
     if let Some(scope) = route.scope {
         fail(&mut operation.responses, "401", "There is no key, or it is not known");
-        fail(&mut operation.responses, "403", &format!("The key does not have the scope `{scope}`"));
+        if scope != ANY {
+            fail(&mut operation.responses, "403", &format!("The key does not have the scope `{scope}`"));
+        }
         operation.security = Some(vec![SecurityRequirement::new(KEY, [scope])]);
     }
 }

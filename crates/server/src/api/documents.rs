@@ -2,6 +2,7 @@
 
 use super::{
     auth::Identity,
+    during::During,
     error::{Error, Result},
     request::{Body, Id, Idempotency, Ids, Query, name},
     sessions,
@@ -74,6 +75,7 @@ pub async fn create(
     State(app): State<Arc<App>>,
     Extension(identity): Extension<Arc<Identity>>,
     Idempotency(key): Idempotency,
+    during: During,
     Body(body): Body<NewDocument>,
 ) -> Result<(StatusCode, Json<Document>)> {
     super::has_room(&app)?;
@@ -84,27 +86,41 @@ pub async fn create(
     if !title.is_empty() {
         name("title", &title, 1000)?;
     }
-    if let Some(integration) = &body.integration_id {
+    let integration_id = match &identity.folder {
+        Some(folder) => folder.own_documents(body.integration_id)?,
+        None => body.integration_id,
+    };
+    if let Some(integration) = &integration_id {
         name("integration_id", integration, 64)?;
     }
     if let Some(session) = body.session_id {
-        sessions::find(&app, session).await?;
+        sessions::usable(&app, &identity, session).await?;
     }
     let document = tercel_store::Document {
         id: Uuid::now_v7(),
-        integration_id: body.integration_id,
+        integration_id,
         session_id: body.session_id,
         title,
         content: body.content,
         metadata: Value::Object(body.metadata.unwrap_or_default()).to_string(),
         created_at: now(),
     };
-    let dedupe = key.map(|key| (identity.idempotency("documents", &key), now() + DAY));
+    let call = during.of(&app, &identity);
+    let name = call.as_ref().and_then(|call| call.name("documents", key.as_deref()));
+    let first_counts = name.is_some();
+    let dedupe = match name {
+        Some(name) => Some((name, now() + 30 * DAY)),
+        None => key.map(|key| (identity.idempotency("documents", &key), now() + DAY)),
+    };
     let id = app.store.ingest(document.clone(), dedupe).await?;
     if id == document.id {
         return Ok((StatusCode::CREATED, Json(document.into())));
     }
-    let first = tercel_store::Document { id: document.id, created_at: document.created_at, ..find(&app, id).await? };
+    let there = find(&app, id).await?;
+    if first_counts {
+        return Ok((StatusCode::CREATED, Json(there.into())));
+    }
+    let first = tercel_store::Document { id: document.id, created_at: document.created_at, ..there };
     if first != document {
         return Err(Error::reused("document"));
     }
@@ -125,12 +141,20 @@ pub struct Search {
 
 /// Find documents, the best first
 #[utoipa::path(get, path = "/api/v1/documents/search", tag = "documents", params(Search), responses((status = 200, body = Vec<FoundDocument>)))]
-pub async fn search(State(app): State<Arc<App>>, Query(search): Query<Search>) -> Result<Json<Vec<FoundDocument>>> {
+pub async fn search(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Query(search): Query<Search>,
+) -> Result<Json<Vec<FoundDocument>>> {
+    let integration = match &identity.folder {
+        Some(folder) => folder.own_documents(search.integration_id)?,
+        None => search.integration_id,
+    };
     let limit = search.limit.unwrap_or(10);
     if !(1..=100).contains(&limit) {
         return Err(Error::invalid("limit: it lies between 1 and 100"));
     }
-    let found = app.store.search(&search.q, search.integration_id.as_deref(), search.session_id, limit).await?;
+    let found = app.store.search(&search.q, integration.as_deref(), search.session_id, limit).await?;
     let shown = found.into_iter().map(|found| FoundDocument {
         document: found.document.into(),
         score: found.score,
@@ -141,17 +165,39 @@ pub async fn search(State(app): State<Arc<App>>, Query(search): Query<Search>) -
 
 /// Show a document
 #[utoipa::path(get, path = "/api/v1/documents/{id}", tag = "documents", params(("id" = Uuid, Path)), responses((status = 200, body = Document)))]
-pub async fn show(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Document>> {
-    Ok(Json(find(&app, id).await?.into()))
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Ids(id): Id,
+) -> Result<Json<Document>> {
+    Ok(Json(readable(&app, &identity, id).await?.into()))
 }
 
 /// Delete a document
 #[utoipa::path(delete, path = "/api/v1/documents/{id}", tag = "documents", params(("id" = Uuid, Path)), responses((status = 204)))]
-pub async fn delete(State(app): State<Arc<App>>, Ids(id): Id) -> Result<StatusCode> {
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Ids(id): Id,
+) -> Result<StatusCode> {
+    readable(&app, &identity, id).await?;
     app.store.delete_document(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Of a folder's key the documents of others are not there.
+async fn readable(app: &App, identity: &Identity, id: Uuid) -> Result<tercel_store::Document> {
+    let document = find(app, id).await?;
+    match &identity.folder {
+        Some(folder) if document.integration_id.as_deref() != Some(&folder.integration) => Err(missing(id)),
+        _ => Ok(document),
+    }
+}
+
+fn missing(id: Uuid) -> Error {
+    Error::not_found(format!("There is no document {id}"))
+}
+
 async fn find(app: &App, id: Uuid) -> Result<tercel_store::Document> {
-    app.store.document(id).await?.ok_or_else(|| Error::not_found(format!("There is no document {id}")))
+    app.store.document(id).await?.ok_or_else(|| missing(id))
 }

@@ -1,6 +1,9 @@
 //! Every failure as it is answered: a status, a code for programs, a sentence for people.
 
-use crate::webhook;
+use crate::{
+    folders::{acts::Refused, route::Failure as RouteFailure},
+    webhook,
+};
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -101,6 +104,11 @@ impl Error {
         Self { retry_after: Some(5), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail) }
     }
 
+    /// What this server does not do.
+    pub fn not_implemented(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", detail)
+    }
+
     /// A model or a service behind this server failed.
     pub fn bad_gateway(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, "upstream", detail)
@@ -168,6 +176,27 @@ impl From<anyhow::Error> for Error {
         match error.downcast::<tercel_store::Error>() {
             Ok(error) => error.into(),
             Err(error) => Self::internal(format!("{error:#}")),
+        }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(Refused(words): Refused) -> Self {
+        Self::forbidden(words)
+    }
+}
+
+impl From<RouteFailure> for Error {
+    fn from(failure: RouteFailure) -> Self {
+        match failure {
+            RouteFailure::NotFound(detail) => Self::not_found(detail),
+            RouteFailure::Malformed(detail) => Self::bad_request(detail),
+            RouteFailure::Refused(detail) => Self::forbidden(detail),
+            RouteFailure::Unavailable(detail, seconds) => {
+                Self { retry_after: Some(seconds), ..Self::unavailable(detail) }
+            }
+            RouteFailure::TooLarge => Self::too_large(super::request::TOO_LARGE),
+            RouteFailure::Store(error) => error.into(),
         }
     }
 }

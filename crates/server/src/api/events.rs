@@ -1,6 +1,7 @@
 //! A task as it goes on, by server-sent events. Only what is committed has an id.
 
 use super::{
+    auth::Identity,
     error::Result,
     follow::{Follower, Seen},
     request::{Id, Ids, Query},
@@ -9,6 +10,7 @@ use super::{
 };
 use crate::app::App;
 use axum::{
+    Extension,
     extract::State,
     http::HeaderMap,
     response::{
@@ -71,11 +73,12 @@ pub struct From {
 )]
 pub async fn follow(
     State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
     Ids(id): Id,
     Query(from): Query<From>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse> {
-    tasks::find(&app, id).await?;
+    tasks::visible(&app, &identity, id).await?;
     let after = last_seen(&headers).or(from.after);
     let follower = Follower::new(app.clone(), id, after.unwrap_or_default(), after.is_some());
     let events = stream::unfold((app, follower), |(app, mut follower)| async move {
@@ -115,7 +118,8 @@ fn event(app: &App, seen: Seen) -> Option<Event> {
         Seen::Text { is_committed: true, .. } => None,
         Seen::Text { text, reset: false, .. } => event("text_delta", json!({"text": text})),
         Seen::Text { text, reset: true, .. } => event("text_delta", json!({"text": text, "reset": true})),
-        Seen::Thinking(text) => event("thinking", json!({"text": text})),
+        Seen::Thinking { text, reset: false } => event("thinking", json!({"text": text})),
+        Seen::Thinking { text, reset: true } => event("thinking", json!({"text": text, "reset": true})),
         Seen::Request(request) => event("tool_request", json!(request)),
         Seen::Over(task) => event("end", json!({"status": task.status})),
     }

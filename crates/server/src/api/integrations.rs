@@ -8,7 +8,8 @@ use super::{
 use crate::{
     app::App,
     catalog::{DEFAULT, Entry},
-    pause,
+    folders::Place,
+    pause, processes,
 };
 use axum::{Json, extract::State};
 use serde::Serialize;
@@ -26,9 +27,9 @@ pub struct Integration {
     id: String,
     name: String,
     version: String,
-    /// The root it comes from.
+    /// The root it comes from: `shipped`, `operator` or `workspace`.
     source: String,
-    /// What it is written in.
+    /// How it is written: `native`, `manifest`, `python` or `worker`.
     way: String,
     /// Name of a lucide icon.
     icon: String,
@@ -45,10 +46,56 @@ pub struct Integration {
     process_status: Option<String>,
     env_vars: Vec<Variable>,
     webhook: Option<Webhook>,
-    /// `ready`, `partial`, `not_configured`, `error` or `paused`.
+    /// `ready`, `partial`, `not_configured`, `error`, `missing`, `paused`, `disabled` or `awaiting_approval`.
     status: String,
     error: Option<String>,
     readme: String,
+    /// Absent for what is part of the program.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    folder: Option<Folder>,
+}
+
+/// What there is to say of an integration because it is a folder.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Folder {
+    /// Where it lies.
+    path: String,
+    /// What it stands in the place of: `yours 1.2 hides shipped 1.5`.
+    hides: Option<String>,
+    /// The process that runs its code.
+    worker: Option<Worker>,
+    /// What is wrong with its files.
+    problems: Vec<Problem>,
+    /// Variables that its code reads and nothing declares; `allow` gives it one.
+    undeclared: Vec<Undeclared>,
+    /// Of the state that runs, or that waits for an approval.
+    hash: Option<String>,
+    /// Places of others in which its code opened conversations.
+    opened_elsewhere: Vec<String>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Worker {
+    /// `stopped`, `preparing`, `starting`, `running`, `draining` or `failing`.
+    state: String,
+    pid: Option<u32>,
+    restarts: u32,
+    /// Why it does not run.
+    reason: Option<String>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Problem {
+    /// Below the folder: `tools/search.py`.
+    file: String,
+    line: Option<u32>,
+    message: String,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Undeclared {
+    name: String,
+    allowed: bool,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -89,9 +136,18 @@ pub struct Refusals {
 
 /// List the integrations with what each needs and has
 #[utoipa::path(get, path = "/api/v1/admin/integrations", tag = "integrations", responses((status = 200, body = Integrations)))]
-pub async fn list(State(app): State<Arc<App>>) -> Json<Integrations> {
+pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Integrations>> {
     let catalog = app.catalog();
-    Json(Integrations { integrations: catalog.integrations.values().map(|entry| shown(&app, entry)).collect() })
+    let elsewhere = app.store.opened_by().await?;
+    let all = catalog.integrations.values().map(|entry| {
+        let own = |(by, client_id): &&(String, String)| {
+            *by == entry.integration.name && catalog.owner(client_id) != Some(by.as_str())
+        };
+        let opened_elsewhere = elsewhere.iter().filter(own).map(|(_, client_id)| client_id.clone()).collect();
+        let shown = shown(&app, entry);
+        Integration { folder: shown.folder.map(|folder| Folder { opened_elsewhere, ..folder }), ..shown }
+    });
+    Ok(Json(Integrations { integrations: all.collect() }))
 }
 
 /// Show the webhook of an integration and what it refused
@@ -123,38 +179,49 @@ pub async fn resume(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result
 async fn set_paused(app: &Arc<App>, id: &str, paused: bool) -> Result<Json<Integration>> {
     find(app, id)?;
     pause::set(app, id, paused).await?;
+    processes::settle(app);
     Ok(Json(shown(app, &*find(app, id)?)))
 }
 
 fn webhook(app: &App, entry: &Entry) -> Option<Webhook> {
-    entry.integration.webhook.as_ref()?;
-    let path = format!("/integrations/{}/webhook", entry.integration.name);
+    let integration = &entry.integration;
+    let usual = format!("Takes what {} sends", integration.label);
+    let (path, description) = match (&integration.webhook, &integration.routes) {
+        (Some(_), _) => ("webhook", usual),
+        (None, Some(routes)) => {
+            let said = Some(routes.webhook_description.clone()).filter(|text| !text.is_empty());
+            (routes.webhook.as_deref()?, said.unwrap_or(usual))
+        }
+        (None, None) => return None,
+    };
+    let path = format!("/integrations/{}/{}", integration.name, path.trim_start_matches('/'));
     let url = format!("{}{path}", app.config.public_url());
-    Some(Webhook { path, url, description: format!("Takes what {} sends", entry.integration.label) })
+    Some(Webhook { path, url, description })
 }
 
-fn shown(app: &App, entry: &Entry) -> Integration {
+pub fn shown(app: &App, entry: &Entry) -> Integration {
     let integration = &entry.integration;
     let values = &entry.connections[DEFAULT];
     let webhook = webhook(app, entry);
     let broken = values.broken.values().next().cloned();
+    let (abilities, place) = (entry.listed.abilities, entry.listed.place.as_ref());
     Integration {
         id: integration.name.clone(),
         name: integration.label.clone(),
         version: integration.version.clone(),
-        source: "shipped".into(),
-        way: "native".into(),
+        source: entry.listed.source().into(),
+        way: entry.listed.way().into(),
         icon: integration.icon.clone(),
         tier: integration.tier.clone(),
         locked: is_locked(app, entry),
-        has_router: webhook.is_some(),
-        has_dispatcher: !integration.dispatchers.is_empty(),
-        has_hooks: !integration.hooks.is_empty(),
-        has_tools: !integration.tools.is_empty(),
-        has_skills: !integration.skills.is_empty(),
+        has_router: abilities.router,
+        has_dispatcher: abilities.dispatcher,
+        has_hooks: abilities.hooks,
+        has_tools: abilities.tools,
+        has_skills: abilities.skills,
         has_carapaces: false,
-        has_process: false,
-        process_status: None,
+        has_process: abilities.process,
+        process_status: abilities.process.then(|| app.processes.status(&integration.name)),
         env_vars: integration
             .fields
             .iter()
@@ -169,8 +236,38 @@ fn shown(app: &App, entry: &Entry) -> Integration {
             .collect(),
         webhook,
         status: if app.ceilings.paused.has(&integration.name) { "paused" } else { entry.status() }.into(),
-        error: entry.error.clone().or(broken),
+        error: entry.error.clone().or(broken).or_else(|| entry.listed.obstacle()),
         readme: integration.readme.clone(),
+        folder: place.map(|place| folder(app, &integration.name, place)),
+    }
+}
+
+fn folder(app: &App, id: &str, place: &Place) -> Folder {
+    let allowed = app.folders.said.allowed(id);
+    let worker = place.worker.as_ref().map(|worker| worker.state());
+    Folder {
+        path: place.path.display().to_string(),
+        hides: place.hides.clone(),
+        worker: worker.map(|worker| Worker {
+            state: worker.state.into(),
+            pid: worker.pid,
+            restarts: worker.restarts,
+            reason: worker.reason,
+        }),
+        problems: place.problems.iter().map(Problem::from).collect(),
+        undeclared: place
+            .undeclared
+            .iter()
+            .map(|name| Undeclared { name: name.clone(), allowed: allowed.contains(name) })
+            .collect(),
+        hash: Some(place.hash.clone()).filter(|hash| !hash.is_empty()),
+        opened_elsewhere: Vec::new(),
+    }
+}
+
+impl From<&tercel_hosts::Problem> for Problem {
+    fn from(problem: &tercel_hosts::Problem) -> Self {
+        Self { file: problem.file.clone(), line: problem.line, message: problem.message.clone() }
     }
 }
 

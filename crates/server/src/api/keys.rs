@@ -138,6 +138,36 @@ pub async fn list(State(app): State<Arc<App>>, page: Page) -> Result<List<Key>> 
     Ok(page.list(rows.into_iter().map(Key::from).collect(), next))
 }
 
+/// The key that asks.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct CurrentKey {
+    /// Absent for the key of the environment.
+    id: Option<Uuid>,
+    name: String,
+    scopes: Vec<String>,
+    /// The integration whose code has it.
+    integration: Option<String>,
+}
+
+/// Show what the key is good for that asks
+#[utoipa::path(get, path = "/api/v1/keys/current", tag = "keys", responses((status = 200, body = CurrentKey)))]
+pub async fn current(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+) -> Result<Json<CurrentKey>> {
+    let integration = identity.folder.as_ref().map(|folder| folder.integration.clone());
+    let name = match (&integration, identity.id) {
+        (Some(integration), _) => integration.clone(),
+        (None, None) => "API_KEY".into(),
+        (None, Some(id)) => {
+            let row = app.store.keys().await?.into_iter().find(|row| row.id == id);
+            row.map(|row| row.name).unwrap_or_default()
+        }
+    };
+    let scopes = identity.scopes.iter().map(str::to_owned).collect();
+    Ok(Json(CurrentKey { id: identity.id, name, scopes, integration }))
+}
+
 /// Show a key without the key itself
 #[utoipa::path(get, path = "/api/v1/keys/{id}", tag = "keys", params(("id" = Uuid, Path)), responses((status = 200, body = Key)))]
 pub async fn show(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Key>> {

@@ -3,6 +3,7 @@
 use super::{
     attachments::NewAttachment,
     auth::Identity,
+    during::{self, During},
     error::{Error, Result},
     page::{List, Page, Piece},
     request::{Body, Id, Idempotency, Ids, name},
@@ -48,6 +49,13 @@ pub struct NewMessage {
     /// Files that were sent to `/api/v1/attachments` before, or come with it.
     #[serde(default)]
     attachments: Vec<NewAttachment>,
+    /// `user`, or `assistant` for what a bot said elsewhere, which nobody answers.
+    #[serde(default)]
+    role: Role,
+    /// What else is to be kept with it.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    metadata: Map<String, Value>,
     /// Who types it, when `source` is `ui`: for the places that the channel is bound to.
     #[serde(default)]
     user: Author,
@@ -80,6 +88,23 @@ pub enum OnBusy {
     Enqueue,
     Reject,
     Interrupt,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    #[default]
+    User,
+    Assistant,
+}
+
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
 }
 
 fn yes() -> bool {
@@ -124,6 +149,7 @@ impl From<tercel_store::Message> for Message {
             .extend(own.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), value)));
         metadata.insert("trusted".into(), row.trusted.into());
         metadata.shift_remove("attachments");
+        metadata.shift_remove(inject::REQUEST);
         Self {
             id: row.id,
             session_id: row.session_id,
@@ -150,6 +176,7 @@ pub async fn post(
     Extension(identity): Extension<Arc<Identity>>,
     Ids(id): Id,
     Idempotency(key): Idempotency,
+    during: During,
     Body(body): Body<NewMessage>,
 ) -> Result<(StatusCode, Json<PostedMessage>)> {
     super::has_room(&app)?;
@@ -162,22 +189,43 @@ pub async fn post(
     if let Some(source) = &body.source {
         name("source", source, 64)?;
     }
+    if body.role == Role::Assistant && body.run_agent {
+        return Err(Error::invalid("role: what an assistant said is not answered; leave `run_agent` out"));
+    }
+    if body.metadata.contains_key("attachments") {
+        return Err(Error::invalid("metadata.attachments: files are sent as `attachments`"));
+    }
+    let session = sessions::usable(&app, &identity, id).await?;
     if body.run_agent && app.runs.is_backed_up(&app).await {
         return Err(Error::unavailable("Too many runs are waiting: try again later"));
     }
-    let input = inject::Input {
+    let target = target_of(&app, session, body.dispatch_type, body.dispatch_config)?;
+    let brief: Option<Brief> = body.execution_config.map(Into::into);
+    let mut input = inject::Input {
         source: body.source,
+        role: body.role.as_str(),
+        metadata: body.metadata,
         run_agent: body.run_agent,
         notify: body.notify,
-        target: target_of(&app, id, body.dispatch_type, body.dispatch_config).await?,
-        brief: body.execution_config.map(Into::into),
+        target,
+        brief,
         busy: body.on_busy.map(Into::into).unwrap_or_default(),
         attachments: super::attachments::with_message(&app, body.attachments).await?,
         author: body.user,
-        idempotency: key.map(|key| identity.idempotency(&format!("messages/{id}"), &key)),
+        idempotency: key
+            .as_ref()
+            .map(|key| (identity.idempotency(&format!("messages/{id}"), key), inject::a_day_from_now())),
         ..inject::Input::new(id, body.content)
     };
+    let call = during.of(&app, &identity);
+    if let Some(folder) = &identity.folder {
+        folder.check(&app, &mut input)?;
+        during::bind(&app, &mut input, call.as_deref(), key.as_deref()).await?;
+    }
     let injected = inject(&app, input).await?;
+    if let Some(call) = call {
+        call.injected(injected.task_id.is_some());
+    }
     let posted = PostedMessage {
         message_id: injected.message_id,
         session_id: injected.session_id,
@@ -187,16 +235,15 @@ pub async fn post(
     Ok((StatusCode::CREATED, Json(posted)))
 }
 
-async fn target_of(
+fn target_of(
     app: &App,
-    session: Uuid,
+    session: tercel_store::Session,
     kind: Option<String>,
     config: Option<target::Config>,
 ) -> Result<Option<tercel_sdk::Target>> {
     if kind.is_none() && config.is_none() {
         return Ok(None);
     }
-    let session = sessions::find(app, session).await?;
     let standing = session.sealed_target.map(|sealed| app.open_target(&sealed)).transpose()?;
     target::over(standing, kind, config)
 }
@@ -224,8 +271,13 @@ impl From<ExecutionConfig> for Brief {
 
 /// The newest messages of a session, oldest first; the cursor leads to older ones
 #[utoipa::path(get, path = "/api/v1/sessions/{id}/messages", tag = "sessions", params(("id" = Uuid, Path), Piece), responses((status = 200, body = Vec<Message>)))]
-pub async fn list(State(app): State<Arc<App>>, Ids(id): Id, page: Page) -> Result<List<Message>> {
-    sessions::find(&app, id).await?;
+pub async fn list(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Ids(id): Id,
+    page: Page,
+) -> Result<List<Message>> {
+    sessions::usable(&app, &identity, id).await?;
     let mut rows = app.store.messages(id, page.before()?, page.reach()).await?;
     rows.reverse();
     let (mut rows, next) = page.cut(rows, |row| row.seq.to_string());

@@ -13,11 +13,16 @@ pub mod connections;
 pub mod deliveries;
 mod document;
 pub mod documents;
+mod during;
+pub mod egress;
 mod error;
 pub mod events;
+pub mod features;
+pub mod folders;
 mod follow;
 pub mod health;
 pub mod held;
+pub mod hooks;
 pub mod integrations;
 pub mod keys;
 pub mod log;
@@ -29,9 +34,11 @@ pub mod notices;
 pub mod outbox;
 mod outer;
 mod page;
+pub mod processes;
 pub mod providers;
 mod rate;
 mod request;
+pub mod routes;
 pub mod schedules;
 pub mod sessions;
 pub mod settings;
@@ -45,17 +52,17 @@ pub mod webhooks;
 #[cfg(test)]
 mod tests;
 
-pub use auth::Access;
+pub use auth::{Access, Identity, Scopes};
 pub use document::openapi;
 
 use self::{
-    auth::{Gate, Identity, Operator, guard},
+    auth::{ANY, Gate, Operator, guard},
     error::{Error, Result},
 };
 use crate::app::App;
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::{DefaultBodyLimit, Request, State},
     http::{Method, Uri},
     middleware::{from_fn, from_fn_with_state},
 };
@@ -98,6 +105,8 @@ pub fn routes() -> Vec<Route> {
 
 struct Row {
     route: Route,
+    /// Open to keys of folders.
+    folders: bool,
     /// Answers as long as it likes.
     streams: bool,
     /// Made with its documentation, which is large: when it is needed, and one after the other.
@@ -114,35 +123,62 @@ fn table() -> Vec<Row> {
     const GET: &str = "GET";
     const POST: &str = "POST";
     const PUT: &str = "PUT";
+    const PATCH: &str = "PATCH";
     const DELETE: &str = "DELETE";
+    const OPTIONS: &str = "OPTIONS";
     #[rustfmt::skip]
     let rows = vec![
         open(GET, "/health", handler!(health::health)),
         open(GET, "/ready", handler!(health::ready)),
         open(GET, "/openapi.json", handler!(document::show)),
-        open(POST, "/integrations/{id}/webhook", handler!(webhooks::take)),
-        open(POST, "/integrations/{id}/c/{connection}/webhook", handler!(webhooks::take_for)),
+        // The code of a folder takes its own time.
+        Row { streams: true, ..open(POST, "/integrations/{id}/webhook", handler!(webhooks::take)) },
+        Row { streams: true, ..open(POST, "/integrations/{id}/c/{connection}/webhook", handler!(webhooks::take_for)) },
+        Row { streams: true, ..open(GET, "/integrations/{id}/{*path}", handler!(routes::get)) },
+        Row { streams: true, ..open(POST, "/integrations/{id}/{*path}", handler!(routes::post)) },
+        Row { streams: true, ..open(PUT, "/integrations/{id}/{*path}", handler!(routes::put)) },
+        Row { streams: true, ..open(PATCH, "/integrations/{id}/{*path}", handler!(routes::patch)) },
+        Row { streams: true, ..open(DELETE, "/integrations/{id}/{*path}", handler!(routes::delete)) },
+        Row { streams: true, ..open(OPTIONS, "/integrations/{id}/{*path}", handler!(routes::options)) },
+        Row { streams: true, ..open(GET, "/integrations/{id}/", handler!(routes::get_root)) },
+        Row { streams: true, ..open(POST, "/integrations/{id}/", handler!(routes::post_root)) },
         row(GET, "/metrics", "metrics:read", handler!(metrics::scrape)),
-        row(GET, "/bots", "chat:read", handler!(bots::cards)),
+        row(GET, "/bots", "chat:read", handler!(bots::cards)).for_folders(),
         row(GET, "/v1/models", "chat:read", handler!(completions::models)),
         row(GET, "/v1/models/{id}", "chat:read", handler!(completions::model)),
         Row { streams: true, ..row(POST, "/v1/chat/completions", "chat:write", handler!(completions::complete)) },
-        Row { streams: true, ..row(POST, "/chat", "chat:write", handler!(chat::say)) },
-        Row { streams: true, ..row(POST, "/chat/stream", "chat:write", handler!(chat::stream::say)) },
+        Row { folders: true, streams: true, ..row(POST, "/chat", "chat:write", handler!(chat::say)) },
+        Row { folders: true, streams: true, ..row(POST, "/chat/stream", "chat:write", handler!(chat::stream::say)) },
         Row { streams: true, ..row(GET, "/chat/stream", "chat:read", handler!(chat::stream::watch)) },
         row(POST, "/chat/cancel", "chat:write", handler!(chat::control::cancel)),
         row(POST, "/chat/tool_result", "chat:write", handler!(chat::control::tool_result)),
         Row { streams: true, ..row(POST, "/transcribe", "chat:write", handler!(chat::speech::transcribe)) },
 
-        row(POST, "/api/v1/attachments", "attachments:write", handler!(attachments::upload)),
+        row(POST, "/api/v1/attachments", "attachments:write", handler!(attachments::upload)).for_folders(),
         row(GET, "/api/v1/attachments/{id}", "attachments:read", handler!(attachments::show)),
         row(GET, "/api/v1/attachments/{id}/content", "attachments:read", handler!(attachments::content)),
 
         row(GET, "/api/v1/admin/integrations", "integrations:read", handler!(integrations::list)),
+        row(GET, "/api/v1/admin/integrations/sidebar-sections", "integrations:read", handler!(folders::sections)),
+        row(GET, "/api/v1/admin/integrations/icons", "integrations:read", handler!(folders::icons)),
+        row(GET, "/api/v1/admin/integrations/dashboard-modules", "integrations:read", handler!(folders::modules)),
+        row(DELETE, "/api/v1/admin/integrations/{id}", "integrations:write", handler!(folders::remove)),
+        row(POST, "/api/v1/admin/integrations/{id}/enable", "integrations:write", handler!(folders::enable)),
+        row(POST, "/api/v1/admin/integrations/{id}/disable", "integrations:write", handler!(folders::disable)),
+        Row { streams: true, ..row(POST, "/api/v1/admin/integrations/{id}/approve", "integrations:write", handler!(folders::approve)) },
+        Row { streams: true, ..row(POST, "/api/v1/admin/integrations/{id}/reload", "integrations:write", handler!(folders::reload)) },
+        row(POST, "/api/v1/admin/integrations/{id}/variables/{name}/allow", "integrations:write", handler!(folders::allow)),
+        row(GET, "/api/v1/admin/integrations/{id}/logs", "integrations:read", handler!(folders::logs)),
         row(GET, "/api/v1/admin/integrations/{id}/webhook", "integrations:read", handler!(integrations::show_webhook)),
         row(POST, "/api/v1/admin/integrations/{id}/pause", "integrations:write", handler!(integrations::pause)),
         row(POST, "/api/v1/admin/integrations/{id}/resume", "integrations:write", handler!(integrations::resume)),
-        row(GET, "/api/v1/admin/integrations/{id}/settings", "integrations:read", handler!(settings::show)),
+        row(GET, "/api/v1/admin/integrations/{id}/process", "integrations:read", handler!(processes::show)),
+        row(POST, "/api/v1/admin/integrations/{id}/process/start", "integrations:write", handler!(processes::start)),
+        row(POST, "/api/v1/admin/integrations/{id}/process/stop", "integrations:write", handler!(processes::stop)),
+        row(POST, "/api/v1/admin/integrations/{id}/process/restart", "integrations:write", handler!(processes::restart)),
+        row(GET, "/api/v1/admin/integrations/{id}/process/logs", "integrations:read", handler!(processes::logs)),
+        row(PUT, "/api/v1/admin/integrations/{id}/process/auto-start", "integrations:write", handler!(processes::auto_start)),
+        row(GET, "/api/v1/admin/integrations/{id}/settings", "integrations:read", handler!(settings::show)).for_folders(),
         row(PUT, "/api/v1/admin/integrations/{id}/settings", "integrations:write", handler!(settings::put)),
         row(DELETE, "/api/v1/admin/integrations/{id}/settings/{key}", "integrations:write", handler!(settings::delete)),
         row(GET, "/api/v1/admin/integrations/{id}/connection", "integrations:read", handler!(connections::show)),
@@ -155,18 +191,18 @@ fn table() -> Vec<Row> {
         row(DELETE, "/api/v1/admin/log", "log:write", handler!(log::delete)),
 
         row(GET, "/api/v1/sessions", "sessions:read", handler!(sessions::list)),
-        row(POST, "/api/v1/sessions", "sessions:write", handler!(sessions::open)),
-        row(GET, "/api/v1/sessions/{id}", "sessions:read", handler!(sessions::show)),
+        row(POST, "/api/v1/sessions", "sessions:write", handler!(sessions::open)).for_folders(),
+        row(GET, "/api/v1/sessions/{id}", "sessions:read", handler!(sessions::show)).for_folders(),
         row(POST, "/api/v1/sessions/{id}/reset", "sessions:write", handler!(sessions::reset)),
-        row(GET, "/api/v1/sessions/{id}/messages", "sessions:read", handler!(messages::list)),
-        row(POST, "/api/v1/sessions/{id}/messages", "sessions:write", handler!(messages::post)),
+        row(GET, "/api/v1/sessions/{id}/messages", "sessions:read", handler!(messages::list)).for_folders(),
+        row(POST, "/api/v1/sessions/{id}/messages", "sessions:write", handler!(messages::post)).for_folders(),
 
         row(GET, "/api/v1/tasks", "tasks:read", handler!(tasks::list)),
-        row(GET, "/api/v1/tasks/{id}", "tasks:read", handler!(tasks::show)),
-        row(POST, "/api/v1/tasks/{id}/cancel", "tasks:write", handler!(tasks::cancel)),
+        row(GET, "/api/v1/tasks/{id}", "tasks:read", handler!(tasks::show)).for_folders(),
+        row(POST, "/api/v1/tasks/{id}/cancel", "tasks:write", handler!(tasks::cancel)).for_folders(),
         row(POST, "/api/v1/tasks/{id}/resume", "tasks:write", handler!(tasks::resume)),
         row(GET, "/api/v1/tasks/{id}/trace", "tasks:read", handler!(tasks::trace)),
-        Row { streams: true, ..row(GET, "/api/v1/tasks/{id}/events", "tasks:read", handler!(events::follow)) },
+        Row { folders: true, streams: true, ..row(GET, "/api/v1/tasks/{id}/events", "tasks:read", handler!(events::follow)) },
 
         row(GET, "/api/v1/deliveries", "deliveries:read", handler!(deliveries::list)),
         row(GET, "/api/v1/deliveries/{id}", "deliveries:read", handler!(deliveries::show)),
@@ -177,6 +213,7 @@ fn table() -> Vec<Row> {
         row(POST, "/api/v1/outbox/{id}/retry", "outbox:write", handler!(outbox::retry)),
         row(POST, "/api/v1/outbox/{id}/drop", "outbox:write", handler!(outbox::drop)),
 
+        row(GET, "/api/v1/egress", "egress:read", handler!(egress::list)),
         row(GET, "/api/v1/notices", "notices:read", handler!(notices::list)),
         row(GET, "/api/v1/notices/target", "notices:read", handler!(notice_target::show)),
         row(PUT, "/api/v1/notices/target", "notices:write", handler!(notice_target::put)),
@@ -193,13 +230,15 @@ fn table() -> Vec<Row> {
         row(PUT, "/api/v1/budgets/{id}", "budgets:write", handler!(budgets::put)),
         row(DELETE, "/api/v1/budgets/{id}", "budgets:write", handler!(budgets::delete)),
 
-        row(POST, "/api/v1/documents", "documents:write", handler!(documents::create)),
-        row(GET, "/api/v1/documents/search", "documents:read", handler!(documents::search)),
-        row(GET, "/api/v1/documents/{id}", "documents:read", handler!(documents::show)),
-        row(DELETE, "/api/v1/documents/{id}", "documents:write", handler!(documents::delete)),
+        row(POST, "/api/v1/documents", "documents:write", handler!(documents::create)).for_folders(),
+        row(GET, "/api/v1/documents/search", "documents:read", handler!(documents::search)).for_folders(),
+        row(GET, "/api/v1/documents/{id}", "documents:read", handler!(documents::show)).for_folders(),
+        row(DELETE, "/api/v1/documents/{id}", "documents:write", handler!(documents::delete)).for_folders(),
 
         row(GET, "/api/v1/keys", "keys:read", handler!(keys::list)),
         row(POST, "/api/v1/keys", "keys:write", handler!(keys::create)),
+        row(GET, "/api/v1/keys/current", ANY, handler!(keys::current)).for_folders(),
+        row(GET, "/api/v1/features", ANY, handler!(features::show)).for_folders(),
         row(GET, "/api/v1/keys/{id}", "keys:read", handler!(keys::show)),
         row(DELETE, "/api/v1/keys/{id}", "keys:write", handler!(keys::revoke)),
         // Whoever has it can sign as this server.
@@ -210,12 +249,24 @@ fn table() -> Vec<Row> {
         row(GET, "/api/v1/held", "held:read", handler!(held::show)),
         row(POST, "/api/v1/held/resume", "held:write", handler!(held::resume)),
 
-        row(GET, "/api/v1/tools", "tools:read", handler!(tools::list)),
-        Row { streams: true, ..row(POST, "/api/v1/tools/{name}/call", "tools:write", handler!(tools::call)) },
+        row(GET, "/api/v1/tools", "tools:read", handler!(tools::list)).for_folders(),
+        Row { folders: true, streams: true, ..row(POST, "/api/v1/tools/{name}/call", "tools:write", handler!(tools::call)) },
 
-        row(GET, "/api/v1/channels", "channels:read", handler!(channels::list)),
+        row(GET, "/api/v1/hooks", "hooks:read", handler!(hooks::list)),
+        row(POST, "/api/v1/hooks", "hooks:write", handler!(hooks::create)),
+        row(GET, "/api/v1/hooks/{id}", "hooks:read", handler!(hooks::show)),
+        row(PUT, "/api/v1/hooks/{id}", "hooks:write", handler!(hooks::put)),
+        row(DELETE, "/api/v1/hooks/{id}", "hooks:write", handler!(hooks::delete)),
+        row(POST, "/api/v1/hooks/{id}/rotate", "hooks:write", handler!(hooks::rotate)),
+        row(POST, "/api/v1/hooks/{id}/test", "hooks:write", handler!(hooks::attempts::test)),
+        row(POST, "/api/v1/hooks/{id}/replay", "hooks:write", handler!(hooks::attempts::replay)),
+        row(GET, "/api/v1/hooks/{id}/attempts", "hooks:read", handler!(hooks::attempts::list)),
+        row(POST, "/api/v1/hooks/{id}/attempts/{n}/redeliver", "hooks:write", handler!(hooks::attempts::redeliver)),
+
+        row(GET, "/api/v1/channels", "channels:read", handler!(channels::list)).for_folders(),
         row(POST, "/api/v1/channels", "channels:write", handler!(channels::create)),
-        row(GET, "/api/v1/channels/{id}", "channels:read", handler!(channels::show)),
+        row(GET, "/api/v1/channels/prefixes", "channels:read", handler!(channels::prefixes)).for_folders(),
+        row(GET, "/api/v1/channels/{id}", "channels:read", handler!(channels::show)).for_folders(),
         row(PUT, "/api/v1/channels/{id}", "channels:write", handler!(channels::change)),
         row(DELETE, "/api/v1/channels/{id}", "channels:write", handler!(channels::delete)),
         row(GET, "/api/v1/channels/{id}/bindings", "channels:read", handler!(bindings::list)),
@@ -238,9 +289,9 @@ fn table() -> Vec<Row> {
         row(DELETE, "/api/v1/providers/{id}", "providers:write", handler!(providers::delete)),
         row(POST, "/api/v1/providers/{id}/test", "providers:write", handler!(providers::test)),
 
-        row(GET, "/api/v1/bots", "bots:read", handler!(bots::list)),
+        row(GET, "/api/v1/bots", "bots:read", handler!(bots::list)).for_folders(),
         row(POST, "/api/v1/bots", "bots:write", handler!(bots::create)),
-        row(GET, "/api/v1/bots/{id}", "bots:read", handler!(bots::show)),
+        row(GET, "/api/v1/bots/{id}", "bots:read", handler!(bots::show)).for_folders(),
         row(PUT, "/api/v1/bots/{id}", "bots:write", handler!(bots::put)),
         row(DELETE, "/api/v1/bots/{id}", "bots:write", handler!(bots::delete)),
     ];
@@ -253,21 +304,33 @@ fn row(
     scope: &'static str,
     handler: fn() -> UtoipaMethodRouter<Arc<App>>,
 ) -> Row {
-    Row { route: Route { method, path, scope: Some(scope) }, streams: false, handler }
+    Row { route: Route { method, path, scope: Some(scope) }, folders: false, streams: false, handler }
 }
 
 fn open(method: &'static str, path: &'static str, handler: fn() -> UtoipaMethodRouter<Arc<App>>) -> Row {
-    Row { route: Route { method, path, scope: None }, streams: false, handler }
+    Row { route: Route { method, path, scope: None }, folders: false, streams: false, handler }
+}
+
+impl Row {
+    fn for_folders(self) -> Self {
+        Self { folders: true, ..self }
+    }
 }
 
 fn build(app: &Arc<App>, rows: Vec<Row>) -> Router {
     let mut router = Router::new();
-    for Row { route, streams, handler } in rows {
-        let gate = Gate { app: app.clone(), scope: route.scope, streams };
+    for Row { route, folders, streams, handler } in rows {
+        let looks_only = ["/health", "/ready", "/openapi.json"].contains(&route.path);
+        let gate = Gate { app: app.clone(), scope: route.scope, folders, streams, looks_only };
         let (_, _, handler) = handler();
         let mut handler = handler.route_layer(from_fn_with_state(gate, guard));
         if route.path.starts_with("/v1/") {
             handler = handler.route_layer(from_fn(completions::in_their_shape));
+        }
+        if route.path == "/integrations/{id}/webhook" {
+            // Some services ask with another method whether an address is the right one.
+            handler = handler
+                .fallback(async |State(app): State<Arc<App>>, request: Request| routes::answer(app, request).await);
         }
         router = router.route(route.path, handler);
     }
@@ -289,12 +352,27 @@ fn has_room(app: &App) -> Result<()> {
     }
 }
 
+/// What would leave at once waits for nobody's look: it is refused while the server is held.
+fn is_not_held(app: &App) -> Result<()> {
+    match app.hold.held() {
+        Some(held) => {
+            Err(Error::unavailable(format!("The server is held ({}): `tercel resume` lets it go on", held.reason)))
+        }
+        None => Ok(()),
+    }
+}
+
 /// A new id; under an idempotency key always the same one.
 fn new_id(identity: &Identity, call: &str, key: Option<&str>) -> Uuid {
     match key {
         Some(key) => Uuid::new_v5(&Uuid::nil(), identity.idempotency(call, key).as_bytes()),
         None => Uuid::now_v7(),
     }
+}
+
+/// Whether a key that made something then is not known any more.
+fn is_forgotten(made_at: i64) -> bool {
+    made_at + crate::inject::DAY < tercel_store::now()
 }
 
 /// Stored JSON as it is shown; null when there is none.

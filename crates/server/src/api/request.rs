@@ -28,6 +28,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
+pub const TOO_LARGE: &str = "The body is larger than this server takes; TERCEL_MAX_BODY says how much that is";
+
 /// A body of any type, up to the server's limit.
 pub struct Raw(pub Bytes);
 
@@ -37,9 +39,7 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
     async fn from_request(request: Request, state: &S) -> Result<Self> {
         match Bytes::from_request(request, state).await {
             Ok(bytes) => Ok(Self(bytes)),
-            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Error::too_large(
-                "The body is larger than this server takes; TERCEL_MAX_BODY says how much that is",
-            )),
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Error::too_large(TOO_LARGE)),
             Err(rejection) => Err(Error::bad_request(format!("The body could not be read: {}", rejection.body_text()))),
         }
     }

@@ -1,20 +1,21 @@
 //! Conversations: got or made, listed, begun anew.
 
 use super::{
+    auth::Identity,
     error::{Error, Result},
     page::{List, Page, Piece},
-    request::{Body, Id, Query, name},
+    request::{Body, Id, Idempotency, Query, name},
     target,
     time::Time,
 };
-use crate::{app::App, catalog::DEFAULT};
-use axum::{Json, extract::State, http::StatusCode};
+use crate::{app::App, catalog::DEFAULT, inject};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
-use tercel_store::Uuid;
+use tercel_store::{NewSession, Once, Uuid};
 
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenSession {
     /// `default` when absent.
@@ -47,6 +48,9 @@ pub struct Session {
     dispatch_config: Value,
     /// The task that runs or is next to run.
     task_id: Option<Uuid>,
+    /// The integration whose code made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opened_by: Option<String>,
     /// False after a reset: the next message to its place begins a new session.
     active: bool,
     message_count: i64,
@@ -64,6 +68,7 @@ impl Session {
             channel_id: row.channel_id,
             dispatch_config: app.masked_target(row.sealed_target.as_deref()),
             task_id: row.head,
+            opened_by: row.opened_by,
             active: row.active,
             message_count: row.seq,
             created_at: Time(row.created_at),
@@ -80,13 +85,30 @@ pub struct Filter {
 }
 
 /// Get the session of a place, a bot and a thread, or make it
-#[utoipa::path(post, path = "/api/v1/sessions", tag = "sessions", request_body = OpenSession, responses((status = 201, body = OpenedSession)))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions",
+    tag = "sessions",
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same key within a day gets the same session, even after a reset")),
+    request_body = OpenSession,
+    responses((status = 201, body = OpenedSession)),
+)]
 pub async fn open(
     State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Idempotency(key): Idempotency,
     Body(body): Body<OpenSession>,
 ) -> Result<(StatusCode, Json<OpenedSession>)> {
     super::has_room(&app)?;
     name("client_id", &body.client_id, 512)?;
+    let once = match key {
+        Some(key) => Some(Once {
+            key: identity.idempotency("sessions", &key),
+            digest: inject::digest(&app, &serde_json::to_value(&body).map_err(Error::internal)?),
+            until: inject::a_day_from_now(),
+        }),
+        None => None,
+    };
     let thread = body.thread.unwrap_or_default();
     if !thread.is_empty() {
         name("thread", &thread, 512)?;
@@ -97,10 +119,44 @@ pub async fn open(
         return Err(Error::bad_request(format!("There is no bot `{bot}`")));
     }
     let target = body.dispatch_config.map(target::whole).transpose()?;
+    if let (Some(folder), Some(target)) = (&identity.folder, &target) {
+        folder.may_send(&catalog, target)?;
+    }
     let sealed = target.map(|target| app.seal_target(&target));
-    let channel = catalog.channels.get(&body.client_id).map(|channel| channel.id);
-    let (session, created) = app.store.open_session(&body.client_id, &bot, &thread, channel, sealed).await?;
+    let channel_id = catalog.channels.get(&body.client_id).map(|channel| channel.id);
+    let wanted = NewSession {
+        client_id: body.client_id,
+        bot_id: bot,
+        thread,
+        channel_id,
+        sealed_target: sealed,
+        opened_by: identity.folder.as_ref().map(|folder| folder.integration.clone()),
+    };
+    let (session, created) = got_or_made(&app, &identity, wanted, once).await?;
     Ok((StatusCode::CREATED, Json(OpenedSession { session_id: session.id, created })))
+}
+
+/// A folder gets no session of another's by asking for it.
+pub async fn got_or_made(
+    app: &App,
+    identity: &Identity,
+    wanted: NewSession,
+    once: Option<Once>,
+) -> Result<(tercel_store::Session, bool)> {
+    if let Some(folder) = &identity.folder {
+        let there = app.store.active_session(&wanted.client_id, &wanted.bot_id, &wanted.thread).await?;
+        folder.may_open(&app.catalog(), &wanted.client_id, there.as_ref())?;
+    }
+    Ok(app.store.open_session_for(wanted, once).await?)
+}
+
+/// The session, if the caller may use it.
+pub async fn usable(app: &App, identity: &Identity, id: Uuid) -> Result<tercel_store::Session> {
+    let session = find(app, id).await?;
+    if let Some(folder) = &identity.folder {
+        folder.may_use(&app.catalog(), &session)?;
+    }
+    Ok(session)
 }
 
 /// List sessions, newest first
@@ -113,8 +169,12 @@ pub async fn list(State(app): State<Arc<App>>, page: Page, Query(filter): Query<
 
 /// Show a session
 #[utoipa::path(get, path = "/api/v1/sessions/{id}", tag = "sessions", params(("id" = Uuid, Path)), responses((status = 200, body = Session)))]
-pub async fn show(State(app): State<Arc<App>>, super::request::Ids(id): Id) -> Result<Json<Session>> {
-    let row = find(&app, id).await?;
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    super::request::Ids(id): Id,
+) -> Result<Json<Session>> {
+    let row = usable(&app, &identity, id).await?;
     Ok(Json(Session::of(&app, row)))
 }
 

@@ -1,6 +1,7 @@
 //! The settings of an integration: its default connection's fields by their environment names.
 
 use super::{
+    auth::Identity,
     error::{Error, Result},
     integrations::{find, unlocked},
     request::{Body, Ids, no_such},
@@ -10,7 +11,7 @@ use crate::{
     catalog::{self, DEFAULT, Entry},
     connection,
 };
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -53,7 +54,14 @@ pub struct Change {
 
 /// Show the settings of an integration
 #[utoipa::path(get, path = "/api/v1/admin/integrations/{id}/settings", tag = "integrations", params(("id" = String, Path)), responses((status = 200, body = Settings)))]
-pub async fn show(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result<Json<Settings>> {
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Ids(id): Ids<String>,
+) -> Result<Json<Settings>> {
+    if identity.folder.as_ref().is_some_and(|folder| folder.integration != id) {
+        return Err(Error::forbidden(format!("The settings of `{id}` are its own")));
+    }
     Ok(Json(shown(&*find(&app, &id)?)))
 }
 
@@ -143,11 +151,17 @@ pub async fn save(app: &Arc<App>, entry: &Entry, values: Vec<(String, Option<Str
     }
     app.store.put_settings(id, DEFAULT, sealed).await?;
     app.reload().await?;
-    app.store.unpark_outbox(id).await?;
+    for kind in entry.integration.dispatchers.keys() {
+        app.store.unpark_outbox(kind).await?;
+    }
+    app.folders.has_new_settings(app, id);
     Ok(())
 }
 
 fn test_in_background(app: &Arc<App>, id: &str) {
+    if find(app, id).is_ok_and(|entry| entry.integration.connector.is_none()) {
+        return;
+    }
     let (app, id) = (app.clone(), id.to_owned());
     app.clone().work.spawn(async move {
         tokio::select! {

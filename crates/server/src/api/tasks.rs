@@ -1,13 +1,14 @@
 //! Agent runs.
 
 use super::{
+    auth::Identity,
     error::{Error, Result},
     page::{List, Page, Piece},
     request::{Id, Ids, Query},
     time::Time,
 };
-use crate::{app::App, trace};
-use axum::{Json, extract::State};
+use crate::{app::App, runner, trace};
+use axum::{Extension, Json, extract::State};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -33,6 +34,8 @@ pub struct Task {
     /// `code`, `message`, `hint`.
     #[schema(value_type = Option<Object>)]
     error: Value,
+    /// What was asked for and is not there: unknown skills and tools.
+    warnings: Vec<String>,
     dispatch_type: String,
     dispatch: Dispatch,
     tokens: i64,
@@ -77,6 +80,7 @@ impl Task {
             prompt,
             result: row.result,
             error: super::json(row.error.as_deref()),
+            warnings: warnings(app, row.id).await?,
             dispatch_type,
             dispatch: dispatch(&outbox),
             tokens: row.tokens,
@@ -91,6 +95,15 @@ impl Task {
             completed_at: row.completed_at.map(Time),
         })
     }
+}
+
+/// What the run was not given, as its first step says.
+async fn warnings(app: &App, task: Uuid) -> tercel_store::Result<Vec<String>> {
+    let Some(step) = app.store.first_step(task).await?.filter(|step| step.kind == "context") else {
+        return Ok(Vec::new());
+    };
+    let noted: Value = super::json(Some(&step.body));
+    Ok(serde_json::from_value(noted["unknown"].clone()).unwrap_or_default())
 }
 
 /// Where the answer will go: the message's target, else the session's, else the channel's.
@@ -139,20 +152,38 @@ pub async fn list(State(app): State<Arc<App>>, page: Page, Query(filter): Query<
 
 /// Show a task
 #[utoipa::path(get, path = "/api/v1/tasks/{id}", tag = "tasks", params(("id" = Uuid, Path)), responses((status = 200, body = Task)))]
-pub async fn show(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Task>> {
-    let row = find(&app, id).await?;
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Ids(id): Id,
+) -> Result<Json<Task>> {
+    let row = visible(&app, &identity, id).await?;
     Ok(Json(Task::of(&app, row).await?))
+}
+
+/// The task, if the caller may know of it.
+pub async fn visible(app: &App, identity: &Identity, id: Uuid) -> Result<tercel_store::Task> {
+    let task = find(app, id).await?;
+    if let Some(folder) = &identity.folder {
+        let session = app.store.session(task.session_id).await?;
+        folder.may_see(&app.catalog(), &task, session.as_ref())?;
+    }
+    Ok(task)
 }
 
 /// Stop a task; one that runs stops at its next step
 #[utoipa::path(post, path = "/api/v1/tasks/{id}/cancel", tag = "tasks", params(("id" = Uuid, Path)), responses((status = 200, body = Task), (status = 409, description = "It has ended")))]
-pub async fn cancel(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Task>> {
-    let status = app.store.cancel_task(id).await?;
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Ids(id): Id,
+) -> Result<Json<Task>> {
+    visible(&app, &identity, id).await?;
+    let status = runner::cancel(&app, id).await?;
     if status == "complete" || status == "failed" {
         return Err(Error::conflict(format!("The task has ended: it is {status}")));
     }
-    app.runs.cancel(id);
-    show(State(app), Ids(id)).await
+    Ok(Json(Task::of(&app, find(&app, id).await?).await?))
 }
 
 /// Send a waiting task on
@@ -165,7 +196,7 @@ pub async fn resume(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Tas
         let status = find(&app, id).await?.status;
         return Err(Error::conflict(format!("Only a task that waits can be sent on; this one is {status}")));
     }
-    show(State(app), Ids(id)).await
+    Ok(Json(Task::of(&app, find(&app, id).await?).await?))
 }
 
 /// Everything that led to a task and came of it

@@ -1,6 +1,7 @@
 //! Tools, called by hand.
 
 use super::{
+    auth::Identity,
     error::{Error, Result},
     page::{List, Page, Piece},
     request::{Body, Ids},
@@ -10,10 +11,11 @@ use crate::{
     catalog::{DEFAULT, OwnedTool},
     runner,
 };
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
+use tercel_sdk::Effect;
 use tercel_store::Uuid;
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -63,10 +65,17 @@ impl From<&OwnedTool> for Tool {
 
 /// List the tools by name
 #[utoipa::path(get, path = "/api/v1/tools", tag = "tools", params(Piece), responses((status = 200, body = Vec<Tool>)))]
-pub async fn list(State(app): State<Arc<App>>, page: Page) -> Result<List<Tool>> {
+pub async fn list(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    page: Page,
+) -> Result<List<Tool>> {
     let catalog = app.catalog();
+    let is_open = |owned: &&OwnedTool| {
+        identity.folder.as_ref().is_none_or(|folder| folder.may_call(&catalog, &owned.tool.name).is_ok())
+    };
     let is_next = |owned: &&OwnedTool| page.text().is_none_or(|after| owned.tool.name.as_str() > after);
-    let tools: Vec<Tool> = catalog.tools.values().filter(is_next).map(Tool::from).collect();
+    let tools: Vec<Tool> = catalog.tools.values().filter(is_next).filter(is_open).map(Tool::from).collect();
     let (tools, next) = page.cut(tools, |tool| tool.name.clone());
     Ok(page.list(tools, next))
 }
@@ -84,14 +93,21 @@ pub async fn list(State(app): State<Arc<App>>, page: Page) -> Result<List<Tool>>
 )]
 pub async fn call(
     State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
     Ids(name): Ids<String>,
     Body(body): Body<ToolCall>,
 ) -> Result<Json<ToolAnswer>> {
     let owned = find(&app, &name)?;
+    if let Some(folder) = &identity.folder {
+        folder.may_call(&app.catalog(), &name)?;
+    }
     let given = if body.arguments.is_null() { Value::Object(Default::default()) } else { body.arguments };
     let checked = tercel_agent::arguments::check(&owned.tool.spec(), given);
     if let Some(problem) = checked.problem {
         return Err(Error::invalid(problem));
+    }
+    if owned.tool.effect != Effect::Read {
+        super::is_not_held(&app)?;
     }
     let call = Call {
         idempotency_key: Some(format!("call/{}", Uuid::now_v7())),

@@ -4,6 +4,7 @@ use super::{
     error::{Error, Result},
     rate,
     request::{Ids, Raw},
+    routes,
 };
 use crate::{
     app::App,
@@ -12,8 +13,8 @@ use crate::{
 };
 use axum::{
     Json,
-    body::Bytes,
-    extract::State,
+    body::{Body, Bytes},
+    extract::{FromRequest, State},
     http::{Extensions, HeaderMap, Request, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -28,8 +29,19 @@ use std::{net::IpAddr, sync::Arc};
     request_body(content = String, content_type = "application/json", description = "Signed as the service signs"),
     responses((status = 200, body = Taken), (status = 400, description = "It is not understood"), (status = 403, description = "The signature is missing or wrong")),
 )]
-pub async fn take(State(app): State<Arc<App>>, Ids(id): Ids<String>, request: Incoming) -> Result<Response> {
-    receive(&app, &id, DEFAULT, request).await
+pub async fn take(State(app): State<Arc<App>>, Ids(id): Ids<String>, request: Request<Body>) -> Result<Response> {
+    if is_code(&app, &id) {
+        return routes::answer(app, request).await;
+    }
+    receive(&app, &id, DEFAULT, Incoming::read(request).await?).await
+}
+
+/// Whether the code of a folder answers what comes to its address.
+fn is_code(app: &App, id: &str) -> bool {
+    app.catalog()
+        .integrations
+        .get(id)
+        .is_some_and(|entry| entry.listed.place.is_some() && entry.integration.webhook.is_none())
 }
 
 /// Take a webhook request for another connection than the default one
@@ -44,9 +56,12 @@ pub async fn take(State(app): State<Arc<App>>, Ids(id): Ids<String>, request: In
 pub async fn take_for(
     State(app): State<Arc<App>>,
     Ids((id, connection)): Ids<(String, String)>,
-    request: Incoming,
+    request: Request<Body>,
 ) -> Result<Response> {
-    receive(&app, &id, &connection, request).await
+    if is_code(&app, &id) {
+        return routes::answer(app, request).await;
+    }
+    receive(&app, &id, &connection, Incoming::read(request).await?).await
 }
 
 async fn receive(app: &Arc<App>, id: &str, connection: &str, request: Incoming) -> Result<Response> {
@@ -67,13 +82,11 @@ pub struct Incoming {
     body: Bytes,
 }
 
-impl<S: Send + Sync> axum::extract::FromRequest<S> for Incoming {
-    type Rejection = Error;
-
-    async fn from_request(request: Request<axum::body::Body>, state: &S) -> Result<Self> {
+impl Incoming {
+    async fn read(request: Request<Body>) -> Result<Self> {
         let (parts, body) = request.into_parts();
         let (headers, extensions) = (parts.headers.clone(), parts.extensions.clone());
-        let Raw(body) = Raw::from_request(Request::from_parts(parts, body), state).await?;
+        let Raw(body) = Raw::from_request(Request::from_parts(parts, body), &()).await?;
         Ok(Self { extensions, headers, body })
     }
 }

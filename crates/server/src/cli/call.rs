@@ -23,7 +23,7 @@ pub struct Arguments {
 
 pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
     let given = tercel_agent::arguments::parse(&arguments.arguments).map_err(anyhow::Error::msg)?;
-    let client = client::open(config).await?;
+    let client = client::open_with_folders(config).await?;
     let outcome = call(&client, &arguments, given).await;
     client.close().await;
     let result = outcome?;

@@ -1,6 +1,6 @@
 //! The API for commands: that of the running server through its socket, else that of this process on the same data.
 
-use crate::{api, app::App, config::Config};
+use crate::{api, app::App, config::Config, folders};
 use anyhow::{Context, Result, bail};
 use axum::{Router, body::Body};
 use bytes::Bytes;
@@ -37,6 +37,15 @@ pub async fn open(config: Config) -> Result<Client> {
     }
 }
 
+/// The same with the folders of integrations.
+pub async fn open_with_folders(config: Config) -> Result<Client> {
+    let client = open(config).await?;
+    if let Client::Here { app, .. } = &client {
+        folders::load::load(app).await?;
+    }
+    Ok(client)
+}
+
 impl Client {
     pub fn here(app: Arc<App>) -> Self {
         Self::Here { router: api::for_operator(api::router(app.clone())), app }
@@ -48,6 +57,10 @@ impl Client {
 
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         self.ask(Method::POST, path, Some(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value> {
+        self.ask(Method::PUT, path, Some(body)).await
     }
 
     pub async fn delete(&self, path: &str) -> Result<Value> {
@@ -90,6 +103,7 @@ impl Client {
     pub async fn close(self) {
         if let Self::Here { app, .. } = self {
             app.stopping.cancel();
+            app.folders.stop().await;
             app.store.close().await;
         }
     }

@@ -1,4 +1,4 @@
-//! `tercel logs`: what an integration did lately, a line each.
+//! `tercel logs`: what an integration did lately and what its code printed, a line each.
 
 use super::{
     client::{self, Client},
@@ -32,7 +32,7 @@ pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
         None if arguments.follow => {
             bail!("No server runs on {}: there is nothing to follow", config.data_dir.display())
         }
-        None => client::open(config).await?,
+        None => client::open_with_folders(config).await?,
     };
     let outcome = tokio::select! {
         outcome = show(&client, &arguments) => outcome,
@@ -94,6 +94,8 @@ async fn lately(client: &Client, name: &str, most: usize) -> Result<Vec<Line>> {
     let mut lines: Vec<Line> = rows(&deliveries).iter().map(Line::of_delivery).collect();
     lines.extend(rows(&tasks).iter().filter(|task| task["origin"] == name).map(Line::of_task));
     lines.extend(rows(&outbox).iter().filter(|row| row["dispatch_type"] == name).map(Line::of_outbox));
+    let printed = client.get(&format!("/api/v1/admin/integrations/{name}/logs")).await?;
+    lines.extend(rows(&printed["lines"]).iter().map(Line::of_print));
     lines.sort();
     Ok(lines.split_off(lines.len().saturating_sub(most)))
 }
@@ -127,6 +129,10 @@ impl Line {
         let time = [&row["ended_at"], &row["created_at"]].into_iter().find(|at| !at.is_null()).unwrap_or(&Value::Null);
         let what = format!("part {} of {}", row["part"], row["parts"]);
         Self::new(time, "outbox", what, row["state"].as_str().unwrap_or_default(), failure(&row["error"]), &row["id"])
+    }
+
+    fn of_print(row: &Value) -> Self {
+        Self::new(&row["at"], "print", text(&row["text"]), "", String::new(), &Value::Null)
     }
 
     fn new(time: &Value, kind: &'static str, what: String, outcome: &str, reason: String, id: &Value) -> Self {
@@ -173,6 +179,7 @@ mod tests {
             Line::of_delivery(&delivery),
             Line::of_task(&task("failed", json!("2026-01-01T00:00:02.000000Z"))),
             Line::of_outbox(&outbox),
+            Line::of_print(&json!({"at": "2026-01-01T00:00:04.000000Z", "text": "hello"})),
         ];
         let shown: Vec<String> = lines.iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -181,6 +188,7 @@ mod tests {
                 "2026-01-01 00:00:00  delivery  push                              ignored     d1  nothing to do",
                 "2026-01-01 00:00:02  task      bot default (rehearsal)           failed      t1  No key",
                 "2026-01-01 00:00:03  outbox    part 1 of 2                       dead        o1  Gone",
+                "2026-01-01 00:00:04  print     hello",
             ]
         );
     }

@@ -2,11 +2,13 @@
 
 mod backup;
 mod call;
+mod check;
 mod client;
 mod doctor;
 mod integrations;
 mod keys;
 mod logs;
+mod new;
 mod rehearse;
 mod resume;
 mod terminal;
@@ -35,11 +37,15 @@ enum Command {
         #[arg(long)]
         listen: Option<String>,
     },
+    /// Make a new integration to begin with
+    New(new::Arguments),
+    /// Say what is wrong with a folder, without running it
+    Check(check::Arguments),
     /// Show what an event would do: signed, verified, run, and nothing sent
     Rehearse(rehearse::Arguments),
     /// Call a tool
     Call(call::Arguments),
-    /// What is connected, and pausing it
+    /// What is connected, and switching it on and off
     #[command(subcommand)]
     Integrations(integrations::Command),
     /// API keys
@@ -53,11 +59,14 @@ enum Command {
     Resume(resume::Arguments),
     /// Look for what is wrong with this installation
     Doctor,
-    /// What an integration did lately
+    /// What an integration did lately, and what its code printed
     Logs(logs::Arguments),
 }
 
 pub fn main() -> ExitCode {
+    if let Some(code) = sandbox_exec() {
+        return code;
+    }
     let arguments = Arguments::parse();
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -78,6 +87,17 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// How the program starts others. It is not for people, and looks at nothing else: it runs before each of them.
+fn sandbox_exec() -> Option<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next()? != tercel_hosts::sandbox::SUBCOMMAND {
+        return None;
+    }
+    let error = tercel_hosts::sandbox::exec(&arguments.next().unwrap_or_default());
+    eprintln!("error: {error:#}");
+    Some(tercel_hosts::sandbox::FAILED.into())
+}
+
 fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(1 << 20).build()?)
 }
@@ -95,6 +115,8 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             let native = tercel_integrations::all();
             crate::serve::serve(Config::from(environment)?, native).await.map(|()| ExitCode::SUCCESS)
         }
+        Command::New(arguments) => new::run(arguments),
+        Command::Check(arguments) => check::run(Config::from(environment)?, arguments).await,
         Command::Rehearse(arguments) => rehearse::run(environment, arguments).await,
         Command::Call(arguments) => call::run(Config::from(environment)?, arguments).await,
         Command::Integrations(command) => integrations::run(Config::from(environment)?, command).await,

@@ -12,6 +12,7 @@ mod answer;
 mod client;
 mod ledger;
 mod limits;
+pub mod proxy;
 mod redirect;
 mod rehearsal;
 mod resolve;
@@ -112,6 +113,14 @@ impl Outbound {
             policy,
             options,
         }))
+    }
+
+    /// Whether an address may be called, as far as that can be said before its name is resolved.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn check(&self, url: &url::Url, granted: bool) -> tercel_sdk::Result<()> {
+        self.policy.check(url, granted)
     }
 
     pub fn transport(self: &Arc<Self>, scope: Scope) -> Arc<dyn Transport> {

@@ -5,11 +5,16 @@ use super::{
     log::Log,
     prepare::{Prepared, context_of, ids_of},
 };
-use crate::{app::App, ceilings, queue::patiently};
+use crate::{app::App, ceilings, emission, hooks, queue::patiently};
+use serde_json::Value;
 use std::sync::Arc;
 use tercel_agent::Step;
-use tercel_sdk::{Error, Kind, hook, host::Ids};
-use tercel_store::{Ceiling, ClientCall, ClientCalls, Commit, Counts, End, NewNotice, Task};
+use tercel_sdk::{
+    Error, Kind,
+    hook::{AfterTaskComplete, HookEvent},
+    host::Ids,
+};
+use tercel_store::{Ceiling, ClientCall, ClientCalls, Commit, Counts, End, NewNotice, Task, Uuid};
 
 /// The notice that runs wait for a model.
 pub const NO_MODEL: &str = "model";
@@ -21,16 +26,43 @@ pub async fn end(app: &Arc<App>, ids: &Ids, log: &mut Log, end: End) -> tercel_s
         End::Cancelled => "cancelled",
         End::Waiting(_) => "waiting",
     };
+    let event = (status != "waiting").then(|| completed(app, ids, status));
     log.commit(app, ids.client_id.as_deref().unwrap_or_default(), Some(end)).await?;
-    if status != "waiting" {
-        tell(app, ids, status);
+    match event {
+        Some(event) => hooks::fire_recorded::<AfterTaskComplete>(app, ids, &event),
+        None => tell_if_cancelled(app, ids).await,
     }
     Ok(status)
+}
+
+/// Asks a run to stop; one that does not run has ended with that. Answers its status.
+pub async fn cancel(app: &Arc<App>, id: Uuid) -> tercel_store::Result<String> {
+    let cancelled = app.store.cancel_task(id).await?;
+    app.runs.cancel(id);
+    if cancelled.at_once
+        && let Some(task) = app.store.task(id).await?
+    {
+        let client_id = app.store.session(task.session_id).await?.map(|session| session.client_id);
+        tell_cancelled(app, &Ids { client_id, ..ids_of(app, &task) }, &task);
+    }
+    Ok(cancelled.status)
+}
+
+/// One that was asked to stop while it began to wait does not wait.
+async fn tell_if_cancelled(app: &Arc<App>, ids: &Ids) {
+    let Some(id) = ids.task else { return };
+    match app.store.task(id).await {
+        Ok(Some(task)) if task.cancelled && task.status == "cancelled" => tell_cancelled(app, ids, &task),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(task.id = %id, "Whether the run was cancelled cannot be read: {error}"),
+    }
 }
 
 /// Fails a run whose own log may be of no use any more.
 pub async fn give_up(app: &Arc<App>, task: &Arc<Task>, why: String) -> tercel_store::Result<&'static str> {
     tracing::error!(task.id = %task.id, "{why}");
+    let ids = ids_of(app, task);
+    let event = completed(app, &ids, "failed");
     let commit = Commit {
         task: task.id,
         attempt: task.attempt,
@@ -39,10 +71,12 @@ pub async fn give_up(app: &Arc<App>, task: &Arc<Task>, why: String) -> tercel_st
         spent: Vec::new(),
         parked: None,
         client: ClientCalls::default(),
+        events: app.emission.take(task.id),
         end: Some(failed(&Error::new(Kind::Error, why))),
     };
     patiently("The end of a run", || app.store.commit(commit.clone())).await?;
-    tell(app, &ids_of(task), "failed");
+    app.emission.ring();
+    hooks::fire_recorded::<AfterTaskComplete>(app, &ids, &event);
     Ok("failed")
 }
 
@@ -62,6 +96,7 @@ pub async fn wait_for(
     log.add(&Step::Parked { error: error.clone() })?;
     let end = Some(End::Waiting(json(&error)));
     log.commit_waiting(app, &prepared.session.client_id, end, Some(ceiling.scope.clone())).await?;
+    tell_if_cancelled(app, &prepared.ids).await;
     Ok("waiting")
 }
 
@@ -114,13 +149,28 @@ pub async fn recovered(app: Arc<App>) {
     }
 }
 
-fn tell(app: &Arc<App>, ids: &Ids, status: &str) {
-    crate::hooks::fire(app, ids, || hook::AfterTaskComplete {
+/// The event that a run is over, which is committed together with its end.
+fn completed(app: &Arc<App>, ids: &Ids, status: &str) -> Value {
+    let event = over(ids, status);
+    emission::record(app, ids, AfterTaskComplete::NAME, &event);
+    event
+}
+
+fn over(ids: &Ids, status: &str) -> Value {
+    let event = AfterTaskComplete {
         context: context_of(ids),
         task_id: ids.task.map(|id| id.to_string()).unwrap_or_default(),
         task_type: "agent".into(),
         status: status.into(),
-    });
+    };
+    serde_json::to_value(event).unwrap_or_default()
+}
+
+/// One that was cancelled while it did not run: no commit of its own takes the event along.
+fn tell_cancelled(app: &Arc<App>, ids: &Ids, task: &Task) {
+    let event = over(ids, "cancelled");
+    emission::record_outside(app, ids, &task.origin, AfterTaskComplete::NAME, &event);
+    hooks::fire_recorded::<AfterTaskComplete>(app, ids, &event);
 }
 
 fn no_model(error: Error) -> NewNotice {

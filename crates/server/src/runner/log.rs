@@ -131,10 +131,15 @@ impl Log {
             spent,
             parked,
             client: std::mem::take(&mut self.client),
+            events: app.emission.take(task.id),
             end,
         };
         self.urgent = false;
-        patiently("The commit of a step", || app.store.commit(commit.clone())).await
+        patiently("The commit of a step", || app.store.commit(commit.clone())).await?;
+        if !commit.events.is_empty() {
+            app.emission.ring();
+        }
+        Ok(())
     }
 }
 

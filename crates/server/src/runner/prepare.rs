@@ -1,18 +1,19 @@
 //! What a run is given: its part of the conversation, skills, tools, models.
 
 use super::log::Log;
-use crate::{app::App, attachments, bot::Bot, live::Feed, queue::patiently};
+use crate::{app::App, attachments, bot::Bot, catalog::Catalog, live::Feed, queue::patiently};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{collections::BTreeSet, sync::Arc};
 use tercel_agent::{Committed, Limits, Offered, Parts, Past, Run, assemble, fence, skill_tags};
+use tercel_hosts::RootKind;
 use tercel_sdk::{
-    Brief, Effect, Error, Kind, Result, Skill, Trust,
+    Brief, Effect, Error, Kind, Mode, Result, Skill, Target, Trust,
     chat::{Message, Role, Shape, ToolSpec},
     hook,
     host::Ids,
 };
-use tercel_store::{NewNotice, Session, Task};
+use tercel_store::{NewNotice, Session, Task, Uuid};
 use tokio_util::sync::CancellationToken;
 
 /// Messages of the session that are looked at; the token budget decides how many of them go in.
@@ -81,7 +82,15 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
         None => RunConfig::default(),
     };
     let brief = &config.brief;
-    let ids = Ids { client_id: Some(session.client_id.clone()), ..ids_of(task) };
+    let began = Ids { client_id: Some(session.client_id.clone()), ..ids_of(app, task) };
+    let task = &super::starting::begin(app, task, &session, began).await;
+    let own_target = task.sealed_target.as_ref().or(session.sealed_target.as_ref());
+    let mut ids = Ids {
+        client_id: Some(session.client_id.clone()),
+        strangers: strangers(&own, &history),
+        target: target_of(app, own_target, task.channel_id),
+        ..ids_of(app, task)
+    };
     crate::hooks::fire(app, &ids, || hook::BeforeContextAssembly {
         context: context_of(&ids),
         user_message: own.content.clone(),
@@ -91,6 +100,8 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
     let tags = if own.trusted { skill_tags(&own.content) } else { Vec::new() };
     let skills = skills(app, bot.skills.iter().chain(&brief.skills).chain(&tags), &mut unknown);
     let mut tools = tools(app, &bot, brief, &mut unknown);
+    let by_event: Vec<String> = allow(&catalog, &task.origin, brief, &mut tools);
+    ids.injected_tools = brief.tools.clone();
     for tool in &config.client_tools {
         match tools.iter().any(|offered| offered.spec.name == tool.name) {
             true => unknown.push(format!("The client's tool `{}` has the name of another one", tool.name)),
@@ -138,6 +149,7 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
             "messages": parts.history.len() + 1,
             "tainted": tainted,
             "unknown": unknown,
+            "allowed": by_event,
         }));
     }
     let (model, _) = app.model_of(brief.model.as_deref().or(bot.model.as_deref()));
@@ -159,15 +171,41 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
     Ok(Prepared { task: task.clone(), run, session, ids, config, feed, stop: CancellationToken::new() })
 }
 
+/// Places that untrusted people speak from: of the message that is answered, or else of what was said before.
+fn strangers(own: &tercel_store::Message, history: &[tercel_store::Message]) -> Vec<String> {
+    if !own.trusted {
+        return vec![from(own.metadata.as_deref())];
+    }
+    let said = history.iter().filter(|message| message.role == "user" && !message.trusted);
+    let places: BTreeSet<String> = said.map(|message| from(message.metadata.as_deref())).collect();
+    places.into_iter().collect()
+}
+
+/// The place that a message came from, as its metadata say; empty where they do not.
+pub fn from(metadata: Option<&str>) -> String {
+    let metadata = metadata.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    metadata.and_then(|metadata| Some(metadata["from"].as_str()?.to_owned())).unwrap_or_default()
+}
+
+/// Where the answer of a run goes, with its secrets masked.
+fn target_of(app: &App, own: Option<&String>, channel: Option<Uuid>) -> Option<Target> {
+    let catalog = app.catalog();
+    let sealed = own.or_else(|| catalog.target_of(channel?))?;
+    serde_json::from_value(app.masked_target(Some(sealed))).ok()
+}
+
 /// What is known before anything else was read.
-pub fn ids_of(task: &Task) -> Ids {
+pub fn ids_of(app: &App, task: &Task) -> Ids {
     Ids {
+        target: target_of(app, task.sealed_target.as_ref(), task.channel_id),
+        mode: if task.rehearse { Mode::Rehearse } else { Mode::Live },
+        strangers: Vec::new(),
         delivery: task.delivery_id,
         session: Some(task.session_id),
         task: Some(task.id),
         channel: task.channel_id,
         bot: Some(task.bot_id.clone()),
-        client_id: None,
+        ..Ids::default()
     }
 }
 
@@ -221,6 +259,28 @@ pub fn tools(app: &App, bot: &Bot, brief: &Brief, unknown: &mut Vec<String>) -> 
         .map(|name| {
             let tool = &catalog.tools[name].tool;
             Offered { spec: tool.spec(), effect: tool.effect, may_repeat: tool.may_repeat(), allowed: false }
+        })
+        .collect()
+}
+
+/// Folders in the documents' layout cannot declare what a tool does: one that an operator's folder names in its own event
+/// may change something, though the event was written by anybody. Answers which ones.
+fn allow(catalog: &Catalog, origin: &str, brief: &Brief, tools: &mut [Offered]) -> Vec<String> {
+    let place = catalog.integrations.get(origin).and_then(|entry| entry.listed.place.as_ref());
+    if place.is_none_or(|place| place.kind == RootKind::Workspace) {
+        return Vec::new();
+    }
+    let is_own = |name: &String| {
+        let owned = catalog.tools.get(name);
+        owned.is_some_and(|owned| owned.integration == origin && !owned.tool.declared)
+    };
+    let named: Vec<&mut Offered> =
+        tools.iter_mut().filter(|tool| brief.tools.contains(&tool.spec.name) && is_own(&tool.spec.name)).collect();
+    named
+        .into_iter()
+        .map(|tool| {
+            tool.allowed = true;
+            tool.spec.name.clone()
         })
         .collect()
 }

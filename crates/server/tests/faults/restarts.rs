@@ -133,6 +133,7 @@ fn a_run_whose_steps_are_damaged_fails_and_says_so() {
             spent: Vec::new(),
             parked: None,
             client: Default::default(),
+            events: Vec::new(),
             end: None,
         };
         world.app.store.commit(commit).await.unwrap();

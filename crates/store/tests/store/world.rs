@@ -295,6 +295,7 @@ pub fn delivered(mut accept: Accept, keys: &[&str]) -> Accept {
         headers: "{}".into(),
         body: b"{\"a\": 1}".to_vec(),
         answer: Some("ok".into()),
+        sealed_request: None,
     });
     accept.dedupe = keys.iter().map(|key| ((*key).to_owned(), i64::MAX)).collect();
     accept
@@ -320,6 +321,7 @@ pub fn commit(task: &Task, end: Option<End>) -> Commit {
         spent: Vec::new(),
         parked: None,
         client: ClientCalls::default(),
+        events: Vec::new(),
         end,
     }
 }

@@ -18,7 +18,8 @@ fn every_route_is_documented_as_it_is() {
         }
     }
     let all = routes().into_iter();
-    let routes = all.map(|route| (route.method.to_owned(), route.path.to_owned(), route.scope.map(str::to_owned)));
+    let routes =
+        all.map(|route| (route.method.to_owned(), route.path.replace("{*", "{"), route.scope.map(str::to_owned)));
     assert_eq!(documented, routes.collect());
     assert_eq!(document["openapi"], "3.1.0");
 }

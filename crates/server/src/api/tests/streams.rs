@@ -22,6 +22,7 @@ async fn commit(server: &Server, task: &tercel_store::Task, n: i64, end: Option<
         spent: Vec::new(),
         parked: None,
         client: ClientCalls::default(),
+        events: Vec::new(),
         end,
     };
     server.app.store.commit(commit).await.unwrap();

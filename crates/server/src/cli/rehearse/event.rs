@@ -14,6 +14,7 @@ use tercel_sdk::{
     http::{Request, Response, Transport},
     integration::Sample,
 };
+use tercel_store::Uuid;
 use tokio_util::sync::CancellationToken;
 
 /// What a secret without a value has in a rehearsal, so that the event can be signed and the tools can be called. It is
@@ -45,6 +46,19 @@ pub fn find(integration: &Integration, named: &str, further: &[String]) -> Resul
         Some(sample) => of_sample(named, sample.clone())?,
         None => of_file(integration, named)?,
     };
+    complete(&mut event, further)?;
+    Ok(event)
+}
+
+/// The event of a file that was read.
+pub fn of_text(file: &Path, text: &[u8], further: &[String]) -> Result<Event> {
+    let mut event = of_bytes(file, text.to_vec())?;
+    complete(&mut event, further)?;
+    Ok(event)
+}
+
+/// Headers that were given beside the event, and the type of its body.
+fn complete(event: &mut Event, further: &[String]) -> Result<()> {
     for line in further {
         let (name, value) =
             line.split_once(':').with_context(|| format!("--header `{line}`: write it as `Name: value`"))?;
@@ -53,7 +67,7 @@ pub fn find(integration: &Integration, named: &str, further: &[String]) -> Resul
     if !event.headers.contains_key(header::CONTENT_TYPE) {
         put(&mut event.headers, "content-type", "application/json")?;
     }
-    Ok(event)
+    Ok(())
 }
 
 fn of_sample(name: &str, sample: Sample) -> Result<Event> {
@@ -75,8 +89,14 @@ fn of_file(integration: &Integration, named: &str) -> Result<Event> {
         );
     }
     let bytes = std::fs::read(file).with_context(|| format!("{named} cannot be read"))?;
+    of_bytes(file, bytes)
+}
+
+/// A file like a sample, or one that is the body.
+fn of_bytes(file: &Path, bytes: Vec<u8>) -> Result<Event> {
+    let named = file.display();
     let json: Value = serde_json::from_slice(&bytes).with_context(|| format!("{named} is not JSON"))?;
-    let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or(named);
+    let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     if json["headers"].is_object() && json.get("body").is_some() {
         let sample = serde_json::from_value(json).with_context(|| format!("{named} is not a sample"))?;
         return of_sample(name, sample);
@@ -147,6 +167,7 @@ fn signer(integration: &Integration, environment: &Environment) -> Host {
     Host::new(Parts {
         integration: integration.name.clone(),
         connection: DEFAULT.into(),
+        call: Uuid::now_v7(),
         fields: Arc::new(fields),
         names: Arc::new(integration.fields.iter().map(|f| (f.key.clone(), f.env.clone())).collect()),
         account: None,

@@ -1,0 +1,257 @@
+//! Everything that folders have in common: where they are looked for, what runs for them, what is told of changes.
+
+use crate::{
+    Folder, Found, Loaded, Problem, Ring, Root, RootKind, Server, Shape,
+    environment::{Environments, Interpreter, Settings},
+    name,
+    roots::{self, Places},
+    sandbox::Sandbox,
+    snapshot, watch,
+};
+use anyhow::{Context, Result};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, Weak},
+};
+use tokio::sync::{Semaphore, mpsc};
+
+/// Workers that are asked at the same time what they have: each uses a processor fully.
+const DESCRIBED_AT_ONCE: usize = 2;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where everything is kept: snapshots, environments, state.
+    pub data: PathBuf,
+    /// In order.
+    pub roots: Vec<Root>,
+    /// Directories with nothing but tool files.
+    pub tool_dirs: Vec<PathBuf>,
+    /// Directories with connector modules.
+    pub connector_dirs: Vec<PathBuf>,
+    /// Where programs are found, also by the code of folders.
+    pub path: String,
+    /// Environment of what installs Python packages: proxies, certificates, indexes.
+    pub installing: BTreeMap<String, String>,
+    /// Integrations that are part of the program, with their versions.
+    pub native: BTreeMap<String, String>,
+}
+
+/// Something happened to the folders.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// Folders came or went: scan again.
+    Folders,
+    /// This one is to be loaded again.
+    Folder(String),
+}
+
+#[derive(Clone)]
+pub struct Hosts(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub config: Config,
+    pub server: Arc<dyn Server>,
+    pub sandbox: Arc<Sandbox>,
+    pub environments: Environments,
+    pub describing: Semaphore,
+    /// What lies below the roots, as it was seen last.
+    pub folders: Mutex<BTreeMap<String, Folder>>,
+    /// By id, so that the log goes on when the code changes.
+    pub logs: Mutex<BTreeMap<String, Ring>>,
+    /// Folders that wait for an environment, by its key.
+    pub waiting: Mutex<BTreeMap<String, BTreeSet<String>>>,
+    /// Everything that was loaded and may still run.
+    pub running: Mutex<Vec<Weak<dyn crate::Worker>>>,
+    changes: mpsc::UnboundedSender<Change>,
+    heard: Mutex<Option<mpsc::UnboundedReceiver<Change>>>,
+    watcher: Mutex<Option<watch::Watcher>>,
+}
+
+impl Hosts {
+    /// Begins to watch. Nothing of a folder runs yet.
+    ///
+    /// # Errors
+    /// When the data directory cannot be written.
+    pub fn start(config: Config, sandbox: Arc<Sandbox>, server: Arc<dyn Server>) -> Result<Self> {
+        for place in ["folders", "envs", "state", "run"] {
+            let place = config.data.join(place);
+            fs::create_dir_all(&place).with_context(|| format!("{} cannot be made", place.display()))?;
+        }
+        snapshot::sweep(&config.data.join("folders")).context("What an earlier server began cannot be removed")?;
+        crate::worker::clear_sockets(&config.data.join("run"))?;
+        let settings = Settings {
+            directory: config.data.join("envs"),
+            path: config.path.clone(),
+            readable: files_of(&config.installing),
+            environment: config.installing.clone(),
+        };
+        let environments = Environments::new(settings, sandbox.clone());
+        let (changes, heard) = mpsc::unbounded_channel();
+        let hosts = Self(Arc::new(Inner {
+            config,
+            server,
+            sandbox,
+            environments,
+            describing: Semaphore::new(DESCRIBED_AT_ONCE),
+            folders: Mutex::default(),
+            logs: Mutex::default(),
+            waiting: Mutex::default(),
+            running: Mutex::default(),
+            changes,
+            heard: Mutex::new(Some(heard)),
+            watcher: Mutex::default(),
+        }));
+        tokio::spawn(tell_of_environments(Arc::downgrade(&hosts.0)));
+        Ok(hosts)
+    }
+
+    /// Looks below all roots, and watches what it finds.
+    pub fn scan(&self) -> Found {
+        let config = &self.0.config;
+        let found = roots::scan(&Places {
+            roots: &config.roots,
+            tool_dirs: &config.tool_dirs,
+            connector_dirs: &config.connector_dirs,
+            native: &config.native,
+        });
+        let folders: BTreeMap<String, Folder> =
+            found.folders.iter().map(|folder| (folder.id.clone(), folder.clone())).collect();
+        *lock(&self.0.folders) = folders;
+        self.watch(&found.folders);
+        found
+    }
+
+    /// What happens to folders from now on; for one listener.
+    pub fn changes(&self) -> Option<mpsc::UnboundedReceiver<Change>> {
+        lock(&self.0.heard).take()
+    }
+
+    /// A path as a folder of the operator's, wherever it is.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn folder(path: &Path) -> Result<Folder, String> {
+        let path = path.canonicalize().map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        let is_file = path.is_file();
+        let named = if is_file { path.file_stem() } else { path.file_name() };
+        let id = named.and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        name::check(&id)?;
+        let root = Root { path: path.parent().unwrap_or(&path).into(), kind: RootKind::Operator };
+        let shape = if is_file { Shape::Connector } else { Shape::Folder };
+        Ok(Folder { id, path, root, shape })
+    }
+
+    /// Of the state that a folder is in now. Nothing of it runs.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn hash(&self, folder: &Folder) -> Result<String> {
+        Ok(snapshot::take(&self.folders_dir(), folder, None)?.hash)
+    }
+
+    /// An interpreter with the package that folders import, and nothing that they may want besides.
+    ///
+    /// # Errors
+    /// In words for the operator.
+    pub async fn python(&self) -> Result<Interpreter, String> {
+        self.0.environments.bare().await
+    }
+
+    /// Removes states of folders that nothing runs any more.
+    pub fn clean(&self, running: &[&Loaded]) -> Result<()> {
+        let mut used: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for loaded in running {
+            used.entry(&loaded.folder.id).or_default().insert(loaded.hash.clone());
+            for (id, hash) in &loaded.siblings {
+                let hashes = BTreeSet::from([hash.clone()]);
+                snapshot::clean(&self.siblings_dir(&loaded.folder.id), id, &hashes)?;
+            }
+        }
+        for (id, hashes) in used {
+            snapshot::clean(&self.folders_dir(), id, &hashes).with_context(|| format!("Old states of `{id}`"))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what was made of a folder that is gone for good; its state stays.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove(&self, id: &str) -> Result<()> {
+        lock(&self.0.logs).remove(id);
+        snapshot::forget(&self.0.config.data.join("siblings"), id)?;
+        snapshot::forget(&self.folders_dir(), id).with_context(|| format!("The copies of `{id}` cannot be removed"))
+    }
+
+    /// Ends every worker, those of old states too: open calls have 60 s.
+    pub async fn stop(&self) {
+        let running: Vec<_> = lock(&self.0.running).drain(..).collect();
+        let all = running.iter().filter_map(Weak::upgrade).map(|worker| worker.drain());
+        futures::future::join_all(all).await;
+    }
+
+    pub(crate) fn folders_dir(&self) -> PathBuf {
+        self.0.config.data.join("folders")
+    }
+
+    /// Copies of what a folder imports are its own.
+    pub(crate) fn siblings_dir(&self, id: &str) -> PathBuf {
+        self.0.config.data.join("siblings").join(id)
+    }
+
+    pub(crate) fn log_of(&self, id: &str) -> Ring {
+        lock(&self.0.logs).entry(id.to_owned()).or_default().clone()
+    }
+
+    fn watch(&self, folders: &[Folder]) {
+        let mut watcher = lock(&self.0.watcher);
+        let made = match watcher.take() {
+            Some(made) => Some(made),
+            None => watch::Watcher::start(self.0.changes.clone())
+                .inspect_err(|error| tracing::warn!("Saved files are not noticed, restart to load them: {error:#}"))
+                .ok(),
+        };
+        if let Some(mut made) = made {
+            made.look_at(&self.0.config, folders);
+            *watcher = Some(made);
+        }
+    }
+}
+
+/// Folders whose environment is ready, or cannot be, are loaded again.
+async fn tell_of_environments(inner: Weak<Inner>) {
+    let Some(mut ended) = inner.upgrade().map(|inner| inner.environments.ended()) else { return };
+    loop {
+        let key = match ended.recv().await {
+            Ok(key) => Some(key),
+            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => None,
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        };
+        let Some(inner) = inner.upgrade() else { return };
+        let mut waiting = lock(&inner.waiting);
+        let ids: BTreeSet<String> = match key {
+            Some(key) => waiting.remove(&key).unwrap_or_default(),
+            None => std::mem::take(&mut *waiting).into_values().flatten().collect(),
+        };
+        for id in ids {
+            // Whoever listened may be gone.
+            let _ = inner.changes.send(Change::Folder(id));
+        }
+    }
+}
+
+/// Files that an environment names.
+fn files_of(environment: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    environment.values().map(PathBuf::from).filter(|path| path.is_absolute() && path.exists()).collect()
+}
+
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds this")
+}
+
+/// What cannot be loaded at all, as one problem of the whole folder.
+pub(crate) fn whole(error: &anyhow::Error) -> Problem {
+    Problem::new("", format!("{error:#}"))
+}

@@ -1,0 +1,62 @@
+//! From a description to an [`Integration`] like every other: each part calls the worker.
+
+mod connector;
+mod dispatchers;
+mod documents;
+mod fields;
+mod hooks;
+mod people;
+mod routes;
+mod tools;
+
+use crate::{Problem, description::Description, worker::Supervisor};
+use std::path::Path;
+use tercel_sdk::{Integration, Verify};
+
+pub use documents::documents;
+pub use fields::name as field_name;
+
+/// What the manifest adds that only the host does.
+#[derive(Clone, Default)]
+pub struct Extra {
+    pub verify: Option<Verify>,
+}
+
+/// All parts, and what of the description cannot be one.
+pub fn integration(
+    id: &str,
+    described: &Description,
+    code: &Path,
+    worker: &Supervisor,
+    extra: &Extra,
+) -> (Integration, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let (mut made, unread) = documents(id, code);
+    problems.extend(unread);
+    let connector = described.connector.as_ref();
+    let label = connector.and_then(|connector| connector.label.clone()).or_else(|| described.name.clone());
+    made.label = label.unwrap_or_else(|| id.into());
+    made.version = described.version.clone().unwrap_or(made.version);
+    made.description = described.description.clone();
+    made.icon = described.icon.clone().unwrap_or(made.icon);
+    let tier = described.tier.clone().or_else(|| connector.and_then(|connector| connector.tier.clone()));
+    made.tier = tier.unwrap_or(made.tier);
+    made.fields = fields::fields(id, described, &mut problems);
+    made.tools = tools::tools(described, worker);
+    made.dispatchers = dispatchers::dispatchers(described, worker);
+    made.hooks = hooks::hooks(described, worker, &mut problems);
+    made.routes = routes::routes(id, described, worker, extra, &mut problems);
+    made.connector = connector.map(|connector| connector::connector(connector, described, worker));
+    made.user_attribution = people::user_attribution(described, worker);
+    made.display_names = people::display_names(described, worker);
+    for prefix in described.meta.iter().filter_map(|meta| meta.client_id_prefix.clone()) {
+        if !prefix.is_empty() && !made.prefixes.contains(&prefix) {
+            made.prefixes.push(prefix);
+        }
+    }
+    made.process = described.process.clone();
+    made.sidebar_section = described.sidebar_section.clone().filter(|section| section.is_object());
+    made.dashboard_modules = described.dashboard_modules.clone();
+    made.activation = described.activation.clone().filter(|activation| activation.is_object());
+    (made, problems)
+}

@@ -1,0 +1,171 @@
+//! What of a folder is code, and whether it can run: environment, variables, the folders it imports.
+
+use super::{has_python, idle::PREPARING};
+use crate::{
+    Folder, Hosts, Permissions, Problem, RootKind, Shape, Variable, Way,
+    environment::{Interpreter, Requirements, State},
+    hosts::lock,
+    integration::{Extra, field_name},
+    manifest::{self, Manifest},
+    snapshot::Snapshot,
+    worker::is_reserved,
+};
+use sha2::{Digest, Sha256};
+use std::{collections::BTreeMap, path::PathBuf};
+
+pub struct Code {
+    pub way: Way,
+    pub manifest: Option<Manifest>,
+    has_python: bool,
+}
+
+pub enum Readiness {
+    /// There is nothing that could run.
+    NoCode,
+    /// The state of its worker, and why.
+    Not(&'static str, String),
+    Ready(Box<Ready>),
+}
+
+/// All that a worker is started with.
+pub struct Ready {
+    /// Of everything that what it says of itself may depend on.
+    pub key: String,
+    pub variables: Vec<Variable>,
+    pub siblings: BTreeMap<String, String>,
+    pub(super) interpreter: Option<Interpreter>,
+    /// Copies of the folders that it imports.
+    pub(super) copies: Vec<PathBuf>,
+}
+
+impl Code {
+    pub fn read(folder: &Folder, snapshot: &Snapshot) -> Result<Self, (Way, Vec<Problem>)> {
+        let manifest = match folder.shape {
+            Shape::Folder => manifest::read(&folder.id, &snapshot.code),
+            Shape::Tools | Shape::Connector => None,
+        };
+        let has_python = has_python(&snapshot.code);
+        let way = |manifest: &Manifest| if manifest.command.is_empty() { Way::Python } else { Way::Worker };
+        match manifest.transpose() {
+            Ok(None) => Ok(Self { way: Way::Python, manifest: None, has_python }),
+            Ok(Some(manifest)) if manifest.command.is_empty() && !has_python => {
+                let message = "A manifest without code needs a host that makes the requests itself; this server reads \
+                               manifests of folders with code: add `worker:`";
+                Err((Way::Manifest, vec![Problem::new(manifest::FILE, message)]))
+            }
+            Ok(Some(manifest)) => Ok(Self { way: way(&manifest), manifest: Some(manifest), has_python }),
+            Err(problems) => Err((Way::Manifest, problems)),
+        }
+    }
+
+    pub fn extra(&self) -> Extra {
+        self.manifest.as_ref().map(|manifest| manifest.extra.clone()).unwrap_or_default()
+    }
+
+    pub fn permissions(&self) -> Permissions {
+        self.manifest.as_ref().map(|manifest| manifest.permissions.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn command(&self) -> &[String] {
+        self.manifest.as_ref().map_or(&[], |manifest| &manifest.command)
+    }
+
+    fn needs_python(&self) -> bool {
+        self.command().first().is_none_or(|program| is_python(program))
+    }
+}
+
+/// As the first word of a command.
+fn is_python(word: &str) -> bool {
+    matches!(word, "python" | "python3")
+}
+
+impl Hosts {
+    pub(super) async fn ready(&self, folder: &Folder, code: &Code, snapshot: &Snapshot) -> Readiness {
+        if code.command().is_empty() && !code.has_python {
+            return Readiness::NoCode;
+        }
+        let interpreter = if code.needs_python() {
+            match self.interpreter(folder, code, snapshot).await {
+                Ok(interpreter) => Some(interpreter),
+                Err(not) => return not,
+            }
+        } else {
+            None
+        };
+        let mut ready = Ready {
+            key: String::new(),
+            variables: declared_by(&folder.id, code),
+            siblings: BTreeMap::new(),
+            interpreter,
+            copies: Vec::new(),
+        };
+        if code.way == Way::Python
+            && let Some(interpreter) = ready.interpreter.clone()
+            && let Err(reason) = self.read_source(folder, code, snapshot, &interpreter, &mut ready).await
+        {
+            return Readiness::Not("failing", reason);
+        }
+        let values = self.0.server.values(&folder.id, ready.variables.clone()).await;
+        ready.key = key(snapshot, &ready, &values);
+        Readiness::Ready(Box::new(ready))
+    }
+
+    async fn interpreter(&self, folder: &Folder, code: &Code, snapshot: &Snapshot) -> Result<Interpreter, Readiness> {
+        let wheels_only = folder.root.kind == RootKind::Workspace;
+        let wanted = Requirements::of(&snapshot.code, wheels_only);
+        let (key, mut state) = self.0.environments.of(&wanted).await;
+        if !matches!(state, State::Ready(_)) {
+            lock(&self.0.waiting).entry(key).or_default().insert(folder.id.clone());
+            // It may have become ready before we waited for it.
+            state = self.0.environments.of(&wanted).await.1;
+        }
+        match state {
+            State::Ready(interpreter) => {
+                let oldest = code.manifest.as_ref().and_then(|manifest| manifest.python);
+                match oldest {
+                    Some((major, minor)) if (interpreter.version.0, interpreter.version.1) < (major, minor) => {
+                        Err(Readiness::Not(
+                            "failing",
+                            format!("It needs Python {major}.{minor}, and the first that this server found is older"),
+                        ))
+                    }
+                    _ => Ok(interpreter),
+                }
+            }
+            State::Making(progress) => Err(Readiness::Not(PREPARING, progress)),
+            State::Failed(reason) => Err(Readiness::Not("failing", reason)),
+        }
+    }
+}
+
+/// Fields of a manifest are variables of the code.
+fn declared_by(id: &str, code: &Code) -> Vec<Variable> {
+    let Some(manifest) = &code.manifest else { return Vec::new() };
+    let fields = manifest.description.fields.iter().map(|field| Variable {
+        key: field.env.clone().unwrap_or_else(|| field_name(id, &field.key)),
+        required: field.required,
+        secret: field.secret.unwrap_or(field.kind == "password"),
+        description: field.help.clone(),
+        default: field.default.as_ref().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+    });
+    fields
+        .chain(manifest.description.variables.iter().cloned())
+        .filter(|variable| !is_reserved(&variable.key))
+        .collect()
+}
+
+fn key(snapshot: &Snapshot, ready: &Ready, values: &BTreeMap<String, String>) -> String {
+    let mut hash = Sha256::new();
+    let mut add = |text: &str| {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    };
+    add(&snapshot.hash);
+    add(ready.interpreter.as_ref().map_or("", |interpreter| &interpreter.identity));
+    for (name, value) in ready.siblings.iter().chain(values) {
+        add(name);
+        add(value);
+    }
+    hex::encode(hash.finalize())
+}

@@ -1,0 +1,232 @@
+//! Keeps the process of one folder: starts it when something needs it, stops it when nothing does, and waits longer and
+//! longer when it fails.
+
+mod client;
+mod dump;
+mod failures;
+mod process;
+mod socket;
+mod start;
+mod stuck;
+
+use crate::{LogLine, Ring, RootKind, Server, Variable, Worker, WorkerState, confine::Confines, sandbox::Sandbox};
+use failures::Failures;
+use futures::future::BoxFuture;
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tercel_sdk::{Error, Kind, Result};
+
+pub use client::{Body, Failure, HOST, empty, full};
+pub use dump::{Place, dump};
+pub use process::{Open, Process};
+pub use socket::clear as clear_sockets;
+pub use start::is_reserved;
+
+/// How a worker is started, and how long it may take for what.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    pub integration: String,
+    pub command: Vec<String>,
+    pub confines: Confines,
+    /// What it was granted of the network.
+    pub hosts: Vec<String>,
+    pub root: RootKind,
+    /// Where the server keeps its sockets.
+    pub sockets: PathBuf,
+    pub path: String,
+    /// Further environment, which is not the operator's.
+    pub environment: BTreeMap<String, String>,
+    pub variables: Vec<Variable>,
+    pub times: Times,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// Until it answers.
+    pub start: Duration,
+    /// One call, where nobody says less.
+    pub call: Duration,
+    /// Without a call, until it is stopped.
+    pub idle: Duration,
+    /// For calls that are open when it shall stop.
+    pub drain: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            start: Duration::from_secs(20),
+            call: Duration::from_secs(120),
+            idle: Duration::from_secs(600),
+            drain: Duration::from_secs(60),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct Supervisor(Arc<Inner>);
+
+struct Inner {
+    spec: Spec,
+    server: Arc<dyn Server>,
+    sandbox: Arc<Sandbox>,
+    log: Ring,
+    phase: Mutex<Phase>,
+    /// Who holds it starts the process; the others wait for that.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Default)]
+struct Phase {
+    running: Option<Arc<Process>>,
+    starting: bool,
+    draining: bool,
+    restarts: u32,
+    failures: Failures,
+    reason: Option<String>,
+}
+
+impl Supervisor {
+    pub fn new(spec: Spec, server: Arc<dyn Server>, sandbox: Arc<Sandbox>, log: Ring) -> Self {
+        let phase = Mutex::default();
+        Self(Arc::new(Inner { spec, server, sandbox, log, phase, turn: Arc::default() }))
+    }
+
+    pub fn spec(&self) -> &Spec {
+        &self.0.spec
+    }
+
+    pub fn ring(&self) -> &Ring {
+        &self.0.log
+    }
+
+    /// A process that answers, and the right to call it: it is not stopped while this is held.
+    ///
+    /// # Errors
+    /// `network`, as nothing has happened: when it cannot be started, or has failed too often lately.
+    pub async fn enter(&self) -> Result<Open> {
+        loop {
+            if let Some(open) = self.at_hand()? {
+                return Ok(open);
+            }
+            let turn = self.0.turn.clone().lock_owned().await;
+            if self.at_hand()?.is_some() {
+                continue;
+            }
+            // A task of its own, so that it goes on when the call that needed it is given up.
+            let supervisor = self.clone();
+            let started = tokio::spawn(async move {
+                let _turn = turn;
+                supervisor.start().await
+            });
+            started.await.map_err(|_| self.unavailable("it could not be started"))??;
+        }
+    }
+
+    /// `None` when there is no process and one may be started.
+    fn at_hand(&self) -> Result<Option<Open>> {
+        let phase = self.phase();
+        if phase.draining {
+            return Err(self.unavailable("it has been stopped"));
+        }
+        if let Some(process) = &phase.running {
+            return Ok(Some(process.enter()));
+        }
+        if let Some(rest) = phase.failures.rest() {
+            let reason = phase.reason.as_deref().unwrap_or("it failed");
+            let seconds = rest.as_secs() + 1;
+            let error = self.unavailable(&format!("{reason}; it is tried again in {seconds} s"));
+            return Err(error.retry_after(Some(rest)));
+        }
+        Ok(None)
+    }
+
+    fn unavailable(&self, reason: &str) -> Error {
+        Error::new(Kind::Network, format!("The code of `{}` does not run: {reason}", self.0.spec.integration))
+            .hint(format!("Its log says more: tercel logs {}", self.0.spec.integration))
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.0.phase.lock().expect("nothing panics while it holds the phase of a worker")
+    }
+
+    /// Stops it until something needs it, if nothing does now.
+    pub fn rest(&self) {
+        let process = self.phase().running.clone();
+        if let Some(process) = process.filter(|process| process.is_idle(Duration::ZERO)) {
+            process.leave();
+        }
+    }
+
+    /// Stops it without a call being open, in the same moment.
+    fn leave_if_idle(&self, process: &Arc<Process>, idle: Duration) -> bool {
+        let mut phase = self.phase();
+        let idle = process.is_idle(idle);
+        if idle {
+            phase.release(process);
+        }
+        idle
+    }
+
+    /// A process has ended that nobody asked to end, or has to.
+    fn failed(&self, process: &Arc<Process>, reason: &str) {
+        let mut phase = self.phase();
+        phase.release(process);
+        phase.fail(reason);
+        tracing::warn!(integration = %self.0.spec.integration, "The worker of `{}` failed: {reason}", self.0.spec.integration);
+    }
+}
+
+impl Phase {
+    fn release(&mut self, process: &Arc<Process>) {
+        if self.running.as_ref().is_some_and(|running| Arc::ptr_eq(running, process)) {
+            self.running = None;
+        }
+    }
+
+    fn fail(&mut self, reason: &str) {
+        self.failures.add();
+        self.reason = Some(reason.to_owned());
+    }
+}
+
+impl Worker for Supervisor {
+    fn state(&self) -> WorkerState {
+        let phase = self.phase();
+        let state = match &*phase {
+            Phase { draining: true, running: Some(_), .. } => "draining",
+            Phase { draining: true, .. } => "stopped",
+            Phase { running: Some(_), .. } => "running",
+            Phase { starting: true, .. } => "starting",
+            Phase { failures, .. } if failures.is_failing() => "failing",
+            _ => "stopped",
+        };
+        WorkerState {
+            state,
+            pid: phase.running.as_ref().map(|process| process.pid()),
+            restarts: phase.restarts,
+            reason: phase.reason.clone().filter(|_| phase.running.is_none()),
+        }
+    }
+
+    fn log(&self) -> Vec<LogLine> {
+        self.0.log.lines()
+    }
+
+    fn drain(&self) -> BoxFuture<'static, ()> {
+        let supervisor = self.clone();
+        Box::pin(async move {
+            supervisor.phase().draining = true;
+            // One that is being started is waited for, or nobody would stop it.
+            let _turn = supervisor.0.turn.lock().await;
+            let process = supervisor.phase().running.clone();
+            if let Some(process) = process {
+                process.drain(supervisor.0.spec.times.drain).await;
+            }
+        })
+    }
+}

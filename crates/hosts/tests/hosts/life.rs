@@ -1,0 +1,298 @@
+//! From the first need to the last call: starting, reloading, resting, ending.
+
+use crate::world::{World, call, is_alive, log, pid, tool, until};
+use serde_json::json;
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tercel_hosts::{Change, Folder, Loaded};
+
+fn says(word: &str) -> String {
+    tool("crm_say", &format!("def crm_say():\n    return '{word}'"))
+}
+
+async fn said(loaded: &Loaded) -> serde_json::Value {
+    call(loaded, "crm_say", json!({})).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_call_takes_little_more_than_its_tool() {
+    let mut world = World::new();
+    world.write("crm/tools/say.py", &tool("crm_say", "async def crm_say():\n    return 'one'"));
+    let crm = world.load("crm").await;
+    said(&crm).await;
+    let mut times = Vec::new();
+    for _ in 0..300 {
+        let begin = Instant::now();
+        said(&crm).await;
+        times.push(begin.elapsed());
+    }
+    times.sort();
+    println!("a call: p50 {:?}, p99 {:?}", times[150], times[296]);
+    assert!(times[150] < Duration::from_millis(15), "{:?}", times[150]);
+}
+
+#[tokio::test]
+async fn nothing_runs_before_something_needs_it() {
+    let mut world = World::new();
+    world.write("crm/tools/say.py", &says("one"));
+    let crm = world.load("crm").await;
+    until("the process that described the folder rests", || crm.worker.state().pid.is_none()).await;
+    assert_eq!(said(&crm).await, json!("one"));
+    assert!(is_alive(pid(&crm)));
+}
+
+#[tokio::test]
+async fn a_worker_that_nobody_needs_any_more_stops_and_starts_again() {
+    let mut world = World::new();
+    world.write(
+        "crm/integration.yaml",
+        "schema: 1\nname: crm\nworker: {limits: {idle: 1s}}\ntools: [{name: crm_say, description: Says it.}]\n",
+    );
+    world.write("crm/tools/say.py", &says("one"));
+    let crm = world.load("crm").await;
+    assert_eq!(crm.problems, []);
+    assert_eq!(said(&crm).await, json!("one"));
+    let first = pid(&crm);
+    until("it stops by itself", || crm.worker.state().state == "stopped" && !is_alive(first)).await;
+    assert_eq!(said(&crm).await, json!("one"));
+    assert_eq!(crm.worker.state().restarts, 0, "resting is no failure");
+}
+
+#[tokio::test]
+async fn fifty_known_folders_are_there_at_once() {
+    let mut world = World::new();
+    for number in 0..50 {
+        let name = format!("crm_{number}");
+        world.write(&format!("{name}/tools/say.py"), &tool(&format!("{name}_say"), "def say():\n    return 1"));
+    }
+    world.load("crm_0").await;
+    let folders = world.hosts.scan().folders;
+    let load = |folder: Folder| {
+        let hosts = world.hosts.clone();
+        async move { hosts.load(&folder, None).await }
+    };
+    futures::future::join_all(folders.iter().cloned().map(load)).await;
+    let started = world.server.minted.lock().unwrap().len();
+    let begin = Instant::now();
+    let found = world.hosts.scan();
+    let loaded = futures::future::join_all(found.folders.into_iter().map(load)).await;
+    let took = begin.elapsed();
+    println!("50 known folders: {took:?}");
+    assert!(loaded.iter().all(|loaded| loaded.problems.is_empty() && loaded.integration.tools.len() == 1));
+    assert_eq!(world.server.minted.lock().unwrap().len(), started, "something was started");
+    // A machine that builds at the same time has other things to do; what is measured is in bench.
+    assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_known_state_is_loaded_without_running_anything() {
+    let mut world = World::new();
+    world.write("crm/tools/say.py", &says("one"));
+    let first = world.load("crm").await;
+    let started = world.server.minted.lock().unwrap().len();
+    let begin = Instant::now();
+    let second = world.load("crm").await;
+    assert!(begin.elapsed() < Duration::from_millis(200), "{:?}", begin.elapsed());
+    assert_eq!(world.server.minted.lock().unwrap().len(), started, "something was started");
+    assert_eq!(first.hash, second.hash);
+    assert_eq!(said(&second).await, json!("one"));
+}
+
+#[tokio::test]
+async fn a_saved_file_is_live_within_a_second() {
+    let mut world = World::new();
+    world.write("crm/tools/say.py", &says("one"));
+    let first = world.load("crm").await;
+    assert_eq!(said(&first).await, json!("one"));
+    let begin = Instant::now();
+    world.write("crm/tools/say.py", &says("two"));
+    assert_eq!(world.changed(Duration::from_secs(5)).await, Change::Folder("crm".into()));
+    let second = world.reload("crm", Some(&first)).await;
+    assert_eq!(said(&second).await, json!("two"));
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    let old = pid(&first);
+    first.worker.drain().await;
+    assert!(!is_alive(old));
+    assert_eq!(said(&second).await, json!("two"));
+}
+
+#[tokio::test]
+async fn a_state_that_does_not_load_leaves_the_last_good_one_whole() {
+    let mut world = World::new();
+    world.write("crm/tools/say.py", &says("one"));
+    world.write("crm/tools/more.py", &tool("crm_more", "def crm_more():\n    return 1"));
+    let first = world.load("crm").await;
+    world.write("crm/tools/say.py", "def broken(:\n");
+    let kept = world.reload("crm", Some(&first)).await;
+    assert!(kept.kept);
+    assert_eq!(kept.problems[0].file, "tools/say.py");
+    assert_eq!(said(&kept).await, json!("one"));
+    assert!(Arc::ptr_eq(&kept.worker, &first.worker));
+    world.write("crm/tools/say.py", &says("three"));
+    let mended = world.reload("crm", Some(&kept)).await;
+    assert_eq!((mended.kept, mended.problems.len()), (false, 0));
+    assert_eq!(said(&mended).await, json!("three"));
+}
+
+#[tokio::test]
+async fn going_back_to_the_good_state_keeps_its_worker() {
+    let mut world = World::new();
+    world.write("crm/tools/say.py", &says("one"));
+    let first = world.load("crm").await;
+    world.write("crm/tools/say.py", "def broken(:\n");
+    let kept = world.reload("crm", Some(&first)).await;
+    world.write("crm/tools/say.py", &says("one"));
+    let back = world.reload("crm", Some(&kept)).await;
+    assert_eq!((back.kept, back.problems.len()), (false, 0));
+    assert!(Arc::ptr_eq(&back.worker, &first.worker));
+}
+
+#[tokio::test]
+async fn a_changed_setting_is_in_the_environment_of_a_new_process() {
+    let mut world = World::new();
+    world.write("crm/config.py", "import os\nWORD = os.environ.get('CRM_WORD', 'none')\n");
+    world.write("crm/setup.py", "SETUP = {'env_vars': [{'key': 'CRM_WORD', 'required': False}]}\n");
+    let body = "def crm_say():\n    from integrations.crm.config import WORD\n    return WORD";
+    world.write("crm/tools/say.py", &tool("crm_say", body));
+    world.set("CRM_WORD", "first");
+    let first = world.load("crm").await;
+    assert_eq!(said(&first).await, json!("first"));
+    let same = world.reload("crm", Some(&first)).await;
+    assert!(Arc::ptr_eq(&same.worker, &first.worker));
+    world.set("CRM_WORD", "second");
+    let second = world.reload("crm", Some(&first)).await;
+    assert_eq!(said(&second).await, json!("second"));
+}
+
+#[tokio::test]
+async fn an_open_call_ends_on_the_old_state_and_new_ones_begin_on_the_new() {
+    let mut world = World::new();
+    let body = "async def crm_say():\n    import asyncio\n    await asyncio.sleep(1)\n    return 'old'";
+    world.write("crm/tools/say.py", &tool("crm_say", body));
+    let old = world.load("crm").await;
+    let open = crate::world::handler(&old, "crm_say")(crate::world::host(30.0), json!({}).into());
+    let open = tokio::spawn(open);
+    until("the old process runs", || old.worker.state().pid.is_some()).await;
+    world.write("crm/tools/say.py", &says("new"));
+    let new = world.reload("crm", Some(&old)).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let draining = tokio::spawn(old.worker.drain());
+    assert_eq!(said(&new).await, json!("new"));
+    assert_eq!(open.await.unwrap().unwrap(), json!("old"));
+    draining.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_key_of_a_process_is_worth_nothing_after_its_end() {
+    let mut world = World::new();
+    world.write("crm/tools/say.py", &says("one"));
+    let crm = world.load("crm").await;
+    said(&crm).await;
+    crm.worker.drain().await;
+    let (mut minted, mut revoked) =
+        (world.server.minted.lock().unwrap().clone(), world.server.revoked.lock().unwrap().clone());
+    minted.sort();
+    revoked.sort();
+    assert_eq!(minted, revoked);
+}
+
+#[tokio::test]
+async fn files_that_code_makes_beside_itself_go_along_and_are_no_change() {
+    let mut world = World::new();
+    let body = "def crm_say():\n    import pathlib\n    place = pathlib.Path(__file__).parent / 'made.txt'\n    \
+                made = place.exists()\n    place.write_text('by me')\n    return made";
+    world.write("crm/tools/say.py", &tool("crm_say", body));
+    let first = world.load("crm").await;
+    assert_eq!(said(&first).await, json!(false));
+    world.write("crm/README.md", "# Changed\n");
+    let second = world.reload("crm", Some(&first)).await;
+    assert_ne!(first.hash, second.hash);
+    assert_eq!(said(&second).await, json!(true));
+    assert!(!world.root().join("crm/tools/made.txt").exists());
+    let third = world.reload("crm", Some(&second)).await;
+    assert_eq!(second.hash, third.hash);
+}
+
+#[tokio::test]
+async fn code_cannot_change_itself() {
+    let mut world = World::new();
+    let body = "def crm_say():\n    try:\n        open(__file__, 'a').write('#')\n        return 'changed'\n    except OSError as \
+                error:\n        return type(error).__name__";
+    world.write("crm/tools/say.py", &tool("crm_say", body));
+    let crm = world.load("crm").await;
+    assert_eq!(said(&crm).await, json!("PermissionError"));
+}
+
+#[tokio::test]
+async fn what_was_imported_from_another_folder_changes_with_it() {
+    let mut world = World::new();
+    world.write("words/config.py", "WORD = 'first'\n");
+    world.write("words/setup.py", "SETUP = {}\n");
+    let body = "def crm_say():\n    from integrations.words.config import WORD\n    return WORD";
+    world.write("crm/tools/say.py", &tool("crm_say", body));
+    let first = world.load("crm").await;
+    assert_eq!(said(&first).await, json!("first"), "{:?}", log(&first));
+    assert_eq!(first.siblings.keys().collect::<Vec<_>>(), ["words"]);
+    world.write("words/config.py", "WORD = 'second'\n");
+    let second = world.reload("crm", Some(&first)).await;
+    assert_eq!(said(&second).await, json!("second"));
+}
+
+#[tokio::test]
+async fn old_states_are_removed_when_nothing_runs_them() {
+    let mut world = World::new();
+    world.write("crm/tools/say.py", &says("one"));
+    let first = world.load("crm").await;
+    world.write("crm/tools/say.py", &says("two"));
+    let second = world.reload("crm", Some(&first)).await;
+    world.hosts.clean(&[&second]).unwrap();
+    assert!(!world.path().join("data/folders/crm").join(&first.hash).exists());
+    assert_eq!(said(&second).await, json!("two"));
+    world.hosts.remove("crm").unwrap();
+    assert!(!world.path().join("data/folders/crm").exists());
+}
+
+#[tokio::test]
+async fn a_state_that_was_not_looked_at_does_not_run() {
+    let world = World::new();
+    world.write("crm/tools/say.py", "raise RuntimeError('this ran')\n");
+    let folder = world.hosts.scan().folders.remove(0);
+    let seen = world.hosts.hash(&folder).unwrap();
+    world.write("crm/tools/say.py", "raise RuntimeError('this ran too')\n");
+    let loaded = world.hosts.load_state(&folder, None, &seen).await;
+    assert!(loaded.problems[0].message.contains("was changed since"), "{:?}", loaded.problems);
+    assert_eq!(log(&loaded), [] as [&str; 0]);
+    assert_eq!(world.server.minted.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn stopping_ends_every_process() {
+    let mut world = World::new();
+    world.write("crm/tools/say.py", &says("one"));
+    let first = world.load("crm").await;
+    said(&first).await;
+    world.write("crm/tools/say.py", &says("two"));
+    let second = world.reload("crm", Some(&first)).await;
+    said(&second).await;
+    let pids = [pid(&first), pid(&second)];
+    world.hosts.stop().await;
+    assert!(pids.iter().all(|pid| !is_alive(*pid)));
+}
+
+#[tokio::test]
+async fn a_folder_that_comes_or_goes_is_noticed() {
+    let mut world = World::new();
+    world.hosts.scan();
+    world.write("crm/tools/say.py", &says("one"));
+    assert_eq!(world.changed(Duration::from_secs(5)).await, Change::Folders);
+    assert_eq!(world.hosts.scan().folders.len(), 1);
+    fs::remove_dir_all(world.root().join("crm")).unwrap();
+    let mut seen = Vec::new();
+    while !seen.contains(&Change::Folders) {
+        seen.push(world.changed(Duration::from_secs(5)).await);
+    }
+    assert_eq!(world.hosts.scan().folders.len(), 0);
+}

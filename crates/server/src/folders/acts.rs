@@ -1,0 +1,131 @@
+//! What the code of a folder may do with its key: act as its integration, and nothing more.
+
+use super::Folder;
+use crate::{app::App, catalog::Catalog, inject};
+use tercel_hosts::RootKind;
+use tercel_sdk::{Brief, Target};
+use tercel_store::{Session, Task, Uuid};
+
+/// Why something is not its to do.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused(pub String);
+
+type Allowed = Result<(), Refused>;
+
+fn unless(allowed: bool, words: impl FnOnce() -> String) -> Allowed {
+    if allowed { Ok(()) } else { Err(Refused(words())) }
+}
+
+impl Folder {
+    /// Whether a place belongs to its integration.
+    fn owns(&self, catalog: &Catalog, client_id: &str) -> bool {
+        catalog.owner(client_id) == Some(&self.integration)
+    }
+
+    /// Whether a channel is its own, or bound to a place that is.
+    pub fn has_channel(&self, catalog: &Catalog, id: Uuid) -> bool {
+        let own = catalog.channel(id).is_some_and(|channel| self.owns(catalog, &channel.client_id));
+        let bindings = || catalog.bindings.values().flatten().filter(|binding| binding.channel_id == id);
+        own || bindings().any(|binding| self.owns(catalog, &binding.client_id))
+    }
+
+    /// A session of a place that may be there already.
+    pub fn may_open(&self, catalog: &Catalog, client_id: &str, there: Option<&Session>) -> Allowed {
+        match there {
+            Some(session) => self.may_use(catalog, session),
+            None => unless(self.kind != RootKind::Workspace || self.owns(catalog, client_id), || {
+                let own = &self.integration;
+                format!("client_id: `{own}` is a folder of the workspace; its places begin with `{own}:`")
+            }),
+        }
+    }
+
+    /// It made the session, or the session is of a place of its own.
+    pub fn may_use(&self, catalog: &Catalog, session: &Session) -> Allowed {
+        let made = session.opened_by.as_deref() == Some(&self.integration);
+        let own = || self.owns(catalog, &session.client_id);
+        let bound = || session.channel_id.is_some_and(|channel| self.has_channel(catalog, channel));
+        unless(made || own() || bound(), || {
+            format!(
+                "The session {} is not one of `{}`: it did not open it, and its place is another's",
+                session.id, self.integration
+            )
+        })
+    }
+
+    /// A run that it started, or one in a session that it may use.
+    pub fn may_see(&self, catalog: &Catalog, task: &Task, session: Option<&Session>) -> Allowed {
+        let own = task.origin == self.integration;
+        unless(own || session.is_some_and(|session| self.may_use(catalog, session).is_ok()), || {
+            format!("The task {} is not one of `{}`", task.id, self.integration)
+        })
+    }
+
+    pub fn may_send(&self, catalog: &Catalog, target: &Target) -> Allowed {
+        let is_own =
+            || catalog.dispatchers.get(&target.kind).is_some_and(|owned| owned.integration == self.integration);
+        unless(self.kind != RootKind::Workspace || target.kind == "none" || is_own(), || {
+            format!(
+                "dispatch_type: a folder of the workspace sends by its own types and `none`, not by `{}`",
+                target.kind
+            )
+        })
+    }
+
+    pub fn may_call(&self, catalog: &Catalog, tool: &str) -> Allowed {
+        match catalog.tools.get(tool) {
+            Some(owned) if owned.integration != self.integration && !self.is_permitted(catalog, tool) => {
+                let words = format!(
+                    "`{tool}` is a tool of `{}`; `permissions.tools` of `{}` does not name it",
+                    owned.integration, self.integration
+                );
+                Err(Refused(words))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_permitted(&self, catalog: &Catalog, tool: &str) -> bool {
+        let entry = catalog.integrations.get(&self.integration);
+        let place = entry.and_then(|entry| entry.listed.place.as_ref());
+        place.is_some_and(|place| place.permissions.tools.iter().any(|permitted| permitted == tool))
+    }
+
+    /// What it wants for a run. What is not there is reported on the task.
+    pub fn may_ask_for(&self, catalog: &Catalog, brief: &Brief) -> Allowed {
+        for tool in &brief.tools {
+            unless(tool != "*", || "execution_config.tools: `*` is not a folder's to give; name the tools".into())?;
+            self.may_call(catalog, tool)
+                .map_err(|Refused(words)| Refused(format!("execution_config.tools: {words}")))?;
+        }
+        for skill in &brief.skills {
+            let of_another = skill.strip_prefix("integrations/").and_then(|rest| rest.split('/').next());
+            unless(of_another.is_none_or(|name| name == self.integration), || {
+                format!("execution_config.skills: `{skill}` is not one of `{}`", self.integration)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The `integration_id` of a document: its own, which it need not say.
+    pub fn own_documents(&self, wanted: Option<String>) -> Result<Option<String>, Refused> {
+        match wanted {
+            Some(other) if other != self.integration => {
+                Err(Refused(format!("integration_id: the documents of `{}` are its own", self.integration)))
+            }
+            _ => Ok(Some(self.integration.clone())),
+        }
+    }
+
+    /// Whether a message may be sent like this; it is marked as the folder's. Whoever wrote what code passes on, it was
+    /// not the operator.
+    pub fn check(&self, app: &App, input: &mut inject::Input) -> Allowed {
+        let catalog = app.catalog();
+        input.target.iter().try_for_each(|target| self.may_send(&catalog, target))?;
+        input.brief.iter().try_for_each(|brief| self.may_ask_for(&catalog, brief))?;
+        input.source.get_or_insert_with(|| self.integration.clone());
+        input.origin = Some(self.integration.clone());
+        input.trusted = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,446 @@
+//! Webhook requests that the code of a folder answers: stored first, answered once, processed again after a crash.
+
+use super::{
+    headers,
+    route::{self, Asked, Failure},
+};
+use crate::{
+    api::{Identity, Scopes},
+    app::App,
+    disk, webhook,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+use tercel_sdk::{Dedupe, Error, Kind, routes::Body};
+use tercel_store::{Accept, Accepted, Delivery, Handled, NewDelivery, Uuid};
+
+/// Deliveries of one integration that may be open at once; the service sends later ones again.
+const QUEUE: usize = 256;
+/// Bytes of an answer that are kept for repetitions.
+const KEPT: usize = 1 << 20;
+/// Bytes of an answer that is read at all.
+const LARGEST: usize = 16 << 20;
+/// Where the request is sealed.
+const REQUEST: &str = "deliveries/request";
+/// What is known of who vouches for such a request.
+const BY_CODE: &str = "code of the folder";
+
+/// How many deliveries of each integration are being processed.
+#[derive(Default)]
+pub struct Running(Mutex<HashMap<String, usize>>);
+
+/// One of them, until it is dropped.
+struct Turn {
+    app: Arc<App>,
+    integration: String,
+}
+
+impl Running {
+    fn enter(app: &Arc<App>, integration: &str) -> Option<Turn> {
+        let mut open = app.folders.running.0.lock().expect("no holder of this lock panics");
+        let count = open.entry(integration.into()).or_default();
+        if *count >= QUEUE {
+            return None;
+        }
+        *count += 1;
+        Some(Turn { app: app.clone(), integration: integration.into() })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut open = self.app.folders.running.0.lock().expect("no holder of this lock panics");
+        if let Some(count) = open.get_mut(&self.integration) {
+            *count -= 1;
+        }
+    }
+}
+
+/// What proves a request and where it went, as it is kept to be processed again.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    uri: String,
+    /// Names and values in base64: they need not be text.
+    headers: Vec<(String, String)>,
+    /// Of the key that came with it, when it was one of this server's. The key itself is not kept.
+    scopes: Option<String>,
+    source: Option<std::net::IpAddr>,
+    is_forwarded: bool,
+}
+
+/// What the sender was answered, for a repetition.
+#[derive(Serialize, Deserialize)]
+struct Said {
+    status: u16,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    body: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    body_base64: String,
+    /// Only its beginning would have been kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_cut: bool,
+}
+
+/// Takes one request to the declared webhook path.
+pub async fn receive(app: &Arc<App>, id: &str, asked: Asked, body: Body) -> Result<Response<Body>, Failure> {
+    if disk::is_full(app) {
+        return Err(Failure::Unavailable("The disk is almost full: nothing was stored".into(), 60));
+    }
+    let Some(turn) = Running::enter(app, id) else {
+        return Err(Failure::Unavailable(format!("`{id}` has too much to do: nothing was stored"), 5));
+    };
+    let body = read(body, app.config.capacity.body).await?;
+    let verified_by = verified(app, id, &asked, &body)?;
+    let keys = webhook::keys(id, crate::catalog::DEFAULT, &dedupe(&asked.headers), &body);
+    let names: Vec<String> = keys.iter().map(|(key, _)| key.clone()).collect();
+    let delivery = NewDelivery {
+        id: Uuid::now_v7(),
+        integration: id.into(),
+        connection: crate::catalog::DEFAULT.into(),
+        event: event(&asked.headers),
+        outcome: "reply",
+        reason: None,
+        verified_by: verified_by.into(),
+        headers: serde_json::to_string(&webhook::kept(&asked.headers)).unwrap_or_default(),
+        body: body.to_vec(),
+        answer: None,
+        sealed_request: Some(app.sealer.seal(REQUEST, &kept(&asked))),
+    };
+    let new = delivery.id;
+    let accept = Accept { delivery: Some(delivery), dedupe: keys, ..Accept::default() };
+    let delivery = match app.store.accept(accept).await? {
+        Accepted::New(_) => new,
+        Accepted::Duplicate(first) => {
+            let gone = || Failure::NotFound("The delivery that this one repeats is not kept any more".into());
+            let first = app.store.delivery(first).await?.ok_or_else(gone)?;
+            if first.state == "processed" {
+                metrics::counter!("tercel_webhooks_total", "integration" => id.to_owned(), "outcome" => "duplicate")
+                    .increment(1);
+                return Ok(again(&first));
+            }
+            first.id
+        }
+    };
+    let Some(generation) = app.store.begin_delivery(delivery).await? else {
+        return Err(Failure::Unavailable(format!("The delivery {delivery} is being processed"), 5));
+    };
+    // Who hangs up must not stop it: it is stored.
+    let work = Work { app: app.clone(), id: id.into(), delivery, generation, released: names, _turn: turn };
+    finished(app.work.spawn(work.process(asked, body))).await
+}
+
+/// Who vouches for a request: a scheme that the folder declares, else its code, later.
+fn verified(app: &Arc<App>, id: &str, asked: &Asked, body: &Bytes) -> Result<&'static str, Failure> {
+    let Some(verify) = route::routes(&*route::find(app, id)?)?.verify else { return Ok(BY_CODE) };
+    let gone = || Failure::NotFound(format!("The integration `{id}` is not there any more"));
+    let host = app.host(id, crate::catalog::DEFAULT, crate::app::Call::default()).ok_or_else(gone)?;
+    let scheme = verify(&host).map_err(|error| route::failed(app, id, &error))?;
+    let checked = scheme.verify(&asked.headers, body, std::time::SystemTime::now());
+    checked.map(|()| scheme.name()).map_err(|refusal| {
+        let words = refusal.to_string();
+        app.refusals.note(id, &words, asked.source);
+        Failure::Refused(words)
+    })
+}
+
+/// Processes a stored delivery as a new generation, because an operator wants it.
+pub async fn replay(app: &Arc<App>, delivery: Delivery, body: Vec<u8>) -> Result<i64, Failure> {
+    let (id, integration) = (delivery.id, delivery.integration.clone());
+    let asked = unsealed(app, &delivery)?;
+    route::find(app, &integration)?;
+    let Some(turn) = Running::enter(app, &integration) else {
+        return Err(Failure::Unavailable(format!("`{integration}` has too much to do"), 5));
+    };
+    let Some(generation) = app.store.begin_delivery_again(id).await? else {
+        return Err(Failure::Unavailable(format!("The delivery {id} is being processed"), 5));
+    };
+    let work = Work { app: app.clone(), id: integration, delivery: id, generation, released: Vec::new(), _turn: turn };
+    finished(app.work.spawn(work.process(asked, body.into()))).await?;
+    Ok(generation)
+}
+
+/// Takes up, at the start, what was stored and not processed: nobody was told that it was.
+pub async fn resume(app: &Arc<App>) {
+    let open = app.store.open_deliveries(10_000).await.unwrap_or_else(|error| {
+        tracing::error!("Deliveries that were not processed cannot be taken up: {error}");
+        Vec::new()
+    });
+    futures::stream::iter(open)
+        .take_until(app.stopping.cancelled())
+        .for_each_concurrent(8, async |(id, integration)| {
+            if let Err(error) = take_up(app, id, &integration).await {
+                tracing::warn!(delivery.id = %id, integration, "A delivery waits until it is sent again: {error:?}");
+            }
+        })
+        .await;
+}
+
+async fn take_up(app: &Arc<App>, id: Uuid, integration: &str) -> Result<(), Failure> {
+    let Some(delivery) = app.store.delivery(id).await? else { return Ok(()) };
+    let body: Bytes = delivery.body.clone().unwrap_or_default().into();
+    let asked = unsealed(app, &delivery);
+    let Some(generation) = app.store.begin_delivery(id).await? else { return Ok(()) };
+    let Some(turn) = Running::enter(app, integration) else { return Ok(()) };
+    let keys = match &asked {
+        Ok(asked) => webhook::keys(integration, &delivery.connection, &dedupe(&asked.headers), &body),
+        Err(_) => Vec::new(),
+    };
+    let released = keys.into_iter().map(|(key, _)| key).collect();
+    let work = Work { app: app.clone(), id: integration.into(), delivery: id, generation, released, _turn: turn };
+    match asked {
+        Ok(asked) => work.process(asked, body).await.map(drop),
+        Err(Failure::NotFound(reason) | Failure::Unavailable(reason, _)) => work.fail(reason).await,
+        Err(error) => Err(error),
+    }
+}
+
+struct Work {
+    app: Arc<App>,
+    id: String,
+    delivery: Uuid,
+    generation: i64,
+    /// Keys by which a repetition is known, unless this one is refused.
+    released: Vec<String>,
+    _turn: Turn,
+}
+
+impl Work {
+    async fn process(self, asked: Asked, body: Bytes) -> Result<Response<Body>, Failure> {
+        let (app, id) = (self.app.clone(), self.id.clone());
+        let call = Uuid::now_v7();
+        let limit = app.config.limits.route;
+        let open = app.folders.calls.begin_delivery(call, &id, (self.delivery, self.generation), limit);
+        let answered = async {
+            let entry = route::find(&app, &id)?;
+            let routes = route::routes(&entry)?;
+            let request = route::request(&asked, &id, call, Some(self.delivery), route::whole(body));
+            let app_of_it = app.clone();
+            let answered = async move {
+                let answer = route::serve(&app_of_it, &entry, &routes, call, request).await?;
+                let (parts, body) = answer.into_parts();
+                Ok((parts, gather(body).await?))
+            };
+            // A delivery is processed when its answer is complete.
+            let answered = crate::part::within(limit, "The webhook", Kind::UnknownOutcome, answered).await;
+            answered.map_err(|error| route::failed(&app, &id, &error))
+        }
+        .await;
+        app.folders.calls.end(call);
+        let (parts, bytes) = match answered {
+            Ok(answered) => answered,
+            Err(Failure::Unavailable(reason, seconds)) => {
+                self.fail(reason.clone()).await?;
+                return Err(Failure::Unavailable(reason, seconds));
+            }
+            Err(other) => {
+                self.fail("It has no such route any more".into()).await?;
+                return Err(other);
+            }
+        };
+        let outcome = open.outcome();
+        self.keep(parts.status, &parts.headers, &bytes, outcome, asked.source).await?;
+        Ok(route::answer_of(parts.status, parts.headers, bytes))
+    }
+
+    async fn keep(
+        self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        bytes: &Bytes,
+        outcome: &'static str,
+        source: Option<std::net::IpAddr>,
+    ) -> Result<(), Failure> {
+        let Self { app, id, delivery, generation, released, .. } = &self;
+        let is_refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if is_refused && outcome == "reply" && *generation == 1 {
+            app.refusals.note(id, &format!("The code of the folder answered {status}"), source);
+            return Ok(app.store.refuse_delivery(*delivery, released.clone()).await?);
+        }
+        if status.is_server_error() {
+            return self.fail(format!("The code of the folder answered {status}")).await;
+        }
+        metrics::counter!("tercel_webhooks_total", "integration" => id.clone(), "outcome" => outcome).increment(1);
+        let end = Handled {
+            id: *delivery,
+            generation: *generation,
+            outcome: Some(outcome),
+            reason: None,
+            answer: serde_json::to_string(&Said::of(status, headers, bytes)).ok(),
+            // What was not accepted may be sent again when what was wrong is mended.
+            released: if status.is_client_error() { released.clone() } else { Vec::new() },
+        };
+        Ok(app.store.end_delivery(end).await?)
+    }
+
+    async fn fail(&self, reason: String) -> Result<(), Failure> {
+        let id = self.id.clone();
+        tracing::warn!(delivery.id = %self.delivery, integration = id, "A delivery was not processed: {reason}");
+        metrics::counter!("tercel_webhooks_total", "integration" => id, "outcome" => "failed").increment(1);
+        let end = Handled {
+            id: self.delivery,
+            generation: self.generation,
+            outcome: None,
+            reason: Some(reason),
+            answer: None,
+            released: Vec::new(),
+        };
+        Ok(self.app.store.end_delivery(end).await?)
+    }
+}
+
+async fn finished(work: tokio::task::JoinHandle<Result<Response<Body>, Failure>>) -> Result<Response<Body>, Failure> {
+    work.await.unwrap_or_else(|_| Err(Failure::Unavailable("The server is stopping; it is processed later".into(), 5)))
+}
+
+/// The answer that an earlier one of the same got.
+fn again(delivery: &Delivery) -> Response<Body> {
+    let said = delivery.answer.as_deref().and_then(|answer| serde_json::from_str::<Said>(answer).ok());
+    let Some(said) = said.filter(|said| !said.is_cut) else {
+        let text = serde_json::json!({"status": "duplicate", "delivery_id": delivery.id}).to_string();
+        let kind = (http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        return route::answer_of(StatusCode::OK, HeaderMap::from_iter([kind]), text.into());
+    };
+    let bytes = match said.body_base64.is_empty() {
+        true => said.body.into_bytes(),
+        false => BASE64.decode(&said.body_base64).unwrap_or_default(),
+    };
+    let status = StatusCode::from_u16(said.status).unwrap_or(StatusCode::OK);
+    route::answer_of(status, headers::outward(read_headers(&said.headers, str::to_owned)), bytes.into())
+}
+
+impl Said {
+    fn of(status: StatusCode, headers: &HeaderMap, bytes: &Bytes) -> Self {
+        let kept = [http::header::CONTENT_TYPE, http::header::LOCATION];
+        let headers =
+            kept.iter().filter_map(|name| Some((name.to_string(), headers.get(name)?.to_str().ok()?.to_owned())));
+        let mut said = Self {
+            status: status.as_u16(),
+            headers: headers.collect(),
+            body: String::new(),
+            body_base64: String::new(),
+            is_cut: bytes.len() > KEPT,
+        };
+        match std::str::from_utf8(bytes) {
+            _ if said.is_cut => {}
+            Ok(text) => said.body = text.to_owned(),
+            Err(_) => said.body_base64 = BASE64.encode(bytes),
+        }
+        said
+    }
+}
+
+fn kept(asked: &Asked) -> String {
+    let is_ours = |name: &HeaderName| asked.identity.is_some() && name == http::header::AUTHORIZATION;
+    let headers = asked.headers.iter().filter(|(name, _)| !is_ours(name));
+    let kept = Kept {
+        uri: asked.uri.to_string(),
+        headers: headers.map(|(name, value)| (name.to_string(), BASE64.encode(value.as_bytes()))).collect(),
+        scopes: asked.identity.as_ref().map(|identity| identity.scopes.to_string()),
+        source: asked.source,
+        is_forwarded: asked.is_forwarded,
+    };
+    serde_json::to_string(&kept).expect("texts are JSON")
+}
+
+fn unsealed(app: &App, delivery: &Delivery) -> Result<Asked, Failure> {
+    let missing =
+        || Failure::NotFound("How this delivery was sent is not kept any more, so that it cannot be processed".into());
+    let sealed = delivery.sealed_request.as_deref().ok_or_else(missing)?;
+    let text = app.sealer.open(REQUEST, sealed).map_err(|_| missing())?;
+    let kept: Kept = serde_json::from_str(&text).map_err(|_| missing())?;
+    let plain = |value: &str| String::from_utf8(BASE64.decode(value).unwrap_or_default()).unwrap_or_default();
+    Ok(Asked {
+        method: Method::POST,
+        uri: kept.uri.parse().map_err(|_| missing())?,
+        headers: read_headers(&kept.headers, plain),
+        identity: kept
+            .scopes
+            .map(|scopes| Arc::new(Identity { id: None, scopes: Scopes::from(scopes.as_str()), folder: None })),
+        source: kept.source,
+        is_forwarded: kept.is_forwarded,
+    })
+}
+
+fn read_headers(pairs: &[(String, String)], value: impl Fn(&str) -> String) -> HeaderMap {
+    let pair = |(name, text): &(String, String)| {
+        Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value(text)).ok()?))
+    };
+    pairs.iter().filter_map(pair).collect()
+}
+
+/// How a repetition is known: by the id that the service gave it, else by what it says.
+fn dedupe(headers: &HeaderMap) -> Dedupe {
+    let names = ["webhook-id"].into_iter().chain(ending(headers, &["-delivery", "-delivery-id"]));
+    let id = names.filter_map(|name| headers.get(name)?.to_str().ok()).find(|id| !id.trim().is_empty());
+    id.map_or(Dedupe::Body, |id| Dedupe::SignedId(id.to_owned()))
+}
+
+/// What the service calls it, as far as that is seen from outside.
+fn event(headers: &HeaderMap) -> String {
+    let named = ending(headers, &["-event", "-event-type", "-topic"]).find_map(|name| headers.get(name)?.to_str().ok());
+    tercel_sdk::text::cut(named.unwrap_or("webhook"), 120)
+}
+
+fn ending<'h>(headers: &'h HeaderMap, endings: &'h [&str]) -> impl Iterator<Item = &'h str> {
+    headers.keys().map(HeaderName::as_str).filter(|name| endings.iter().any(|ending| name.ends_with(ending)))
+}
+
+async fn read(mut body: Body, most: usize) -> Result<Bytes, Failure> {
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|error| Failure::Malformed(format!("The body ended in the middle: {error}")))?;
+        if bytes.len() + piece.len() > most {
+            return Err(Failure::TooLarge);
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes.freeze())
+}
+
+async fn gather(mut body: Body) -> tercel_sdk::Result<Bytes> {
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = body.next().await {
+        bytes.extend_from_slice(&piece?);
+        if bytes.len() > LARGEST {
+            return Err(Error::new(Kind::Error, format!("The answer has more than {} MB", LARGEST >> 20)));
+        }
+    }
+    Ok(bytes.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn a_repetition_is_known_by_the_id_of_the_service() {
+        let id = |name, value| dedupe(&headers(name, value));
+        assert_eq!(id("webhook-id", "m1"), Dedupe::SignedId("m1".into()));
+        assert_eq!(id("x-forge-delivery", "d1"), Dedupe::SignedId("d1".into()));
+        assert_eq!(id("webhook-id", " "), Dedupe::Body);
+        assert_eq!(id("x-other", "m1"), Dedupe::Body);
+        assert_eq!(event(&headers("x-forge-event", "push")), "push");
+        assert_eq!(event(&HeaderMap::new()), "webhook");
+    }
+
+    #[test]
+    fn an_answer_is_kept_whatever_its_bytes_are() {
+        let said = |bytes: &'static [u8]| Said::of(StatusCode::CREATED, &headers("content-type", "a/b"), &bytes.into());
+        assert_eq!((said(b"ok").status, said(b"ok").body.as_str()), (201, "ok"));
+        assert_eq!(said(b"\xff").body_base64, "/w==");
+        assert_eq!(said(b"ok").headers, [("content-type".to_owned(), "a/b".to_owned())]);
+    }
+}

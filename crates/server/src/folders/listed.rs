@@ -1,0 +1,214 @@
+//! One integration in the list of all: where it comes from and how far it may be used.
+
+use serde::{Deserialize, Serialize};
+use std::{path::PathBuf, sync::Arc};
+use tercel_hosts::{Permissions, Problem, RootKind, Variable, Worker};
+use tercel_sdk::{Field, Integration};
+
+#[derive(Clone)]
+pub struct Listed {
+    pub integration: Integration,
+    pub standing: Standing,
+    /// What it can do, also while it may not.
+    pub abilities: Abilities,
+    pub dispatch_types: Vec<String>,
+    /// Absent for what is native.
+    pub place: Option<Place>,
+}
+
+/// Whether anything of it may be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    Works,
+    /// Switched off by the operator.
+    Disabled,
+    /// Its folder is gone.
+    Missing,
+    /// Of the workspace: nobody has approved what lies there now.
+    Awaiting,
+    /// Nothing of it could be loaded.
+    Broken,
+}
+
+/// Where a folder lies and what was found in it.
+#[derive(Clone)]
+pub struct Place {
+    pub path: PathBuf,
+    pub kind: RootKind,
+    /// `manifest`, `python` or `worker`; blank when that is not known.
+    pub way: String,
+    /// Of the state that runs, or that waits for an approval.
+    pub hash: String,
+    pub problems: Vec<Problem>,
+    pub undeclared: Vec<String>,
+    pub variables: Vec<Variable>,
+    pub permissions: Permissions,
+    /// The folder has changed, and what it is now does not load.
+    pub kept: bool,
+    pub worker: Option<Arc<dyn Worker>>,
+    /// What it stands in the place of: `shipped 1.5`.
+    pub hides: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Abilities {
+    pub router: bool,
+    pub dispatcher: bool,
+    pub hooks: bool,
+    pub tools: bool,
+    pub skills: bool,
+    pub process: bool,
+}
+
+impl Abilities {
+    pub fn of(integration: &Integration) -> Self {
+        Self {
+            router: integration.webhook.is_some() || integration.routes.is_some(),
+            dispatcher: !integration.dispatchers.is_empty(),
+            hooks: !integration.hooks.is_empty(),
+            tools: !integration.tools.is_empty(),
+            skills: !integration.skills.is_empty(),
+            process: integration.process.is_some(),
+        }
+    }
+}
+
+/// What is kept of a folder for the time when it is gone, switched off or not approved.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Known {
+    pub label: String,
+    pub version: String,
+    pub description: String,
+    pub icon: String,
+    pub tier: String,
+    pub way: String,
+    pub path: PathBuf,
+    pub workspace: bool,
+    pub fields: Vec<Field>,
+    /// Answers of these types wait for it.
+    pub dispatch_types: Vec<String>,
+    pub prefixes: Vec<String>,
+    pub webhook: Option<String>,
+    pub abilities: Abilities,
+}
+
+impl Known {
+    pub fn of(listed: &Listed) -> Option<Self> {
+        let (place, integration) = (listed.place.as_ref()?, &listed.integration);
+        Some(Self {
+            label: integration.label.clone(),
+            version: integration.version.clone(),
+            description: integration.description.clone(),
+            icon: integration.icon.clone(),
+            tier: integration.tier.clone(),
+            way: place.way.clone(),
+            path: place.path.clone(),
+            workspace: place.kind == RootKind::Workspace,
+            fields: integration.fields.clone(),
+            dispatch_types: listed.dispatch_types.clone(),
+            prefixes: integration.prefixes.clone(),
+            webhook: integration.routes.as_ref().and_then(|routes| routes.webhook.clone()),
+            abilities: listed.abilities,
+        })
+    }
+
+    /// What is shown in place of the integration itself: it has settings and does nothing.
+    pub fn integration(&self, id: &str) -> Integration {
+        let mut integration = Integration::new(id);
+        integration.label = if self.label.is_empty() { id.into() } else { self.label.clone() };
+        integration.version = self.version.clone();
+        integration.description = self.description.clone();
+        if !self.icon.is_empty() {
+            integration.icon = self.icon.clone();
+        }
+        if !self.tier.is_empty() {
+            integration.tier = self.tier.clone();
+        }
+        integration.fields = self.fields.clone();
+        integration.prefixes = self.prefixes.clone();
+        integration
+    }
+}
+
+impl Listed {
+    pub fn native(integration: Integration, disabled: bool) -> Self {
+        let abilities = Abilities::of(&integration);
+        let standing = if disabled { Standing::Disabled } else { Standing::Works };
+        let dispatch_types = integration.dispatchers.keys().cloned().collect();
+        Self { integration, standing, abilities, dispatch_types, place: None }
+    }
+
+    pub fn works(&self) -> bool {
+        self.standing == Standing::Works
+    }
+
+    /// Why a call of it is not possible now, for whoever calls.
+    pub fn obstacle(&self) -> Option<String> {
+        let name = &self.integration.name;
+        match self.standing {
+            Standing::Works => None,
+            Standing::Disabled => Some(format!("`{name}` is switched off")),
+            Standing::Missing => Some(format!("`{name}` is missing: its folder is gone")),
+            Standing::Awaiting => Some(format!("`{name}` waits for an approval")),
+            Standing::Broken => {
+                let worker = self.place.as_ref().and_then(|place| place.worker.as_ref());
+                let why = worker.and_then(|worker| worker.state().reason).map(|why| format!(": {why}"));
+                Some(format!("`{name}` could not be loaded{}", why.unwrap_or_default()))
+            }
+        }
+    }
+
+    /// The first of its problems, and how many more there are.
+    pub fn problem(&self) -> Option<String> {
+        let place = self.place.as_ref()?;
+        let first = place.problems.first()?;
+        let more = match place.problems.len() {
+            1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        let kept = if place.kept { "; what was loaded before goes on" } else { "" };
+        Some(format!("{first}{more}{kept}"))
+    }
+
+    pub fn source(&self) -> &'static str {
+        match self.place.as_ref().map(|place| place.kind) {
+            None | Some(RootKind::Shipped) => "shipped",
+            Some(RootKind::Operator) => "operator",
+            Some(RootKind::Workspace) => "workspace",
+        }
+    }
+
+    pub fn way(&self) -> &str {
+        self.place.as_ref().map_or("native", |place| &place.way)
+    }
+
+    /// Without what it does, when it may do nothing.
+    pub fn usable(&self) -> Integration {
+        if self.works() {
+            return self.integration.clone();
+        }
+        let Integration { name, version, label, description, icon, tier, fields, readme, prefixes, .. } =
+            self.integration.clone();
+        Integration { version, label, description, icon, tier, fields, readme, prefixes, ..Integration::new(&name) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_do_nothing_keeps_its_settings_and_loses_its_parts() {
+        let integration = Integration::new("forge")
+            .label("Forge")
+            .field(Field::password("token", "Token"))
+            .tool("forge_look", tercel_sdk::reads(|_: tercel_sdk::Host, (): ()| async { Ok(()) }));
+        let listed = Listed::native(integration, true);
+        let left = listed.usable();
+        assert_eq!((left.tools.len(), left.fields.len(), left.label.as_str()), (0, 1, "Forge"));
+        assert!(listed.abilities.tools, "the card still says what it can do");
+        assert_eq!(listed.obstacle().as_deref(), Some("`forge` is switched off"));
+    }
+}

@@ -1,0 +1,8 @@
+"""Step 6 of the wizard: what is searched for, and where."""
+
+from typing import Any
+
+
+def validate(data: dict[str, Any]) -> list[str]:
+    needed = {"job_titles": "job title", "locations": "location"}
+    return [f"At least one {label} is needed" for key, label in needed.items() if not data.get(key)]

@@ -1,0 +1,5 @@
+"""Where tools register; the name that folders import."""
+
+from app.tools.registry import register
+
+__all__ = ["register"]

@@ -1,0 +1,136 @@
+"""Tests a connection and syncs records through a connector class, with a reason where it says only False."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tercel_worker import calls, failure, output
+from tercel_worker.failure import Failure
+from tercel_worker.folder import Folder
+
+
+async def connect(folder: Folder, name: str, arguments: Any) -> Any:
+    _, answer = await _connected(folder, arguments)
+    return answer
+
+
+async def test(folder: Folder, name: str, arguments: Any) -> Any:
+    instance, answer = await _connected(folder, arguments)
+    return answer if instance is None else await _tell(instance.test, instance)
+
+
+async def sync(folder: Folder, name: str, arguments: Any) -> Any:
+    instance, answer = await _connected(folder, arguments)
+    if instance is None:
+        raise Failure(answer["code"], answer["message"], details=answer["details"])
+    records = arguments.get("records") or []
+    if getattr(instance, "sync_results", False):
+        return {"results": await _batch(instance, records)}
+    return {"results": [await _one(instance, record) for record in records]}
+
+
+async def _connected(folder: Folder, arguments: Any) -> tuple[Any, dict[str, Any]]:
+    """An instance with its values, or why there is none."""
+    if folder.connector is None:
+        raise Failure("unsupported", f"{folder.id} has no connector")
+    instance = folder.connector()
+    answer = await _tell(lambda: instance.connect(dict(arguments.get("values") or {})), instance, "not_configured")
+    return (instance if answer["ok"] else None), answer
+
+
+async def _tell(function: Callable[[], Any], instance: Any, code: failure.Code | None = None) -> dict[str, Any]:
+    """Asks a yes-or-no question; a no gets the reason that can be seen from here."""
+    printed = output.capture()
+    try:
+        answer = await calls.invoke(function)
+    except (Exception, SystemExit) as raised:
+        failure.log(f"{type(instance).__name__}", raised)
+        found = failure.of(raised)
+        return _outcome(found.code, found.message, found.status, printed.text(), None, found.hint)
+    if isinstance(answer, dict):
+        return _outcome(
+            "ok" if answer.get("ok") else answer.get("code") or "error",
+            str(answer.get("message") or ""),
+            answer.get("status"),
+            printed.text(),
+            answer.get("account"),
+            answer.get("hint"),
+        )
+    account = getattr(instance, "account", None)
+    if answer:
+        return _outcome("ok", "", None, printed.text(), account if isinstance(account, str) else None)
+    if code == "not_configured":
+        return _outcome(code, "A field that is needed has no value", None, printed.text())
+    return _refused(printed.text())
+
+
+def _refused(printed: str) -> dict[str, Any]:
+    """What a bare False means, by the last request that was made for it."""
+    call = calls.current.get()
+    last = call.exchanges[-1] if call is not None and call.exchanges else None
+    if last is None:
+        return _outcome("error", "The test says no and gives no reason", None, printed)
+    if last.status is not None:
+        message = f"{last.host} answered {last.status}" + (", and the test says no" if last.status < 400 else "")
+        return _outcome(failure.by_status(last.status), message, last.status, printed)
+    found = failure.of(last.failure) if last.failure is not None else Failure("error", "no answer")
+    return _outcome(found.code, f"{last.host}: {found.message}", None, printed)
+
+
+def _outcome(
+    code: str,
+    message: str,
+    status: int | None,
+    details: str,
+    account: Any = None,
+    hint: str | None = None,
+) -> dict[str, Any]:
+    return {
+        "ok": code == "ok",
+        "code": code,
+        "message": message,
+        "hint": hint,
+        "account": account,
+        "status": status,
+        "details": details,
+    }
+
+
+async def _one(instance: Any, record: Any) -> dict[str, Any]:
+    """One record: the class answers how many it did, and prints why it did not."""
+    printed = output.capture()
+    result: dict[str, Any] = {"id": _id(record), "ok": False, "remote_id": None, "reason": None}
+    try:
+        done = await calls.invoke(instance.sync, [record])
+    except (Exception, SystemExit) as raised:
+        failure.log(f"{type(instance).__name__}.sync", raised)
+        return {**result, "reason": failure.words(raised)}
+    if isinstance(done, int) and done >= 1:
+        return {**result, "ok": True}
+    return {**result, "reason": printed.text() or "The class counted no record as done and gave no reason"}
+
+
+async def _batch(instance: Any, records: list[Any]) -> list[dict[str, Any]]:
+    try:
+        answered = await calls.invoke(instance.sync, records)
+    except SystemExit as raised:
+        raise failure.of(raised) from raised
+    if not isinstance(answered, list):
+        raise Failure("schema", "With sync_results, sync() answers a list of {id, remote_id, ok, reason}")
+    by_id = {str(entry.get("id")): entry for entry in answered if isinstance(entry, dict)}
+    return [_result(record, by_id.get(_id(record))) for record in records]
+
+
+def _result(record: Any, entry: dict[str, Any] | None) -> dict[str, Any]:
+    if entry is None:
+        return {"id": _id(record), "ok": False, "remote_id": None, "reason": "sync() said nothing about it"}
+    remote = entry.get("remote_id")
+    return {
+        "id": _id(record),
+        "ok": bool(entry.get("ok")),
+        "remote_id": str(remote) if remote is not None else None,
+        "reason": entry.get("reason"),
+    }
+
+
+def _id(record: Any) -> str:
+    return str(record.get("id", "")) if isinstance(record, dict) else ""

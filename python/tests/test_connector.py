@@ -1,0 +1,217 @@
+"""Connector classes: an honest outcome for a bare True or False, records one by one or all at once."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from harness import Start, Worker
+
+CONNECTOR = """
+    from scripts.integrations.base import IntegrationBase
+    from .words import GREETING
+
+    class Service(IntegrationBase):
+        name = "demo"
+        label = "Demo"
+        tier = "paid"
+
+        def fields(self):
+            return [{"key": "url", "label": "URL", "type": "url", "required": True}]
+
+        def connect(self, config):
+            self.url = config.get("url", "").strip()
+            if self.url == "explode":
+                raise RuntimeError("connect exploded")
+            return bool(self.url)
+
+        def test(self):
+            print(f"[demo] {GREETING}")
+            if self.url == "raise":
+                raise ValueError("bad value")
+            if self.url == "false":
+                return False
+            if self.url == "dict":
+                return {"ok": False, "code": "auth", "message": "Expired", "hint": "Make a new one", "account": "me"}
+            if self.url == "leave":
+                raise SystemExit(1)
+            try:
+                import requests
+                return requests.get(self.url, timeout=1).ok and not self.url.endswith("no")
+            except Exception:
+                return False
+
+        def sync(self, jobs):
+            done = 0
+            for job in jobs:
+                if job.get("bad"):
+                    print(f"[demo] {job['id']}: no title")
+                elif job.get("worse"):
+                    raise KeyError("title")
+                else:
+                    done += 1
+            return done
+"""
+
+FILES = {"connector.py": CONNECTOR, "words.py": "GREETING = 'hello'\n"}
+
+
+@pytest.fixture(scope="module")
+def worker(start_once: Start) -> Worker:
+    return start_once(FILES)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[str]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(int(self.path[1:4]))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=lambda: listening.serve_forever(0.01))
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_address[1]}"
+        listening.shutdown()
+        thread.join()
+
+
+def outcome_of(worker: Worker, url: str, part: str = "test") -> Any:
+    return worker.call(part, "demo", {"values": {"url": url}})["result"]
+
+
+def test_the_connector_is_described_with_its_form(worker: Worker) -> None:
+    described = worker.describe()
+    assert described["problems"] == []
+    expected = {"name": "demo", "label": "Demo", "tier": "paid", "sync": True, "sync_results": False}
+    assert described["connector"] == expected
+    assert described["fields"] == [{"key": "url", "label": "URL", "type": "url", "required": True}]
+    assert (described["name"], described["tier"]) == ("Demo", "paid")
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "status"),
+    [
+        ("/200", "ok", None),
+        ("/401", "auth", 401),
+        ("/403", "forbidden", 403),
+        ("/404", "not_found", 404),
+        ("/429", "rate_limited", 429),
+        ("/500", "error", 500),
+        ("/200no", "error", 200),
+    ],
+)
+def test_a_no_has_the_reason_that_the_service_gave(
+    worker: Worker, service: str, path: str, code: str, status: int | None
+) -> None:
+    outcome = outcome_of(worker, service + path)
+    assert (outcome["ok"], outcome["code"], outcome["status"]) == (code == "ok", code, status)
+    assert outcome["details"] == "[demo] hello"
+
+
+def test_a_no_without_any_request_is_an_error(worker: Worker) -> None:
+    assert outcome_of(worker, "false") == {
+        "ok": False,
+        "code": "error",
+        "message": "The test says no and gives no reason",
+        "hint": None,
+        "account": None,
+        "status": None,
+        "details": "[demo] hello",
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "message"),
+    [
+        ("", "not_configured", "A field that is needed has no value"),
+        ("raise", "error", "bad value"),
+        ("leave", "error", "The code wanted to end the process: SystemExit: 1"),
+        ("explode", "error", "connect exploded"),
+        ("dict", "auth", "Expired"),
+    ],
+)
+def test_other_outcomes_say_what_happened(worker: Worker, url: str, code: str, message: str) -> None:
+    outcome = outcome_of(worker, url)
+    assert (outcome["ok"], outcome["code"], outcome["message"]) == (False, code, message)
+
+
+def test_a_swallowed_connection_error_is_no_mystery(worker: Worker) -> None:
+    outcome = outcome_of(worker, "http://127.0.0.1:1/")
+    assert outcome["code"] == "network"
+    assert outcome["message"].startswith("127.0.0.1:1: ")
+
+
+def test_an_earlier_call_s_answer_is_no_reason_of_a_later_one(worker: Worker, service: str) -> None:
+    outcome_of(worker, service + "/401")
+    assert outcome_of(worker, "false")["code"] == "error"
+
+
+def test_connecting_looks_at_the_values_only(worker: Worker) -> None:
+    assert outcome_of(worker, "anything", "connect")["code"] == "ok"
+    assert outcome_of(worker, " ", "connect")["code"] == "not_configured"
+
+
+def test_records_are_synced_one_by_one_with_what_was_printed_as_reason(worker: Worker) -> None:
+    records = [{"id": 1}, {"id": 2, "bad": True}, {"id": 3, "worse": True}, {"id": "x"}]
+    answer = worker.call("sync", "demo", {"values": {"url": "u"}, "records": records, "collection": "jobs"})
+    assert answer["result"]["results"] == [
+        {"id": "1", "ok": True, "remote_id": None, "reason": None},
+        {"id": "2", "ok": False, "remote_id": None, "reason": "[demo] 2: no title"},
+        {"id": "3", "ok": False, "remote_id": None, "reason": "KeyError: 'title'"},
+        {"id": "x", "ok": True, "remote_id": None, "reason": None},
+    ]
+    error = worker.call("sync", "demo", {"values": {}, "records": records})["error"]
+    assert error["code"] == "not_configured"
+
+
+def test_a_class_that_answers_results_gets_all_records_at_once(start: Start) -> None:
+    worker = start(
+        {},
+        beside={
+            "scripts/integrations/demo.py": """
+                from scripts.integrations.base import IntegrationBase
+
+                class Demo(IntegrationBase):
+                    name = "demo"
+                    label = "Demo"
+                    sync_results = True
+
+                    def fields(self):
+                        return []
+
+                    def connect(self, config):
+                        return True
+
+                    def test(self):
+                        return True
+
+                    def sync(self, jobs):
+                        self.n = len(jobs)
+                        return [{"id": job["id"], "remote_id": self.n, "ok": job["id"] != 2, "reason": "odd"} for job in jobs[:2]]
+            """
+        },
+    )
+    described = worker.describe()
+    assert (described["problems"], described["connector"]["sync_results"]) == ([], True)
+    answer = worker.call("sync", "demo", {"values": {}, "records": [{"id": 1}, {"id": 2}, {"id": 3}]})
+    assert answer["result"]["results"] == [
+        {"id": "1", "ok": True, "remote_id": "3", "reason": "odd"},
+        {"id": "2", "ok": False, "remote_id": "3", "reason": "odd"},
+        {"id": "3", "ok": False, "remote_id": None, "reason": "sync() said nothing about it"},
+    ]
+
+
+def test_connectors_that_cannot_be_used_are_problems(start: Start) -> None:
+    broken = start({"connector.py": "from scripts.integrations.base import IntegrationBase\nimport nothing_there\n"})
+    assert [(p["file"], p["line"]) for p in broken.describe()["problems"]] == [("connector.py", 2)]
+    hyphen = start({"connector.py": CONNECTOR.replace('"demo"', '"my-demo"'), "words.py": "GREETING = 1"})
+    problem = hyphen.describe()["problems"][0]
+    assert problem["file"] == "connector.py"
+    assert "use _ for -" in problem["message"]
+    assert hyphen.call("test", "demo", {"values": {}})["error"]["code"] == "unsupported"

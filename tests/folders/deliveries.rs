@@ -1,0 +1,136 @@
+//! What a service sends to the code of a folder is stored first, and processed once.
+
+use crate::world::{FORGE, World, loads, root, stands};
+use serde_json::{Value, json};
+use tercel_tests::{Turn, until};
+
+fn texts(world: &World) -> Vec<String> {
+    let session = world.server.session("forge:board");
+    let messages = world.server.messages(&session);
+    messages.iter().filter(|m| m["role"] == "user").map(|m| m["content"].as_str().unwrap().to_owned()).collect()
+}
+
+fn count(world: &World, state: &str) -> usize {
+    let all = world.server.list("/api/v1/deliveries?integration=forge");
+    all.iter().filter(|delivery| delivery["state"] == state).count()
+}
+
+#[test]
+fn a_repetition_gets_the_stored_answer_and_runs_nothing() {
+    let world = World::start();
+    world.model.script(|_| Turn::text("Yes."));
+    let send = |id: &str| world.event(&[("webhook-id", id)], json!({"text": "once"}));
+    let first = send("m1");
+    let again = send("m1");
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    assert_eq!(again.header("content-type"), Some("application/json"));
+    assert_eq!(texts(&world), ["once"]);
+    send("m2").expect(200);
+    assert_eq!(texts(&world), ["once", "once"], "another id is another event");
+    // Without an id, equal bodies within a minute are one.
+    let plain = || world.event(&[], json!({"text": "twice"})).expect(200);
+    assert_eq!(plain(), plain());
+    assert_eq!(texts(&world).len(), 3);
+}
+
+#[test]
+fn code_that_dies_in_the_middle_is_asked_again_and_stores_once() {
+    let world = World::start();
+    world.model.script(|_| Turn::text("Yes."));
+    let event = json!({"text": "hard", "dies": "died"});
+    let first = world.event(&[("webhook-id", "m1")], event.clone());
+    let why = first.refused(503, "unavailable");
+    assert!(why.contains("forge") && first.header("retry-after").is_some(), "{first}");
+    assert_eq!(world.delivery("failed")["outcome"], Value::Null);
+    let again = until("the code is there again", || {
+        Some(world.event(&[("webhook-id", "m1")], event.clone())).filter(|answer| answer.status == 200)
+    });
+    world.server.complete(again.json()["task"].as_str().unwrap());
+    assert_eq!(texts(&world), ["hard"], "what it had stored before it died is not stored again");
+    assert_eq!(count(&world, "failed"), 0);
+}
+
+#[test]
+fn a_delivery_survives_the_death_of_the_server() {
+    let mut world = World::start();
+    world.model.script(|_| Turn::text("Yes."));
+    let client = world.server.anonymous();
+    let event = json!({"text": "long", "hangs": "hung"}).to_string();
+    let sent = std::thread::spawn(move || {
+        client.try_call("POST", "/integrations/forge/webhook", &[("webhook-id", "m1")], event)
+    });
+    world.delivery("processing");
+    until("its message is stored", || Some(texts(&world)).filter(|texts| !texts.is_empty()));
+    world.server.kill9();
+    assert!(sent.join().unwrap().is_err());
+    world.server.start_again();
+    let delivery = world.delivery("processed");
+    assert_eq!(delivery["outcome"], "run");
+    assert_eq!(texts(&world), ["long"]);
+    // The service, which was not answered, sends it again.
+    assert_eq!(world.event(&[("webhook-id", "m1")], json!({"text": "long"})).expect(200)["took"], "long");
+    assert_eq!(texts(&world), ["long"]);
+}
+
+#[test]
+fn a_delivery_that_is_being_processed_is_not_processed_twice() {
+    let world = World::start();
+    let client = world.server.anonymous();
+    let event = json!({"text": "long", "hangs": "hung"}).to_string();
+    let body = event.clone();
+    let _sent = std::thread::spawn(move || {
+        client.try_call("POST", "/integrations/forge/webhook", &[("webhook-id", "m1")], body)
+    });
+    world.delivery("processing");
+    let again = world.server.anonymous().call("POST", "/integrations/forge/webhook", &[("webhook-id", "m1")], event);
+    assert!(again.refused(503, "unavailable").contains("is being processed"));
+    assert!(again.header("retry-after").is_some());
+}
+
+#[test]
+fn what_the_code_refuses_leaves_no_row_and_may_come_again() {
+    let world = World::start();
+    let refused = world.event(&[("x-forge-signature", "wrong"), ("webhook-id", "m1")], json!({"text": "a"}));
+    assert_eq!(refused.status, 401);
+    assert_eq!(world.server.list("/api/v1/deliveries?integration=forge"), [] as [Value; 0]);
+    let shown = world.server.get("/api/v1/admin/integrations/forge/webhook").expect(200);
+    assert_eq!(shown["refused"]["count"], 1, "{shown}");
+    // With the right signature the same event is a new one.
+    world.event(&[("webhook-id", "m1")], json!({"text": "a", "run": false})).expect(200);
+    assert_eq!(world.delivery("processed")["outcome"], "stored");
+    assert_eq!(world.event(&[("webhook-id", "m2")], json!({"fails": true})).status, 422);
+    assert_eq!(world.event(&[("webhook-id", "m2")], json!({"text": "b", "run": false})).status, 200, "it was mended");
+}
+
+#[test]
+fn a_replay_is_another_generation() {
+    let world = World::start();
+    world.event(&[("webhook-id", "m1")], json!({"text": "a", "run": false})).expect(200);
+    let delivery = world.delivery("processed");
+    let path = format!("/api/v1/deliveries/{}/replay", delivery["id"].as_str().unwrap());
+    let replayed = world.server.post(&path, json!({})).expect(202);
+    assert_eq!((&replayed["generation"], &replayed["status"]), (&json!(2), &json!("stored")), "{replayed}");
+    assert_eq!(texts(&world), ["a", "a"]);
+}
+
+#[test]
+fn webhooks_of_a_folder_that_is_gone_are_answered_503_and_its_answers_wait() {
+    let world = World::start();
+    world.model.script(|_| Turn::text("Yes."));
+    let session = world.server.session("web:alice");
+    let folder = root(&world.server.options).join("forge");
+    std::fs::remove_dir_all(&folder).unwrap();
+    let card = stands(&world.server, "forge", "missing");
+    assert_eq!(card["path"], folder.canonicalize().unwrap_or(folder.clone()).to_str().unwrap());
+    let refused = world.event(&[], json!({"text": "a"}));
+    assert!(refused.refused(503, "unavailable").contains("its folder is gone"), "{refused}");
+    let body = json!({"content": "hello", "dispatch_type": "forge", "dispatch_config": {"channel": "c2"}});
+    let task = world.server.ask_with(&session, body);
+    world.server.complete(&task);
+    world.server.outbox(&task, &["parked"]);
+    assert_eq!(world.server.get("/api/v1/admin/integrations/forge/settings").status, 200, "nothing is deleted");
+    crate::world::put(&root(&world.server.options), "forge", FORGE);
+    loads(&world.server, "forge");
+    world.server.outbox(&task, &["sent"]);
+    assert_eq!(world.service.wait_for(1).len(), 1);
+}

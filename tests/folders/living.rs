@@ -1,0 +1,174 @@
+//! Folders come, change and go while the server runs.
+
+use crate::world::{FORGE, PATIENCE, World, card, loads, options, put, root, stands};
+use serde_json::{Value, json};
+use std::fs;
+use tercel_tests::{Options, Server, Turn, wait::until_within};
+
+const TOOL: &str = r#"
+from integrations._register import register
+
+
+@register({"type": "function", "function": {"name": "NAME", "description": "Says it", "parameters": {"type": "object", "properties": {}}}})
+def say():
+    return "WORD"
+"#;
+
+fn tool(name: &str, word: &str) -> String {
+    TOOL.replace("NAME", name).replace("WORD", word)
+}
+
+fn says(server: &Server, tool: &str) -> Value {
+    server.post(&format!("/api/v1/tools/{tool}/call"), json!({})).json()["result"].clone()
+}
+
+#[track_caller]
+fn until_says(server: &Server, tool: &str, word: &str) {
+    until_within(PATIENCE, &format!("`{tool}` says {word}"), || (says(server, tool) == word).then_some(()));
+}
+
+fn start(change: impl FnOnce(&Options)) -> Server {
+    let options = options();
+    fs::create_dir_all(root(&options)).unwrap();
+    change(&options);
+    Server::start(options)
+}
+
+#[test]
+fn what_is_saved_is_loaded_and_what_does_not_load_leaves_the_last_version() {
+    let server = start(|options| _ = put(&root(options), "echo", &[("tools/say.py", &tool("echo_say", "one"))]));
+    stands(&server, "echo", "ready");
+    assert_eq!(says(&server, "echo_say"), "one");
+    let file = root(&server.options).join("echo/tools/say.py");
+    fs::write(&file, tool("echo_say", "two")).unwrap();
+    until_says(&server, "echo_say", "two");
+    fs::write(&file, "def broken(:\n").unwrap();
+    let card = stands(&server, "echo", "error");
+    assert_eq!(
+        (&card["problems"][0]["file"], &card["problems"][0]["line"]),
+        (&json!("tools/say.py"), &json!(1)),
+        "{card:#}"
+    );
+    assert!(card["error"].as_str().unwrap().contains("what was loaded before goes on"), "{card:#}");
+    assert_eq!(says(&server, "echo_say"), "two");
+    fs::write(&file, tool("echo_say", "three")).unwrap();
+    until_says(&server, "echo_say", "three");
+    stands(&server, "echo", "ready");
+}
+
+#[test]
+fn a_folder_that_is_put_into_a_root_is_there_without_a_restart() {
+    let server = start(|_| {});
+    put(&root(&server.options), "late", &[("tools/say.py", &tool("late_say", "here"))]);
+    until_says(&server, "late_say", "here");
+    fs::remove_dir_all(root(&server.options).join("late")).unwrap();
+    stands(&server, "late", "missing");
+    server.post("/api/v1/tools/late_say/call", json!({})).refused(404, "not_found");
+    let said = server.options.run(&["integrations", "remove", "late"]).ok();
+    assert!(said.contains("`late` is forgotten"), "{said}");
+    assert_eq!(card(&server, "late")["status"], "not there");
+}
+
+#[test]
+fn an_integration_that_is_switched_off_stays_off_until_it_is_switched_on() {
+    let mut world = World::start();
+    let said = world.server.options.run(&["integrations", "disable", "forge"]).ok();
+    assert!(said.contains("switched off"), "{said}");
+    world.server.restart();
+    let card = stands(&world.server, "forge", "disabled");
+    assert_eq!((&card["has_router"], &card["worker"]), (&json!(true), &Value::Null), "{card:#}");
+    world.server.options.run(&["integrations", "enable", "forge"]).ok();
+    loads(&world.server, "forge");
+    // Native ones too.
+    world.server.post("/api/v1/admin/integrations/github/disable", json!({})).expect(200);
+    world.server.post("/integrations/github/webhook", json!({})).refused(503, "unavailable");
+    world.server.restart();
+    assert_eq!(crate::world::card(&world.server, "github")["status"], "disabled");
+    world.server.delete("/api/v1/admin/integrations/github").refused(409, "conflict");
+    world.server.delete("/api/v1/admin/integrations/forge").refused(409, "conflict");
+    world.server.post("/api/v1/admin/integrations/nobody/enable", json!({})).refused(404, "not_found");
+}
+
+#[test]
+fn the_first_in_the_order_of_the_roots_keeps_a_name_that_two_want() {
+    let options = options();
+    let second = options.place().join("more");
+    put(&root(&options), "zebra", &[("tools/say.py", &tool("the_say", "zebra"))]);
+    put(&second, "ant", &[("tools/say.py", &tool("the_say", "ant"))]);
+    let missing = options.place().join("nowhere");
+    let dirs = format!("{}:{}", second.display(), missing.display());
+    let server = Server::start(options.env("INTEGRATION_DIRS", &dirs));
+    let later = stands(&server, "ant", "error");
+    assert!(later["error"].as_str().unwrap().contains("`the_say` is taken by `zebra`"), "{later:#}");
+    assert_eq!(says(&server, "the_say"), "zebra");
+    assert!(server.log().contains("nowhere"), "a root that is not there is a warning");
+    let doctor = server.options.run(&["doctor"]).out;
+    assert!(doctor.contains("INTEGRATION_DIRS") && doctor.contains("`ant`"), "{doctor}");
+}
+
+#[test]
+fn a_later_root_replaces_an_id_whole_and_says_so() {
+    let options = options();
+    let second = options.place().join("more");
+    let version = |number: &str| format!("version = '{number}'\n");
+    put(&root(&options), "echo", &[("__init__.py", &version("1.5")), ("tools/say.py", &tool("echo_say", "first"))]);
+    put(&second, "echo", &[("__init__.py", &version("1.2")), ("tools/say.py", &tool("echo_say", "second"))]);
+    let server = Server::start(options.env("INTEGRATION_DIRS", second.to_str().unwrap()));
+    let shown = stands(&server, "echo", "ready");
+    assert_eq!(says(&server, "echo_say"), "second");
+    let hides = shown["hides"].as_str().unwrap();
+    assert!(hides.contains("1.2") && hides.contains("1.5"), "{hides}");
+}
+
+#[test]
+fn what_is_described_is_kept_so_that_no_python_starts_with_the_server() {
+    let mut world = World::start();
+    world.server.restart();
+    let card = loads(&world.server, "forge");
+    assert_eq!((&card["worker"]["state"], &card["worker"]["pid"]), (&json!("stopped"), &Value::Null), "{card:#}");
+    assert_eq!(card["has_tools"], true);
+}
+
+#[test]
+fn code_in_use_ends_on_the_state_that_it_began_with() {
+    let world = World::start();
+    world.model.script(|_| Turn::text("Yes."));
+    let client = world.server.anonymous();
+    let body = json!({"text": "long", "hangs": "hung", "run": false}).to_string();
+    let _sent = std::thread::spawn(move || client.try_call("POST", "/integrations/forge/webhook", &[], body));
+    world.delivery("processing");
+    let mut files: Vec<(&str, String)> = FORGE.iter().map(|(path, text)| (*path, (*text).to_owned())).collect();
+    files.push(("tools/more.py", tool("forge_more", "new")));
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    put(&root(&world.server.options), "forge", &files);
+    until_says(&world.server, "forge_more", "new");
+    world.delivery("processing");
+}
+
+#[test]
+fn a_variable_that_is_read_and_not_declared_is_given_when_it_is_allowed() {
+    let code = r#"
+import os
+from integrations._register import register
+
+
+@register({"type": "function", "function": {"name": "peek", "description": "Peeks", "parameters": {"type": "object", "properties": {}}}})
+def peek():
+    return os.environ.get("SECRET_PLACE", "nothing") + os.environ.get("API_KEY", "")
+"#;
+    let options = options().env("SECRET_PLACE", "attic");
+    put(&root(&options), "peeker", &[("tools/peek.py", code)]);
+    let server = Server::start(options);
+    let shown = stands(&server, "peeker", "ready");
+    let first = says(&server, "peek");
+    if first == "nothing" {
+        assert!(shown["undeclared"].to_string().contains("SECRET_PLACE"), "{shown:#}");
+        server.notice("SECRET_PLACE");
+        server.post("/api/v1/admin/integrations/peeker/variables/SECRET_PLACE/allow", json!({})).expect(200);
+    }
+    until_says(&server, "peek", "attic");
+    for name in ["API_KEY", "LD_PRELOAD", "PYTHONPATH", "PATH"] {
+        let path = format!("/api/v1/admin/integrations/peeker/variables/{name}/allow");
+        server.post(&path, json!({})).refused(422, "invalid");
+    }
+}

@@ -1,0 +1,9 @@
+//! Folders of integrations, through the front door: real Python in a root, requests in, answers out.
+
+mod acting;
+mod deliveries;
+mod faults;
+mod living;
+mod path;
+mod routes;
+mod world;
