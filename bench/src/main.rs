@@ -105,8 +105,18 @@ pub struct Bench {
     bare: OnceLock<Vec<Vec<measure::Round>>>,
 }
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<ExitCode> {
+fn main() -> Result<ExitCode> {
+    // The server starts processes by the program that it is, which is this one where it has the tool of the bench.
+    if let Some(code) = tercel::cli::sandbox_exec() {
+        return Ok(code);
+    }
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .expect("nobody installed a provider before the first lines of main");
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run())
+}
+
+async fn run() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     if arguments.bare_handler {
         return bare::serve().await.map(|()| ExitCode::SUCCESS);

@@ -88,7 +88,7 @@ pub fn main() -> ExitCode {
 }
 
 /// How the program starts others. It is not for people, and looks at nothing else: it runs before each of them.
-fn sandbox_exec() -> Option<ExitCode> {
+pub fn sandbox_exec() -> Option<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     if arguments.next()? != tercel_hosts::sandbox::SUBCOMMAND {
         return None;
