@@ -7,6 +7,7 @@ mod in_process;
 mod load;
 mod machine;
 mod measure;
+mod native;
 mod outside;
 mod payload;
 #[path = "../../tests/harness/postgres.rs"]
@@ -45,6 +46,9 @@ struct Arguments {
     /// Becomes the handler without a server around it that webhooks are compared with.
     #[arg(long, hide = true)]
     bare_handler: bool,
+    /// Becomes the server, with a tool of the bench in it.
+    #[arg(long, hide = true)]
+    native_tool: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -101,11 +105,24 @@ pub struct Bench {
     bare: OnceLock<Vec<Vec<measure::Round>>>,
 }
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<ExitCode> {
+fn main() -> Result<ExitCode> {
+    // The server starts processes by the program that it is, which is this one where it has the tool of the bench.
+    if let Some(code) = tercel::cli::sandbox_exec() {
+        return Ok(code);
+    }
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .expect("nobody installed a provider before the first lines of main");
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run())
+}
+
+async fn run() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     if arguments.bare_handler {
         return bare::serve().await.map(|()| ExitCode::SUCCESS);
+    }
+    if arguments.native_tool {
+        return native::serve().await.map(|()| ExitCode::SUCCESS);
     }
     process::raise_file_limit();
     let names: Vec<&str> = scenarios::NAMES

@@ -7,6 +7,7 @@ use crate::{
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
+use tercel_sdk::Integration;
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{Signal, SignalKind, signal},
@@ -19,7 +20,8 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// next start.
 const GRACE: Duration = Duration::from_secs(5);
 
-pub async fn serve(config: Config) -> Result<()> {
+/// `native` are the integrations that are part of the program.
+pub async fn serve(config: Config, native: Vec<Integration>) -> Result<()> {
     #[cfg(feature = "failpoints")]
     if let Some(spec) = config.failpoint() {
         tercel_store::failpoint::arm(spec);
@@ -27,7 +29,7 @@ pub async fn serve(config: Config) -> Result<()> {
     telemetry::install(&config)?;
     // Watched from the first moment: a stop during the start is an orderly one too.
     let stop = StopSignals::watch()?;
-    let app = App::open(config, tercel_integrations::all(), false).await?;
+    let app = App::open(config, native, false).await?;
     backup::clear(&app.config.data_dir);
     let listener = TcpListener::bind(app.config.listen)
         .await

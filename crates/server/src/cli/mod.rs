@@ -88,7 +88,7 @@ pub fn main() -> ExitCode {
 }
 
 /// How the program starts others. It is not for people, and looks at nothing else: it runs before each of them.
-fn sandbox_exec() -> Option<ExitCode> {
+pub fn sandbox_exec() -> Option<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     if arguments.next()? != tercel_hosts::sandbox::SUBCOMMAND {
         return None;
@@ -111,7 +111,10 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         environment.set("TERCEL_LISTEN", listen);
     }
     match arguments.command {
-        Command::Serve { .. } => crate::serve::serve(Config::from(environment)?).await.map(|()| ExitCode::SUCCESS),
+        Command::Serve { .. } => {
+            let native = tercel_integrations::all();
+            crate::serve::serve(Config::from(environment)?, native).await.map(|()| ExitCode::SUCCESS)
+        }
         Command::New(arguments) => new::run(arguments),
         Command::Check(arguments) => check::run(Config::from(environment)?, arguments).await,
         Command::Rehearse(arguments) => rehearse::run(environment, arguments).await,
