@@ -7,6 +7,7 @@ use crate::{
     sandbox::{Limits, Network, Policy},
 };
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -26,7 +27,10 @@ impl Environments {
         }
         let own = settings.directory.join("uv");
         let program = own.join("bin/uv");
-        if program.is_file() {
+        // Written when all of it is there: an installation that was cut off is made anew.
+        let complete = own.join("complete");
+        let _alone = alone(&settings.directory).await?;
+        if complete.is_file() {
             return Ok(program);
         }
         progress.push("installing uv");
@@ -42,6 +46,7 @@ impl Environments {
         self.run(&[&pip, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "uv"], bare, progress).await.map_err(
             |reason| format!("uv is not on this machine and could not be installed: {reason}. Install it, or connect the machine to PyPI"),
         )?;
+        std::fs::write(&complete, "").map_err(|error| format!("{}: {error}", complete.display()))?;
         Ok(program)
     }
 
@@ -84,4 +89,20 @@ impl Environments {
             }
         }
     }
+}
+
+/// Waits until nobody else installs uv here, be it another process.
+async fn alone(directory: &Path) -> Result<File, String> {
+    let path = directory.join("uv.lock");
+    let words = format!("{} cannot be locked", path.display());
+    let locked = move || {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        let file = File::create(&path)?;
+        file.lock()?;
+        Ok::<_, std::io::Error>(file)
+    };
+    let locked = tokio::task::spawn_blocking(locked).await.map_err(|error| error.to_string())?;
+    locked.map_err(|error| format!("{words}: {error}"))
 }

@@ -45,3 +45,6 @@ CREATE TABLE hook_attempts (
     at          BIGINT NOT NULL,
     PRIMARY KEY (hook_id, n)
 );
+
+-- Parts of an answer that wait for the one before them.
+CREATE INDEX outbox_behind ON outbox (target, seq) WHERE state = 'held';
