@@ -46,7 +46,7 @@ async fn open(app: &Arc<App>) -> Result<()> {
     }
     let services = Services(Arc::downgrade(app));
     // This very program, also when its file is replaced.
-    let sandbox = Sandbox::open("/proc/self/exe", &app.config.data_dir);
+    let sandbox = Sandbox::open("/proc/self/exe", &config.data);
     let hosts =
         Hosts::start(config, sandbox, Arc::new(services)).context("Folders of integrations cannot be loaded")?;
     let changes = hosts.changes();
@@ -60,10 +60,12 @@ async fn open(app: &Arc<App>) -> Result<()> {
 fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
     let folders = &config.folders;
     if config.rehearse {
-        return Ok(only(config));
+        return only(config);
     }
     let root = |path: PathBuf, kind| Root { path, kind };
-    let operator = [PathBuf::from("integrations"), config.data_dir.join("integrations")];
+    // Programs that are started elsewhere get these paths, too.
+    let data = std::path::absolute(&config.data_dir)?;
+    let operator = [PathBuf::from("integrations"), data.join("integrations")];
     // Those that nobody named need not be there.
     let operator = operator.into_iter().filter(|path| path.is_dir()).chain(folders.directories.iter().cloned());
     let mut roots = vec![shipped::root(&config.data_dir)?];
@@ -76,7 +78,7 @@ fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
     let connector_dirs = scripts.map(|path| path.join("scripts/integrations")).collect();
     let tools = Some(PathBuf::from("tools")).filter(|path| path.is_dir());
     Ok(tercel_hosts::Config {
-        data: config.data_dir.clone(),
+        data,
         tool_dirs: folders.tools.iter().cloned().chain(tools).collect(),
         connector_dirs,
         roots,
@@ -87,17 +89,17 @@ fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
 }
 
 /// The folder that is rehearsed, and no other.
-fn only(config: &Config) -> tercel_hosts::Config {
+fn only(config: &Config) -> Result<tercel_hosts::Config> {
     let directories = config.folders.directories.iter().cloned();
-    tercel_hosts::Config {
-        data: config.data_dir.clone(),
+    Ok(tercel_hosts::Config {
+        data: std::path::absolute(&config.data_dir)?,
         roots: directories.map(|path| Root { path, kind: RootKind::Operator }).collect(),
         tool_dirs: Vec::new(),
         connector_dirs: Vec::new(),
         path: config.folders.path.clone(),
         installing: config.installing(),
         native: BTreeMap::new(),
-    }
+    })
 }
 
 /// Looks for folders that came, went or changed, and loads them.
