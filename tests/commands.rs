@@ -1,8 +1,12 @@
 //! The commands of the program, as a person types them.
 
 use serde_json::{Value, json};
-use std::fs;
-use tercel_tests::{FakeGitHub, Options, World, events, tree};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+use tercel_tests::{FakeGitHub, Options, Server, World, events, tree};
 
 fn sample() -> String {
     tree::root().join("integrations/github/fixtures/pull_request.opened.json").to_str().unwrap().to_owned()
@@ -130,6 +134,54 @@ fn the_log_of_an_integration_can_be_read() {
     assert!(out.contains("pull_request.opened"), "{out}");
     let said = world.server.options.run(&["logs", "nobody"]).failed();
     assert!(said.contains("nobody"), "{said}");
+}
+
+#[test]
+fn the_log_of_an_integration_can_be_followed() {
+    let world = World::start();
+    let mut follow = world.server.options.command(&["logs", "github", "-f"]);
+    let mut child = follow.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // Nothing has happened yet: what comes is new.
+    world.server.github_task(&events::pull_request("opened", 1));
+    let line = lines.next().unwrap().unwrap();
+    assert!(line.contains("pull_request.opened"), "{line}");
+    world.server.github_task(&events::issues("opened", 2));
+    let line = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("issues.opened")));
+    assert!(line.is_some());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_log_in_json_is_an_object_a_line() {
+    let mut world = World::start_with(|options| options.env("TERCEL_LOG_FORMAT", "json"));
+    world.server.stop();
+    let log = world.server.log();
+    let lines: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    let listens = lines.iter().find(|line| line.to_string().contains("listens on http://")).expect("the greeting");
+    assert_eq!(listens["level"], "INFO");
+    assert!(listens["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{listens}");
+}
+
+#[test]
+fn a_server_without_a_model_says_what_to_do_next() {
+    let server = Server::start(Options::new());
+    let log = server.log();
+    let (_, command) = log.split_once("Next, in another terminal: ").expect("the next step");
+    let command = command.lines().next().unwrap();
+    assert!(command.contains(" rehearse github --event pull_request.opened --send"), "{command}");
+    // It is a command that works.
+    let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
+    let options = server.options.clone().env("GITHUB_WEBHOOK_SECRET", events::SECRET);
+    drop(server);
+    let server = Server::start(options);
+    let said = server.options.run(&arguments).ok();
+    assert!(said.contains("octo") || said.contains("pull_request"), "{said}");
+
+    let world = World::start();
+    assert!(!world.server.log().contains("Next, in another terminal"), "with a model there is another one");
 }
 
 #[test]

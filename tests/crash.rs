@@ -49,6 +49,33 @@ fn a_client_is_asked_and_its_answer_is_taken_once() {
     survives(12, 3, Client::new);
 }
 
+#[test]
+fn a_writer_that_has_a_fault_ends_the_process_and_the_next_one_goes_on() {
+    let (github, model) = (FakeGitHub::start(), FakeModel::start());
+    let calm = Options::new().github(&github).model(&model).with_failpoints();
+    let mut server = Server::start(calm.clone().env("TERCEL_FAILPOINT", "commit.before!40"));
+    let session = server.session("web:alice");
+    let path = format!("/api/v1/sessions/{session}/messages");
+    let body = serde_json::json!({"content": "hello", "run_agent": true}).to_string();
+    let mut tasks = Vec::new();
+    while let Ok(answer) = server.try_call("POST", &path, &[], body.clone()) {
+        match answer.status {
+            201 => tasks.push(answer.json()["task_id"].as_str().unwrap().to_owned()),
+            status => assert_eq!(status, 503, "{answer}"),
+        }
+        assert!(tasks.len() < 100, "the writer goes on");
+    }
+    let status = server.wait_exit();
+    assert_eq!(status.code(), Some(1), "{status}");
+    assert!(server.log().contains("The writer of the database had a fault"), "{}", server.log());
+    let server = Server::start(server.options.clone().without("TERCEL_FAILPOINT"));
+    for task in &tasks {
+        server.complete(task);
+    }
+    let asked = server.messages(&session).iter().filter(|message| message["role"] == "user").count();
+    assert_eq!(asked, tasks.len(), "what was accepted is there, and nothing else");
+}
+
 /// What is asked of a server that may die of it, and what must have come of it in the end.
 trait Story: 'static {
     fn model(asked: &Asked) -> Turn;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     fs,
+    io::Write as _,
     process::{Command, Stdio},
 };
 use tercel_tests::{Options, Server, Turn, World, events, tree::root, until};
@@ -160,7 +161,11 @@ fn the_unit_is_one_that_systemd_takes() {
             let ours: Vec<&str> = complaints.lines().filter(|line| line.contains("tercel.service")).collect();
             assert!(ours.is_empty(), "{ours:#?}");
         }
-        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}"),
+        Err(error) => {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
+            // Not by the macro, which shows nothing of a test that passes.
+            let _ = writeln!(std::io::stderr(), "not tested: there is no systemd-analyze here, which checks the unit");
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 };
 use tercel_tests::{
     Options, Server,
+    python::{python, write},
     tree::{Source, program_text, root, sources},
     wait::until_within,
 };
@@ -311,4 +312,67 @@ fn the_description_of_the_api_says_what_each_route_is_for() {
             assert!(said.map(str::len).sum::<usize>() > 5, "{method} {path} says nothing");
         }
     }
+}
+
+/// Answers what the worker found wrong with a folder that lies where it was started.
+const LOAD: &str = "\
+import json, sys
+from pathlib import Path
+from tercel_worker import folder
+from tercel_worker.describe import describe
+print(json.dumps(describe(folder.load(Path.cwd(), sys.argv[1], []))['problems']))
+";
+
+#[test]
+fn the_folders_of_the_guides_load_and_have_nothing_wrong_with_them() {
+    let mut loaded = Vec::new();
+    for guide in pages().into_iter().filter(|page| page.path.starts_with("docs/writing-an-integration/")) {
+        let options = Options::new();
+        let place = options.place().to_owned();
+        let mut names = BTreeSet::new();
+        for (info, text) in blocks(&guide.text) {
+            if let Some((_, file)) = info.split_once(' ').filter(|(_, file)| file.contains('/')) {
+                write(&place.join("integrations"), &[(file, &text)]);
+                names.insert(file.split('/').next().unwrap().to_owned());
+            }
+        }
+        for name in names {
+            let folder = place.join("integrations").join(&name);
+            write(&folder, &[("README.md", "# A title\n")]);
+            let said = options.run(&["check", folder.to_str().unwrap()]).ok();
+            assert!(said.contains("Nothing is wrong"), "{}: {said}", guide.path);
+            if !folder.join("integration.yaml").is_file() {
+                let said = python(&place, &["-c", LOAD, &name]);
+                assert!(said.good && said.text.trim().ends_with("[]"), "{}: {}", guide.path, said.text);
+            }
+            loaded.push(name);
+        }
+        for script in fs::read_dir(place.join("integrations")).into_iter().flatten().flat_map(|entry| {
+            let folder = entry.unwrap().path();
+            fs::read_dir(folder)
+                .unwrap()
+                .map(|file| file.unwrap().path())
+                .filter(|file| file.extension().is_some_and(|end| end == "mjs"))
+                .collect::<Vec<_>>()
+        }) {
+            let checked = Command::new("node").arg("--check").arg(&script).output().unwrap();
+            assert!(checked.status.success(), "{}: {}", guide.path, String::from_utf8_lossy(&checked.stderr));
+        }
+    }
+    assert_eq!(loaded, ["shelf", "panel", "board", "crm"]);
+}
+
+#[test]
+fn what_is_printed_as_json_is_json() {
+    let mut read = 0;
+    for page in pages().into_iter().filter(|page| page.path.starts_with("docs/")) {
+        for (info, text) in blocks(&page.text) {
+            if info.split(' ').next() == Some("json") {
+                let json: Result<Value, _> = serde_json::from_str(&text);
+                assert!(json.is_ok(), "{}: {}\n{text}", page.path, json.unwrap_err());
+                read += 1;
+            }
+        }
+    }
+    assert!(read > 4, "only {read}");
 }

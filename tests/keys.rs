@@ -30,6 +30,7 @@ const EXPECTED: &[&str] = &[
     "GET /api/v1/documents/search",
     "GET /api/v1/documents/{id}",
     "DELETE /api/v1/documents/{id}",
+    "GET /api/v1/egress",
     "GET /api/v1/keys",
     "POST /api/v1/keys",
     "DELETE /api/v1/keys/{id}",

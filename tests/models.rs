@@ -320,6 +320,36 @@ fn a_secret_that_a_model_repeats_is_not_streamed() {
 }
 
 #[test]
+fn a_whole_answer_that_broke_off_is_asked_for_again() {
+    let (asked, count) = (Arc::new(AtomicUsize::new(0)), Ordering::Relaxed);
+    let counted = asked.clone();
+    let model = Loopback::start(move |_| {
+        let piece = |text: &str| json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": text}}]});
+        let pieces = match counted.fetch_add(1, count) % 2 {
+            0 => vec![
+                piece("Half an ans"),
+                json!({"error": {"message": "The server had an error", "type": "server_error"}}),
+            ],
+            _ => vec![
+                piece("The whole answer."),
+                json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
+            ],
+        };
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(bytes::Bytes::from(format!("data: {piece}\n\n")))).collect();
+        async move { Reply::stream("text/event-stream", futures::stream::iter(pieces)) }
+    });
+    let world = World::start_with(|options| options.env("LLM_BASE_URL", &format!("{}/v1", model.url())));
+    let body = json!({"model": "default", "messages": [{"role": "user", "content": "Hello"}]});
+    let mut in_session = body.clone();
+    in_session["metadata"] = json!({"client_id": "web:alice"});
+    for (n, body) in [(2, body), (4, in_session)] {
+        let answer = world.server.post("/v1/chat/completions", body).expect(200);
+        assert_eq!(answer["choices"][0]["message"]["content"], "The whole answer.");
+        assert_eq!(asked.load(count), n, "nobody had seen the first half");
+    }
+}
+
+#[test]
 fn a_stream_that_breaks_off_says_so() {
     let (asked, count) = (Arc::new(AtomicUsize::new(0)), Ordering::Relaxed);
     let counted = asked.clone();

@@ -239,3 +239,71 @@ fn the_address_and_a_first_hint_are_in_the_log() {
     let log = server.log();
     assert!(log.contains(server.base.trim_start_matches("http://")), "where does it listen? {log}");
 }
+
+#[test]
+fn what_went_out_is_in_the_ledger() {
+    let world = World::start();
+    review(&world);
+    let task = world.server.github_task(&events::pull_request("opened", 1));
+    world.server.complete(&task);
+    world.server.outbox(&task, &["sent"]);
+    let calls = until("the ledger has all of it", || {
+        let calls = world.server.list(&format!("/api/v1/egress?task_id={task}"));
+        calls.iter().any(|call| call["method"] == "POST" && call["integration"] == "github").then_some(calls)
+    });
+    let posted = calls.iter().find(|call| call["integration"] == "github" && call["method"] == "POST").unwrap();
+    assert_eq!((&posted["path"], &posted["status"]), (&json!("/repos/octo/hello/issues/1/comments"), &json!(201)));
+    assert!(posted["sent_bytes"].as_i64() > Some(0) && posted["received_bytes"].as_i64() > Some(0), "{posted:#}");
+    assert!(calls.iter().any(|call| call["integration"].is_null()), "the model was asked by the server: {calls:#?}");
+
+    let all = world.server.list("/api/v1/egress?integration=github&limit=500");
+    assert!(all.len() >= 2 && all.iter().all(|call| call["integration"] == "github"), "{all:#?}");
+    let times: Vec<&str> = all.iter().map(|call| call["at"].as_str().unwrap()).collect();
+    assert!(times.is_sorted_by(|a, b| a >= b), "{times:?}");
+    assert_eq!(world.server.list("/api/v1/egress?integration=nobody"), [] as [Value; 0]);
+    world.server.key(&["tasks:read"]).get("/api/v1/egress").expect(403);
+    world.server.key(&["egress:read"]).get("/api/v1/egress").expect(200);
+}
+
+#[test]
+fn a_stranger_cannot_have_another_repository_read_through_a_channel_of_another_name() {
+    let world = World::start();
+    let channel = world.server.post("/api/v1/channels", json!({"client_id": "web:team"})).expect(201);
+    let bindings = format!("/api/v1/channels/{}/bindings", channel["id"].as_str().unwrap());
+    world.server.post(&bindings, json!({"client_id": "github:octo/hello"})).expect(201);
+    world.model.script(|asked| match asked.results().as_slice() {
+        [] => Turn::call("github_get_pr", json!({"repo": "octo/private", "number": 1})),
+        [result] => Turn::text(result),
+        _ => Turn::text("done"),
+    });
+    let task = world.server.github_task(&events::pull_request("opened", 1));
+    let done = world.server.complete(&task);
+    assert_eq!(
+        world.server.get(&format!("/api/v1/sessions/{}", done["session_id"].as_str().unwrap())).json()["client_id"],
+        "web:team"
+    );
+    let told = done["result"].as_str().unwrap();
+    assert!(told.contains("This conversation is about `octo/hello` and may not use `octo/private`"), "{told}");
+    assert!(world.github.requests().iter().all(|request| !request.path.contains("octo/private")));
+}
+
+#[test]
+fn a_run_is_seen_at_github_while_it_is_at_work() {
+    let world = World::start_with(|options| options.without("GITHUB_REACTION"));
+    let (piece, gate) = Turn::pieces(&["done"]);
+    world.model.queue([piece]);
+    let task = world.server.github_task(&events::pull_request("opened", 1));
+    let reactions = || {
+        let requests = world.github.requests();
+        let reactions = requests.into_iter().filter(|request| request.path.contains("/reactions"));
+        reactions.map(|request| format!("{} {}", request.method, request.path)).collect::<Vec<_>>()
+    };
+    let made = "POST /repos/octo/hello/issues/1/reactions";
+    until("it is seen", || (reactions() == [made]).then_some(()));
+    gate.add_permits(9);
+    world.server.complete(&task);
+    until("it is taken away", || {
+        (reactions().last()? == "DELETE /repos/octo/hello/issues/1/reactions/77").then_some(())
+    });
+    assert_eq!(world.github.wait_for_comments(1).len(), 1);
+}

@@ -159,3 +159,21 @@ fn zero_keeps_everything() {
         [0, 0, 0]
     );
 }
+
+#[test]
+fn an_answer_for_another_session_gets_there_once_however_late_it_is_sent_again() {
+    let mut world = World::start();
+    let (from, to) = (world.server.session("web:alice"), world.server.session("web:bob"));
+    let task = world
+        .server
+        .ask_with(&from, json!({"content": "hello", "dispatch_config": {"type": "internal", "session_id": to}}));
+    let row = world.server.outbox(&task, &["sent"]);
+    world.server.stop();
+    // Weeks later, and nobody knows how the attempt ended.
+    world.server.options.sql("UPDATE dedupe SET expires_at = expires_at - 30 * 86400000000");
+    world.server.options.sql("UPDATE outbox SET state = 'held', unknown = TRUE WHERE state = 'sent'");
+    world.server.start_again();
+    world.server.post(&format!("/api/v1/outbox/{}/retry", row["id"].as_str().unwrap()), json!({})).accepted();
+    world.server.outbox(&task, &["sent"]);
+    assert_eq!(world.server.messages(&to).len(), 1);
+}

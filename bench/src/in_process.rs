@@ -198,6 +198,7 @@ fn webhook(template: &Template, fate: Fate) -> Accept {
             event: "pull_request.synchronize".into(),
             outcome: fate.name(),
             reason: None,
+            sealed_request: None,
             verified_by: "github".into(),
             headers: headers.to_string(),
             body: event.body,
@@ -260,6 +261,7 @@ fn answer(task: Uuid, attempt: i64) -> Commit {
             .into(),
         parked: None,
         client: ClientCalls::default(),
+        events: Vec::new(),
         end: Some(end),
     }
 }

@@ -7,6 +7,7 @@ mod in_process;
 mod load;
 mod machine;
 mod measure;
+mod native;
 mod outside;
 mod payload;
 #[path = "../../tests/harness/postgres.rs"]
@@ -20,14 +21,19 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 use engine::Engine;
 use outside::Outside;
-use std::{path::PathBuf, process::ExitCode, sync::OnceLock, time::Duration};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 #[derive(Parser)]
 #[command(about = "Measures the tercel program that lies beside this one")]
 struct Arguments {
-    /// Only scenarios whose name begins so.
-    #[arg(long)]
-    only: Option<String>,
+    /// Only scenarios whose names begin so, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// Shorter and rougher: one round of everything.
     #[arg(long)]
     quick: bool,
@@ -40,6 +46,9 @@ struct Arguments {
     /// Becomes the handler without a server around it that webhooks are compared with.
     #[arg(long, hide = true)]
     bare_handler: bool,
+    /// Becomes the server, with a tool of the bench in it.
+    #[arg(long, hide = true)]
+    native_tool: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -96,23 +105,32 @@ pub struct Bench {
     bare: OnceLock<Vec<Vec<measure::Round>>>,
 }
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<ExitCode> {
+fn main() -> Result<ExitCode> {
+    // The server starts processes by the program that it is, which is this one where it has the tool of the bench.
+    if let Some(code) = tercel::cli::sandbox_exec() {
+        return Ok(code);
+    }
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .expect("nobody installed a provider before the first lines of main");
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run())
+}
+
+async fn run() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     if arguments.bare_handler {
         return bare::serve().await.map(|()| ExitCode::SUCCESS);
     }
+    if arguments.native_tool {
+        return native::serve().await.map(|()| ExitCode::SUCCESS);
+    }
     process::raise_file_limit();
     let names: Vec<&str> = scenarios::NAMES
         .into_iter()
-        .filter(|name| arguments.only.as_ref().is_none_or(|only| name.starts_with(only.as_str())))
+        .filter(|name| arguments.only.is_empty() || arguments.only.iter().any(|only| name.starts_with(only.as_str())))
         .collect();
     if names.is_empty() {
-        bail!(
-            "No scenario begins with `{}`; there are {}",
-            arguments.only.unwrap_or_default(),
-            scenarios::NAMES.join(", ")
-        );
+        bail!("No scenario begins with `{}`; there are {}", arguments.only.join(","), scenarios::NAMES.join(", "));
     }
     let program = server::program()?;
     let last = report::last(&arguments.out).context("The last result cannot be compared with")?;
@@ -127,6 +145,7 @@ async fn main() -> Result<ExitCode> {
     if arguments.engine != Engines::Sqlite {
         engines.push(Engine::postgres()?);
     }
+    let begun = Instant::now();
     let outside = Outside::start().await?;
     let mut bench = Bench { plan, outside, engine: Engine::Sqlite, is_first: true, bare: OnceLock::new() };
     let mut rows = Vec::new();
@@ -138,7 +157,8 @@ async fn main() -> Result<ExitCode> {
             if !scenarios::measures(name, &bench) {
                 continue;
             }
-            eprintln!("measuring {name}{} …", engine.suffix());
+            let at = begun.elapsed().as_secs();
+            eprintln!("{:02}:{:02} measuring {name}{} …", at / 60, at % 60, engine.suffix());
             match scenarios::run(name, &bench).await {
                 Ok(rows) => measured.push(rows),
                 Err(error) => {
@@ -159,7 +179,7 @@ async fn main() -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let is_whole =
-        !arguments.quick && arguments.only.is_none() && arguments.engine == Engines::Both && failures.is_empty();
+        !arguments.quick && arguments.only.is_empty() && arguments.engine == Engines::Both && failures.is_empty();
     let file = report::keep(&arguments.out, machine, arguments.quick, rows, is_whole)?;
     println!("\nkept in {}", file.display());
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

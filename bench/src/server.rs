@@ -45,6 +45,8 @@ pub struct Place {
     directory: TempDir,
     environment: BTreeMap<&'static str, String>,
     program: PathBuf,
+    /// What the program is told to do.
+    order: &'static str,
     /// Where the data directory has none.
     pub database: Option<Database>,
 }
@@ -75,7 +77,19 @@ impl Place {
         if let Some(database) = &database {
             environment.insert("DATABASE_URL", database.url.clone());
         }
-        Ok(Self { directory, environment, program: program()?, database })
+        fs::create_dir(directory.path().join("folders"))?;
+        environment.insert("INTEGRATION_DIRS", directory.path().join("folders").display().to_string());
+        Ok(Self { directory, environment, program: program()?, order: "serve", database })
+    }
+
+    /// The same server with a tool in it that does nothing.
+    pub fn with_native_tool(self) -> Result<Self> {
+        Ok(Self { program: std::env::current_exe()?, order: "--native-tool", ..self })
+    }
+
+    /// Where folders of integrations are looked for.
+    pub fn folders(&self) -> PathBuf {
+        self.directory.path().join("folders")
     }
 
     /// Starts the server and waits until it is ready.
@@ -94,7 +108,7 @@ impl Place {
         let _ = fs::remove_file(&address);
         let log = File::options().create(true).append(true).open(self.log())?;
         let mut command = self.command();
-        command.arg("serve").envs(more.iter().copied()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.arg(self.order).envs(more.iter().copied()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let begun = Instant::now();
         let process = command.spawn().context("the server cannot be started")?;
         let mut server =

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::time::SystemTime;
 use tercel_sdk::{
     Error, FromHost, Host, Kind, Result, Trust,
-    http::{Builder, Response},
+    http::{Builder, Method, Response},
 };
 use url::Url;
 
@@ -14,6 +14,9 @@ pub const PUBLIC_API: &str = "https://api.github.com";
 const JSON: &str = "application/vnd.github+json";
 const DIFF: &str = "application/vnd.github.diff";
 const MAX_RESPONSE: usize = 8 << 20;
+
+/// What the names of our places begin with.
+pub const PLACE: &str = "github:";
 
 /// A connection to GitHub. Without a token it reads what is public.
 pub struct GitHub {
@@ -45,21 +48,28 @@ impl GitHub {
     }
 
     /// The repository, unless a stranger could be the one who asks: a run that began with an event of one repository
-    /// must not carry the content of another, perhaps private, one to where everybody reads it.
+    /// must not carry the content of another, perhaps private, one to where everybody reads it. Where the event came from
+    /// counts, whatever channel it was bound to.
     pub fn for_tool<'a>(&'a self, repo: &'a Repo) -> Result<Repository<'a>> {
-        let client_id = self.host.ids().client_id.as_deref().unwrap_or_default();
-        match client_id.strip_prefix("github:") {
-            Some(home) if self.host.trust() == Trust::Untrusted && !repo.is(home) => {
-                let message = format!("This conversation belongs to `{home}` and may not use `{repo}`");
-                Err(Error::new(Kind::Forbidden, message)
-                    .hint("Text from outside is part of this run. Ask a trusted person to look, in another channel"))
-            }
-            _ => Ok(self.repository(repo)),
+        let ids = self.host.ids();
+        let places = ids.strangers.iter().map(String::as_str).chain(ids.client_id.as_deref());
+        // Strangers of whom nobody knows where they are could be anybody's.
+        let homes: Vec<&str> = places.filter(|place| place.is_empty() || place.starts_with(PLACE)).map(home).collect();
+        let is_home = homes.iter().any(|home| repo.is(home));
+        if self.host.trust() == Trust::Trusted || homes.is_empty() || is_home {
+            return Ok(self.repository(repo));
         }
+        let known: Vec<String> = homes.iter().filter(|home| !home.is_empty()).map(|home| format!("`{home}`")).collect();
+        let message = match known.is_empty() {
+            true => format!("Nobody knows where this conversation came from, and it may not use `{repo}`"),
+            false => format!("This conversation is about {} and may not use `{repo}`", known.join(", ")),
+        };
+        Err(Error::new(Kind::Forbidden, message)
+            .hint("Text from outside is part of this run. Ask a trusted person to look, in another channel"))
     }
 
     pub async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Response> {
-        self.send(self.request("GET", path, query, JSON)?).await
+        self.send(self.request(Method::GET, path, query, JSON)?).await
     }
 
     /// Sends a request whose token decides about its success.
@@ -73,11 +83,12 @@ impl GitHub {
         failure::check(answer, SystemTime::now())
     }
 
-    fn request(&self, method: &str, path: &[&str], query: &[(&str, &str)], accept: &str) -> Result<Builder> {
+    fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)], accept: &str) -> Result<Builder> {
         let url = address(&self.api, path)?;
-        let http = self.host.http();
-        let mut request = if method == "POST" { http.post(url) } else { http.get(url) };
-        request = request
+        let mut request = self
+            .host
+            .http()
+            .request(method, url)
             .header("accept", accept)
             .header("user-agent", "tercel")
             .header("x-github-api-version", "2022-11-28");
@@ -103,12 +114,17 @@ impl Repository<'_> {
     }
 
     pub async fn get_diff(&self, path: &[&str]) -> Result<Response> {
-        self.github.send(self.github.request("GET", &self.repo.path(path), &[], DIFF)?).await
+        self.github.send(self.github.request(Method::GET, &self.repo.path(path), &[], DIFF)?).await
     }
 
     pub async fn post(&self, path: &[&str], body: &Value) -> Result<Response> {
         self.github.host.field("token")?;
-        self.github.send(self.github.request("POST", &self.repo.path(path), &[], JSON)?.json(body)).await
+        self.github.send(self.github.request(Method::POST, &self.repo.path(path), &[], JSON)?.json(body)).await
+    }
+
+    pub async fn delete(&self, path: &[&str]) -> Result<Response> {
+        self.github.host.field("token")?;
+        self.github.send(self.github.request(Method::DELETE, &self.repo.path(path), &[], JSON)?).await
     }
 }
 
@@ -123,6 +139,10 @@ pub fn link(response: &Response, rel: &str, part: &str) -> Option<String> {
     let target = link.trim().strip_prefix('<')?.split_once('>')?.0;
     let url = Url::parse(target).ok()?;
     url.query_pairs().find(|(key, _)| key == part).map(|(_, value)| value.into_owned())
+}
+
+fn home(place: &str) -> &str {
+    place.strip_prefix(PLACE).unwrap_or_default()
 }
 
 fn address(api: &Url, path: &[&str]) -> Result<Url> {

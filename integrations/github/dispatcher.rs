@@ -19,12 +19,12 @@ const MAX_PAGES: u32 = 10;
 /// Where an answer goes: the `dispatch_config` of the type `github`.
 #[derive(Debug, Deserialize)]
 pub struct Thread {
-    repo: Repo,
+    pub repo: Repo,
     /// Of the issue or the pull request.
-    number: u64,
+    pub number: u64,
     /// The first comment of a review thread.
     #[serde(default)]
-    in_reply_to: Option<u64>,
+    pub in_reply_to: Option<u64>,
 }
 
 pub async fn comment(github: GitHub, thread: Thread, outbound: Outbound) -> Result<Receipt> {

@@ -6,6 +6,7 @@ mod connection;
 mod describe;
 mod dispatcher;
 mod failure;
+mod hooks;
 mod mark;
 mod missed;
 mod payload;
@@ -52,11 +53,18 @@ pub fn integration() -> Integration {
                 "Asked each minute what is new, for where no webhook reaches this server; leave it empty otherwise",
             ),
         )
+        .field(
+            Field::text("reaction", "Reaction while working")
+                .default("eyes")
+                .help("Shown on the issue, pull request or review comment while a run is at work; `none` for none"),
+        )
         .webhook(router::receive)
         .poll("news", polling::EVERY, polling::poll)
         .missed(missed::missed)
         .dispatcher(dispatches(dispatcher::comment).find(dispatcher::find).limit(dispatcher::LIMIT))
         .connector(connection::check)
+        .on(hooks::begins)
+        .on(hooks::has_ended)
         .tool("github_get_pr", reads(tools::pulls::get_pr))
         .tool("github_list_pr_files", reads(tools::pulls::list_pr_files))
         .tool("github_list_review_comments", reads(tools::comments::list_review_comments))

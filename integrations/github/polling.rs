@@ -5,22 +5,50 @@ use super::{
     repo::Repo,
     router,
 };
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 use tercel_sdk::{Cursor, Error, News, Polled, Result, http::Response};
 
 pub const EVERY: Duration = Duration::from_secs(60);
-/// Pages of one list that are read at once; the next poll goes on behind them.
+/// Pages of one list that are read at once; the next poll goes on there.
 const PAGES: u32 = 5;
 
-/// How far each list of a repository was read: the newest `updated_at` seen there, by GitHub's clock.
+/// How far back of what was read is looked at again: GitHub does not list everything at once.
+const OVERLAP: TimeDelta = TimeDelta::seconds(60);
+
+/// How far each list of a repository was read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Read {
-    issues: String,
-    comments: String,
-    review_comments: String,
+    issues: Mark,
+    comments: Mark,
+    review_comments: Mark,
+}
+
+/// How far one list was read, by GitHub's clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Mark {
+    /// What was made before is old.
+    begun: String,
+    /// The newest `updated_at` seen.
+    since: String,
+    /// What was made before is known. It stays behind while there is more to read: an item changes its place in the list
+    /// whenever it is changed.
+    known: String,
+    /// Ids of what was made since and was told, with when.
+    told: BTreeMap<u64, String>,
+}
+
+impl Mark {
+    fn at(time: String) -> Self {
+        Self { begun: time.clone(), since: time.clone(), known: time, told: BTreeMap::new() }
+    }
+
+    /// What was made since then may be new.
+    fn horizon(&self) -> String {
+        before(&self.known).max(self.begun.clone())
+    }
 }
 
 pub async fn poll(github: GitHub, cursor: Cursor) -> Result<Polled> {
@@ -34,7 +62,7 @@ pub async fn poll(github: GitHub, cursor: Cursor) -> Result<Polled> {
             Some(read) => news.extend(look(&github, repo, read).await?),
             // What is there at the first time is old.
             None => {
-                let now = time_there(&github, repo).await?;
+                let now = Mark::at(time_there(&github, repo).await?);
                 read.insert(name, Read { issues: now.clone(), comments: now.clone(), review_comments: now });
             }
         }
@@ -59,9 +87,9 @@ async fn time_there(github: &GitHub, repo: &Repo) -> Result<String> {
 /// What was made since, with when.
 async fn look(github: &GitHub, repo: &Repo, read: &mut Read) -> Result<Vec<(String, News)>> {
     let mut news = Vec::new();
-    for (item, is_new) in list(github, repo, &["issues"], &mut read.issues).await? {
+    for item in list(github, repo, &["issues"], &mut read.issues).await? {
         let number = number_in(&item["number"]);
-        if !is_new || number.is_empty() {
+        if number.is_empty() {
             continue;
         }
         let (event, body) = if item["pull_request"].is_object() {
@@ -73,14 +101,14 @@ async fn look(github: &GitHub, repo: &Repo, read: &mut Read) -> Result<Vec<(Stri
         news.extend(tell(github, repo, event, "opened", &item, body));
     }
     let mut known: BTreeMap<String, Value> = BTreeMap::new();
-    for (kind, since) in [("issues", &mut read.comments), ("pulls", &mut read.review_comments)] {
-        for (comment, is_new) in list(github, repo, &[kind, "comments"], since).await? {
+    for (kind, mark) in [("issues", &mut read.comments), ("pulls", &mut read.review_comments)] {
+        for comment in list(github, repo, &[kind, "comments"], mark).await? {
             let (url, event, subject) = match kind {
                 "issues" => ("issue_url", "issue_comment", "issue"),
                 _ => ("pull_request_url", "pull_request_review_comment", "pull_request"),
             };
             let number = comment[url].as_str().and_then(|url| url.rsplit('/').next()).unwrap_or_default().to_owned();
-            if !is_new || !number.bytes().all(|b| b.is_ascii_digit()) || number.is_empty() {
+            if !number.bytes().all(|b| b.is_ascii_digit()) || number.is_empty() {
                 continue;
             }
             let key = format!("{kind}/{number}");
@@ -95,34 +123,54 @@ async fn look(github: &GitHub, repo: &Repo, read: &mut Read) -> Result<Vec<(Stri
     Ok(news)
 }
 
-/// What changed in a list, and whether it is new; moves on how far it was read.
-async fn list(github: &GitHub, repo: &Repo, path: &[&str], since: &mut String) -> Result<Vec<(Value, bool)>> {
-    let begin = since.clone();
-    let mut found = Vec::new();
+/// What is new in a list; moves on how far it was read. Each question begins where the answer before ended, and not at a
+/// number of a page: what is changed meanwhile moves to the end and would shift the pages.
+async fn list(github: &GitHub, repo: &Repo, path: &[&str], mark: &mut Mark) -> Result<Vec<Value>> {
+    let horizon = mark.horizon();
+    let mut since = before(&mark.since);
     let mut page = 1;
-    loop {
+    let mut new = Vec::new();
+    for _ in 0..PAGES {
         let number = page.to_string();
         let query = [
             ("state", "all"),
             ("sort", "updated"),
             ("direction", "asc"),
-            ("since", begin.as_str()),
+            ("since", since.as_str()),
             ("per_page", "100"),
             ("page", number.as_str()),
         ];
         let answer: Response = github.repository(repo).get(path, &query).await?;
+        // Times of GitHub all have the same form, so that they sort as texts.
+        let mut newest = String::new();
         for item in answer.json::<Vec<Value>>()? {
             let time = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
-            // Times of GitHub all have the same form, so that they sort as texts.
-            *since = since.clone().max(time("updated_at"));
-            let is_new = time("created_at") >= begin;
-            found.push((item, is_new));
+            newest = newest.max(time("updated_at"));
+            let Some(id) = item["id"].as_u64().filter(|_| time("created_at") >= horizon) else { continue };
+            if mark.told.insert(id, time("created_at")).is_none() {
+                new.push(item);
+            }
         }
-        match client::page(&answer, "next") {
-            Some(next) if page < PAGES => page = next,
-            _ => return Ok(found),
+        mark.since = mark.since.clone().max(newest.clone());
+        if client::page(&answer, "next").is_none() {
+            mark.known.clone_from(&mark.since);
+            let horizon = mark.horizon();
+            mark.told.retain(|_, made| *made >= horizon);
+            break;
         }
+        (since, page) = match newest > since {
+            true => (newest, 1),
+            // More than a page of one second.
+            false => (since, page + 1),
+        };
     }
+    Ok(new)
+}
+
+/// A little earlier.
+fn before(time: &str) -> String {
+    let earlier = DateTime::parse_from_rfc3339(time).map(|time| time.to_utc() - OVERLAP);
+    earlier.map_or_else(|_| time.to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
 async fn get(github: &GitHub, repo: &Repo, path: &[&str]) -> Result<Value> {
@@ -140,7 +188,7 @@ fn tell(
 ) -> Option<(String, News)> {
     body["repository"] = json!({"full_name": repo, "html_url": ""});
     let told = router::tell(github.host(), event, body)?;
-    let id = format!("{}/{event}/{action}/{}", repo.to_string().to_lowercase(), number_in(&item["id"]));
+    let id = told.id.clone()?;
     let at = item["created_at"].as_str().unwrap_or_default().to_owned();
     Some((at, News { id, name: format!("{event}.{action}"), event: told }))
 }

@@ -48,12 +48,9 @@ fn fate(event: &str, payload: &Payload) -> Fate {
     match (event, payload.action.as_str()) {
         ("pull_request", "opened") => Runs(Occasion::PullRequest),
         ("issues", "opened") => Runs(Occasion::Issue),
-        // Two bots that answer each other would not stop: what bots say is kept and not answered.
-        ("issue_comment", "created") if !by_bot => Runs(Occasion::Comment),
-        ("pull_request_review", "submitted") if review_state == "changes_requested" && !by_bot => {
-            Runs(Occasion::ChangesRequested)
-        }
-        ("pull_request_review_comment", "created") if !by_bot => Runs(Occasion::ReviewComment),
+        ("issue_comment", "created") => Runs(Occasion::Comment),
+        ("pull_request_review", "submitted") if review_state == "changes_requested" => Runs(Occasion::ChangesRequested),
+        ("pull_request_review_comment", "created") => Runs(Occasion::ReviewComment),
 
         ("issue_comment" | "pull_request_review_comment", "edited") if by_bot => {
             Ignored("a bot edited its own comment")
@@ -110,6 +107,9 @@ fn outcome(host: &Host, event: &str, payload: &Payload) -> Outcome {
 
     let mut stored =
         Event::stored(format!("github:{repo}"), text).bot(host.optional("bot").unwrap_or("default").trim());
+    // What bots open is treated like any other: they do not open things in answer to what we say.
+    stored = stored.by_bot(payload.is_written_by_bot() && !matches!(event, "pull_request" | "issues"));
+    stored.id = natural_id(event, payload, &repo);
     let place = payload.ticket().map(|(_, place)| place);
     if let Some(place) = place {
         stored = stored.thread(thread(place));
@@ -119,6 +119,17 @@ fn outcome(host: &Host, event: &str, payload: &Payload) -> Outcome {
         (Some(occasion), Some(place)) => stored.run(occasion.brief(&repo, place)),
         _ => stored,
     }])
+}
+
+/// What a poll finds, too, is one event whichever way it comes. Numbers count through the issues and pull requests of a
+/// repository; their ids differ by the list they are in.
+fn natural_id(event: &str, payload: &Payload, repo: &Repo) -> Option<String> {
+    let number = match (event, payload.action.as_str()) {
+        ("issues" | "pull_request", "opened") => payload.ticket()?.0.number,
+        ("issue_comment" | "pull_request_review_comment", "created") => payload.comment.as_ref()?.id,
+        _ => return None,
+    };
+    (number > 0).then(|| format!("{}/{event}/{}/{number}", repo.to_string().to_lowercase(), payload.action))
 }
 
 fn thread(place: Place) -> String {

@@ -111,6 +111,7 @@ fn a_task_can_be_polled() {
         "prompt",
         "result",
         "error",
+        "warnings",
         "dispatch_type",
         "dispatch",
         "created_at",

@@ -43,11 +43,12 @@ fn the_integrations_are_described() {
         github["locked"],
         github["has_router"],
         github["has_dispatcher"],
+        github["has_hooks"],
         github["has_tools"],
         github["status"],
         github["error"]
     ]);
-    assert_eq!(told, json!(["native", "free", false, true, true, true, "ready", null]));
+    assert_eq!(told, json!(["native", "free", false, true, true, true, true, "ready", null]));
     has_exactly(&github["webhook"], &["path", "url", "description"]);
     assert_eq!(github["webhook"]["path"], events::PATH);
     let names: BTreeSet<&str> =

@@ -99,7 +99,9 @@ fn a_client_may_say_that_it_could_not_and_answer_by_its_session() {
     world.server.post(path, answer.clone()).expect(200);
     assert_eq!(stream.until("tool_result").data["ok"], false);
     assert!(stream.until("response").data["text"].as_str().unwrap().contains("The person said no"));
-    world.server.post(path, answer).refused(404, "not_found");
+    let taken = world.server.post(path, answer).expect(200);
+    assert_eq!(taken["task_id"], request["task_id"], "the run is over, and the same answer is the same");
+    world.server.post(path, json!({"session_id": request["session_id"], "call_id": "other"})).refused(404, "not_found");
 }
 
 #[test]

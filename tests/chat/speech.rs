@@ -1,7 +1,7 @@
 //! Speech becomes text before anything else sees it.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use tercel_tests::{
     Turn, World,
@@ -76,4 +76,28 @@ fn a_service_that_fails_is_a_502_without_its_key() {
     let (silent, _asked) = self::service(200, "");
     let world = self::world(&silent);
     world.server.post("/chat", json!({"audio_data": audio})).refused(400, "bad_request");
+}
+
+#[test]
+fn a_recording_under_a_key_is_heard_once_and_another_one_is_told_apart() {
+    let (service, asked) = service(200, "Is it raining?");
+    let world = world(&service);
+    let headers = [("idempotency-key", "once"), ("content-type", "application/json")];
+    let file = |text: &str| json!([{"filename": "a.txt", "data": BASE64.encode(text)}]);
+    let say = |sound: &str, files: Value| {
+        let body = json!({"audio_data": BASE64.encode(sound), "audio_format": "ogg", "attachments": files});
+        world.server.call("POST", "/chat", &headers, body.to_string())
+    };
+    let first = say("OggS sound", file("one")).expect(200);
+    assert_eq!(first["transcript"], "Is it raining?");
+    assert_eq!(say("OggS sound", file("one")).expect(200), first);
+    assert_eq!(asked.lock().unwrap().len(), 1, "it was not heard again");
+    say("OggS another", file("one")).refused(409, "conflict");
+    say("OggS sound", file("two")).refused(409, "conflict");
+    let session = first["session_id"].as_str().unwrap();
+    assert_eq!(world.server.messages(session).len(), 2);
+    assert_eq!((asked.lock().unwrap().len(), world.model.calls()), (1, 1));
+    let path = format!("/chat/stream?task_id={}", first["task_id"].as_str().unwrap());
+    let end = world.server.open("GET", &path, &[], Value::Null).until("response").data;
+    assert_eq!(end["transcript"], "Is it raining?", "it is there for who comes back, too");
 }

@@ -98,6 +98,29 @@ fn a_resumed_stream_has_one_snapshot_and_then_goes_on() {
 }
 
 #[test]
+fn thoughts_of_a_resumed_stream_stand_in_the_place_of_what_was_seen_of_them() {
+    let world = World::start();
+    let (turn, gate) = Turn::pieces(&["<think>First ", "then ", "so</think>", "Done."]);
+    world.model.queue([turn]);
+    let mut first = world.server.open("POST", "/chat/stream", &[], ask("think"));
+    gate.add_permits(2);
+    let heard = until("two pieces", || {
+        let heard = first.heard()?;
+        heard.data["text"].as_str().is_some_and(|text| text.contains("then")).then_some(heard)
+    });
+    assert_eq!((heard.kind(), heard.data.get("reset")), ("thinking", None));
+    let mut second = resumed(&world, &heard.data["task_id"], "0");
+    let snapshot = second.until("thinking");
+    assert!(snapshot.data["text"].as_str().unwrap().starts_with("First"), "{:#?}", snapshot.data);
+    assert_eq!(snapshot.data["reset"], true);
+    gate.add_permits(9);
+    let rest = second.rest();
+    let more: Vec<_> = rest.iter().filter(|heard| heard.kind() == "thinking").collect();
+    assert!(more.iter().all(|heard| heard.data.get("reset").is_none()), "{more:#?}");
+    assert_eq!(rest.last().unwrap().data["text"], "Done.");
+}
+
+#[test]
 fn a_stream_that_is_resumed_in_the_middle_of_an_answer_has_only_what_it_missed() {
     let world = World::start();
     let (turn, gate) = Turn::pieces(&["It ", "looks ", "good."]);
@@ -165,10 +188,13 @@ fn two_streams_of_one_task_see_the_same() {
     let heard = first.until("text_delta");
     let path = format!("/chat/stream?task_id={}", heard.data["task_id"].as_str().unwrap());
     let mut second = world.server.open("GET", &path, &[], Value::Null);
-    assert_eq!(second.until("text_delta").data, heard.data, "what came before it was there, in one piece");
+    let again = second.until("text_delta");
+    assert_eq!(again.data, heard.data, "what came before it was there, in one piece");
     gate.add_permits(3);
-    let (first, second) = (first.rest(), second.rest());
-    assert_eq!(format!("One {}", shown(&first)), "One two three.");
+    // Who reads late gets the whole in the place of the beginning.
+    let all = |beginning, rest| [vec![beginning], rest].concat();
+    let (first, second) = (all(heard, first.rest()), all(again, second.rest()));
+    assert_eq!(shown(&first), "One two three.");
     assert_eq!((shown(&first), first.last()), (shown(&second), second.last()));
 }
 

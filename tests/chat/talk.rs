@@ -54,10 +54,29 @@ fn a_model_that_does_not_answer_is_a_502_and_the_message_is_kept() {
     let detail = world.server.post("/chat", json!({"message": "hello"})).refused(502, "model");
     assert!(detail.contains("did not answer"), "{detail}");
     world.model.script(|_| Turn::fails(401));
-    let detail = world.server.post("/chat", json!({"message": "again"})).refused(502, "model");
-    assert!(detail.contains("waits"), "{detail}");
+    let detail = world.server.post("/chat", json!({"message": "again"})).refused(503, "unavailable");
+    assert!(detail.contains("The run waits and goes on later") && detail.contains("session"), "{detail}");
     let session = world.server.session("default");
     assert_eq!(world.server.messages(&session).len(), 2);
+}
+
+#[test]
+fn a_run_that_waits_at_a_ceiling_or_for_a_paused_integration_says_which() {
+    let world = World::start();
+    let budget = json!({"scope": "bot:default", "period": "day", "runs": 1, "action": "park"});
+    let budget = world.server.post("/api/v1/budgets", budget).expect(201);
+    world.server.post("/chat", json!({"message": "one"})).expect(200);
+    let answer = world.server.post("/chat", json!({"message": "two"}));
+    let detail = answer.refused(429, "rate_limited");
+    assert!(detail.contains("ceiling of `bot:default`") && detail.contains("goes on"), "{detail}");
+    assert!(answer.header("retry-after").is_some());
+    let path = format!("/api/v1/budgets/{}", budget["id"].as_str().unwrap());
+    world.server.call("DELETE", &path, &[], "").expect(204);
+
+    world.server.post("/api/v1/admin/integrations/github/pause", json!({})).expect(200);
+    let paused = json!({"message": "three", "source": "github", "client_id": "web:other"});
+    let detail = world.server.post("/chat", paused).refused(503, "unavailable");
+    assert!(detail.contains("`github` is paused"), "{detail}");
 }
 
 #[test]

@@ -9,12 +9,16 @@ pub enum Engine {
 }
 
 /// Tests that are about the embedded database alone. All others run on both, except those of `postgres.rs`.
-pub const ON_SQLITE: [(&str, &str); 5] = [
+pub const ON_SQLITE: [(&str, &str); 6] = [
     ("a_file_that_is_no_database_is_not_overwritten", "PostgreSQL looks after its own files"),
     ("a_damaged_database_is_not_overwritten", "PostgreSQL looks after its own files"),
     ("a_database_that_was_cut_short_is_not_overwritten", "PostgreSQL looks after its own files"),
     (
         "a_disk_that_fills_up_under_load_loses_nothing_that_was_accepted",
+        "PostgreSQL is elsewhere: its full disks are in postgres.rs",
+    ),
+    (
+        "a_commit_that_meets_a_full_disk_is_made_when_there_is_room",
         "PostgreSQL is elsewhere: its full disks are in postgres.rs",
     ),
     ("a_copy_of_the_directory_of_a_server_that_died_goes_on_held", "the conversations are not in the directory"),

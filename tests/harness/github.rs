@@ -312,6 +312,8 @@ fn serve(state: &mut State, request: &Request) -> Reply {
                 "sha": "b".repeat(40), "size": 6,
             }),
         ),
+        ("POST", ["repos", _, _, "issues", _, "reactions"]) => Reply::json(201, &json!({"id": 77, "content": "eyes"})),
+        ("DELETE", ["repos", _, _, "issues", _, "reactions", "77"]) => Reply::text(204, &[], ""),
         ("GET", ["repos", _, _, "hooks"]) => {
             let url = format!("https://tercel.example{PATH}");
             paged(

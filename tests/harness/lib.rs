@@ -13,6 +13,7 @@ pub mod loopback;
 pub mod model;
 pub mod options;
 pub mod postgres;
+pub mod python;
 pub mod receiver;
 pub mod server;
 pub mod stream;

@@ -65,10 +65,25 @@ impl Options {
         self
     }
 
+    /// Environments for Python are made of packages that were fetched before, if they were, and fetched as on this
+    /// machine.
+    pub fn with_python(mut self) -> Self {
+        let tools = crate::python::interpreter().parent().unwrap().to_owned();
+        let cache = tools.parent().unwrap().with_file_name("uv-cache");
+        let names = ["PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+        let fetching = std::env::vars().filter(|(name, _)| names.iter().any(|start| name.starts_with(start)));
+        self.environment.extend(fetching);
+        self.env("PATH", &format!("/usr/local/bin:/usr/bin:/bin:{}", tools.display()))
+            .env("UV_CACHE_DIR", cache.to_str().unwrap())
+            .env("PIP_CACHE_DIR", cache.join("pip").to_str().unwrap())
+    }
+
     pub fn github(self, github: &FakeGitHub) -> Self {
         self.env("GITHUB_API_URL", &github.url())
             .env("GITHUB_TOKEN", "ghp_of_the_tests_0123456789")
             .env("GITHUB_WEBHOOK_SECRET", SECRET)
+            // Most tests count requests, and this one comes at its own time.
+            .env("GITHUB_REACTION", "none")
             .env("GITHUB_BOT_LOGIN", crate::github::LOGIN)
     }
 

@@ -95,7 +95,7 @@ pub fn shown<'h>(heard: impl IntoIterator<Item = &'h Heard>) -> String {
     let mut answer = String::new();
     for heard in heard {
         let is_text = heard.kind() == "text_delta" || heard.event == "text_delta";
-        if heard.data["reset"] == true {
+        if is_text && heard.data["reset"] == true {
             answer.clear();
         }
         if is_text {

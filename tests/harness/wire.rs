@@ -1,5 +1,5 @@
 //! A wire between a server and its PostgreSQL that breaks at a COMMIT: before it gets there, or after it was done and
-//! before anybody was told.
+//! before anybody was told. Or one that is slow, or that says nothing any more.
 
 use crate::postgres::Database;
 use std::{
@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 use tempfile::TempDir;
 
@@ -18,11 +19,14 @@ use tempfile::TempDir;
 pub enum Breaks {
     Before,
     After,
+    /// Not at all: the answer to the n-th COMMIT does not come, and neither does an end.
+    Never,
 }
 
 pub struct Wire {
     place: TempDir,
     commits: Arc<AtomicU32>,
+    delay: Arc<AtomicU32>,
 }
 
 impl Wire {
@@ -34,21 +38,28 @@ impl Wire {
         let listener = UnixListener::bind(place.path().join(".s.PGSQL.5432")).unwrap();
         let commits = Arc::new(AtomicU32::new(0));
         let counted = commits.clone();
+        let delay = Arc::new(AtomicU32::new(0));
+        let delayed = delay.clone();
         std::thread::spawn(move || {
             for near in listener.incoming() {
-                let cut = Cut { breaks, n, commits: counted.clone() };
+                let cut = Cut { breaks, n, commits: counted.clone(), delay: delayed.clone() };
                 if let (Ok(near), Ok(far)) = (near, UnixStream::connect(&behind)) {
                     cut.join(near, far);
                 }
             }
         });
-        Self { place, commits }
+        Self { place, commits, delay }
     }
 
     /// How the database is reached through it.
     pub fn url(&self, database: &Database) -> String {
         let (start, _) = database.url.split_once("host=").unwrap();
         format!("{start}host={}", PathBuf::from(self.place.path()).display())
+    }
+
+    /// From now on each piece that is sent takes so long to get there.
+    pub fn delay(&self, time: Duration) {
+        self.delay.store(time.as_millis() as u32, Ordering::SeqCst);
     }
 
     pub fn commits(&self) -> u32 {
@@ -60,6 +71,8 @@ struct Cut {
     breaks: Breaks,
     n: u32,
     commits: Arc<AtomicU32>,
+    /// Milliseconds.
+    delay: Arc<AtomicU32>,
 }
 
 impl Cut {
@@ -67,6 +80,7 @@ impl Cut {
         let (mut from_far, mut to_near) = (far.try_clone().unwrap(), near.try_clone().unwrap());
         let waits = Arc::new(AtomicU32::new(0));
         let tells = waits.clone();
+        let ends = self.breaks != Breaks::Never;
         // Answers, until the one that nobody shall hear: it ends with "ready".
         std::thread::spawn(move || {
             let mut piece = vec![0; 1 << 16];
@@ -75,7 +89,7 @@ impl Cut {
                     if to_near.write_all(&piece[..count]).is_err() {
                         break;
                     }
-                } else if piece[..count].ends_with(b"Z\0\0\0\x05I") {
+                } else if ends && piece[..count].ends_with(b"Z\0\0\0\x05I") {
                     break;
                 }
             }
@@ -92,9 +106,10 @@ impl Cut {
             if piece.ends_with(b"COMMIT\0") && self.commits.fetch_add(1, Ordering::SeqCst) + 1 == self.n {
                 match self.breaks {
                     Breaks::Before => break,
-                    Breaks::After => waits.store(1, Ordering::SeqCst),
+                    Breaks::After | Breaks::Never => waits.store(1, Ordering::SeqCst),
                 }
             }
+            std::thread::park_timeout(Duration::from_millis(self.delay.load(Ordering::SeqCst).into()));
             if far.write_all(piece).is_err() {
                 break;
             }

@@ -1,6 +1,6 @@
 //! The database goes away and comes back, in all the ways it does.
 
-use super::{each_once, postgres, pull_requests, send_all, world_on};
+use super::{each_once, postgres, pull_requests, send_all, world_on, world_with};
 use std::{
     sync::{
         Mutex,
@@ -9,10 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 use tercel_tests::{
-    Turn, events,
-    postgres::{FAST, Stop},
+    Turn, World, events,
+    postgres::{Database, FAST, Postgres, Stop},
     until,
     wait::{pause, until_within},
+    wire::{Breaks, Wire},
 };
 
 fn goes_away_under_load(stop: Stop) {
@@ -147,4 +148,46 @@ fn a_stop_while_it_is_away_ends_soon_and_the_next_start_goes_on() {
     postgres.start_again();
     world.server.start_again();
     each_once(&world, &[first]);
+}
+
+fn behind(wire: &Wire, postgres: &Postgres, database: Database) -> World {
+    let url = wire.url(&database);
+    let world = world_with(postgres, |options| options.on(database).env("DATABASE_URL", &url));
+    world.model.script(|_| Turn::text("Looks good."));
+    world
+}
+
+#[test]
+fn one_that_is_slow_slows_down_and_loses_nothing() {
+    let Some(postgres) = postgres(&FAST) else { return };
+    let database = postgres.database_as("");
+    let wire = Wire::to(&database, Breaks::Before, u32::MAX);
+    let world = behind(&wire, &postgres, database);
+    wire.delay(Duration::from_millis(30));
+    let events = pull_requests(20);
+    send_all(&world.server, &events, &Mutex::new(0));
+    each_once(&world, &events);
+    assert!(!world.server.log().contains("is away"), "{}", world.server.log());
+}
+
+#[test]
+fn one_that_says_nothing_in_the_middle_of_a_commit_is_given_up_after_thirty_seconds_and_asked_anew() {
+    let Some(postgres) = postgres(&FAST) else { return };
+    let database = postgres.database_as("");
+    let wire = Wire::to(&database, Breaks::Never, 40);
+    let world = behind(&wire, &postgres, database);
+    let begun = Instant::now();
+    let (mut events, mut number) = (Vec::new(), 0);
+    while wire.commits() < 40 {
+        number += 1;
+        let event = events::pull_request("opened", number);
+        events.push(event);
+        let sent = events.last().unwrap();
+        until_within(Duration::from_secs(90), "it is taken", || {
+            world.server.try_github(sent).is_ok_and(|answer| answer.status < 300).then_some(())
+        });
+    }
+    each_once(&world, &events);
+    let waited = begun.elapsed();
+    assert!((30..90).contains(&waited.as_secs()), "{waited:?}");
 }

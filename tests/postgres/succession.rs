@@ -1,6 +1,7 @@
 //! Two servers want one database: one at a time has it.
 
 use super::{each_once, postgres, world_with};
+use serde_json::json;
 use std::time::{Duration, Instant};
 use tercel_tests::{
     Options, Server, World, events,
@@ -93,6 +94,45 @@ fn a_server_that_was_frozen_and_replaced_does_nothing_until_it_has_its_place_aga
     until("it has its place again", || (world.server.get("/ready").status == 200).then_some(()));
     world.server.github_task(&other);
     each_once(&world, &[event, other]);
+}
+
+#[test]
+fn a_server_that_has_its_place_again_knows_what_the_other_one_changed_and_answers_nothing_before() {
+    let Some(postgres) = postgres(&FAST) else { return };
+    let mut world = world(&postgres);
+    let reader = world.server.key(&["tasks:read"]);
+    let key = world.server.list("/api/v1/keys")[0]["id"].as_str().unwrap().to_owned();
+    reader.get("/api/v1/tasks").expect(200);
+    world.server.freeze();
+    postgres.psql(
+        "postgres",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tercel%'",
+    );
+    let successor = Server::start(rival(&world));
+    let frozen = std::mem::replace(&mut world.server, successor);
+    world.server.call("DELETE", &format!("/api/v1/keys/{key}"), &[], "").expect(204);
+    world.server.put("/api/v1/bots/default", json!({"id": "default", "display_name": "Anew"})).expect(200);
+    world.server.post("/api/v1/admin/integrations/github/pause", json!({})).expect(200);
+    let budget = json!({"scope": "bot:default", "period": "day", "runs": 7, "action": "park"});
+    world.server.post("/api/v1/budgets", budget).expect(201);
+    let provider = json!({"id": "anew", "kind": "ollama", "base_url": "http://127.0.0.1:9"});
+    world.server.post("/api/v1/providers", provider).expect(201);
+
+    frozen.thaw();
+    until("it has noticed", || (frozen.get("/ready").status == 503).then_some(()));
+    let refused = reader.get("/api/v1/tasks").refused(503, "unavailable");
+    assert!(refused.contains("Another server has the database"), "{refused}");
+    frozen.github(&events::pull_request("opened", 1)).refused(503, "unavailable");
+    assert_eq!(frozen.get("/health").status, 200);
+    world.server.stop();
+    world.server = frozen;
+    until("it has its place again", || (world.server.get("/ready").status == 200).then_some(()));
+    reader.get("/api/v1/tasks").refused(401, "unauthorized");
+    assert_eq!(world.server.get("/api/v1/bots/default").expect(200)["display_name"], "Anew");
+    assert!(world.server.list("/api/v1/budgets").iter().any(|budget| budget["runs"] == 7));
+    world.server.get("/api/v1/providers/anew").expect(200);
+    let task = world.server.github_task(&events::pull_request("opened", 1));
+    until("the pause counts", || (world.server.task(&task)["status"] == "waiting").then_some(()));
 }
 
 #[test]

@@ -62,18 +62,8 @@ async fn backup(place: &Place, archive: &Path) -> Result<Vec<Figure>> {
     tokio::time::sleep(BEFORE).await;
     let memory = process::peak_memory(server.pid())?;
     let asked = Instant::now();
-    let command = match &place.database {
-        None => {
-            let mut command = place.command();
-            command.arg("backup").arg(archive);
-            command
-        }
-        Some(database) => {
-            let mut command = database.program("pg_dump")?;
-            command.arg("--format=custom").arg("--file").arg(archive).arg(&database.url);
-            command
-        }
-    };
+    let mut command = place.command();
+    command.arg("backup").arg(archive);
     run(command).await?;
     let done = Instant::now();
     let peak = process::peak_memory(server.pid())?;
@@ -95,18 +85,8 @@ async fn backup(place: &Place, archive: &Path) -> Result<Vec<Figure>> {
 async fn restore(bench: &Bench, archive: &Path) -> Result<Vec<Figure>> {
     let place = Place::new(bench)?;
     let begun = Instant::now();
-    let command = match &place.database {
-        None => {
-            let mut command = place.command();
-            command.arg("restore").arg(archive);
-            command
-        }
-        Some(database) => {
-            let mut command = database.program("pg_restore")?;
-            command.args(["--exit-on-error", "--no-owner", "--dbname"]).arg(&database.url).arg(archive);
-            command
-        }
-    };
+    let mut command = place.command();
+    command.arg("restore").arg(archive);
     run(command).await?;
     let restored = begun.elapsed();
     let server = place.start().await?;

@@ -1,6 +1,7 @@
 //! What is measured, in this order.
 
 mod answer;
+mod folders;
 mod memory;
 mod messages;
 mod million;
@@ -17,7 +18,7 @@ mod webhooks;
 use crate::{Bench, engine::Engine, machine, measure::Row};
 use anyhow::{Result, bail};
 
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     "machine",
     "start",
     "memory",
@@ -28,6 +29,7 @@ pub const NAMES: [&str; 12] = [
     "queue",
     "open-runs",
     "recovery",
+    "folders",
     "million",
     "soak",
 ];
@@ -41,7 +43,7 @@ const CONCURRENCY: [usize; 3] = [1, 16, 64];
 /// Whether a scenario has something to measure with this engine.
 pub fn measures(name: &str, bench: &Bench) -> bool {
     match name {
-        "machine" | "soak" => bench.is_first,
+        "machine" | "folders" => bench.is_first,
         "pgbench" => matches!(bench.engine, Engine::Postgres(_)),
         _ => true,
     }
@@ -66,6 +68,7 @@ async fn measure(name: &str, bench: &Bench) -> Result<Vec<Row>> {
         "queue" => queue::measure(bench).await,
         "open-runs" => open_runs::measure(bench).await,
         "recovery" => recovery::measure(bench).await,
+        "folders" => folders::measure(bench).await,
         "pgbench" => pgbench::measure(bench).await,
         "million" => million::measure(bench).await,
         "soak" => soak::measure(bench).await,

@@ -93,6 +93,11 @@ fn tool_for<'r>(
     }
 }
 
+/// Whether the calls that a run makes now were asked for by a model that had read what nobody vouches for.
+pub fn reads_untrusted(run: &Run) -> bool {
+    is_tainted(run, &History::read(&run.steps))
+}
+
 /// What the last turn's calls return was not read when they were asked for, so it does not count.
 fn is_tainted(run: &Run, history: &History) -> bool {
     let earlier = &history.turns[..history.turns.len().saturating_sub(1)];

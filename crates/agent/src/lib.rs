@@ -19,9 +19,10 @@ pub mod run;
 mod started;
 mod transcript;
 
+pub use calls::reads_untrusted;
 pub use context::{Parts, Past, assemble, skill_tags};
 pub use limits::Limits;
 pub use nearest::nearest;
-pub use next::next;
+pub use next::{next, tools_used};
 pub use run::{Action, Committed, Finish, Next, Offered, Planned, Run, Step, ToolOutput};
 pub use started::started;

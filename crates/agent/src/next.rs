@@ -94,7 +94,8 @@ fn complete(run: &Run, turn: &Turn) -> Next {
     Next::Finish(Finish::Complete { text, tools_used: tools_used(run) })
 }
 
-fn tools_used(run: &Run) -> Vec<String> {
+/// Names of the tools that were called, each once, in order.
+pub fn tools_used(run: &Run) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for committed in &run.steps {
         if let Step::Tool { name, output, .. } = &committed.step

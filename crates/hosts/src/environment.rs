@@ -11,12 +11,15 @@ mod uv;
 use crate::{Ring, sandbox::Sandbox};
 use std::{
     collections::BTreeMap,
+    io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::{Duration, Instant},
 };
 use tokio::sync::broadcast;
 
+use package::Base;
+pub(crate) use package::unpacked;
 pub use requirements::Requirements;
 
 /// What code of a folder runs with.
@@ -64,6 +67,9 @@ struct Inner {
     jobs: Mutex<BTreeMap<String, Job>>,
     /// Keys of environments that are ready or have failed.
     ended: broadcast::Sender<String>,
+    base: Base,
+    /// Where our package is unpacked, and its hash; known from the first use on.
+    package: OnceLock<(PathBuf, String)>,
     python: tokio::sync::Mutex<()>,
     uv: tokio::sync::Mutex<()>,
     /// One at a time: each uses the machine fully.
@@ -89,7 +95,8 @@ impl Environments {
     pub fn new(settings: Settings, sandbox: Arc<Sandbox>) -> Self {
         let (ended, _) = broadcast::channel(64);
         let (jobs, python, uv, turn) = Default::default();
-        Self(Arc::new(Inner { settings, sandbox, jobs, ended, python, uv, turn }))
+        let (base, package) = (package::requirements(), OnceLock::new());
+        Self(Arc::new(Inner { settings, sandbox, jobs, ended, base, package, python, uv, turn }))
     }
 
     /// Whoever waits for an environment hears here that it is looked at best now.
@@ -103,7 +110,8 @@ impl Environments {
     /// In words for the operator.
     pub async fn bare(&self) -> Result<Interpreter, String> {
         let python = self.python().await?;
-        let (source, hash) = package::unpacked(&self.0.settings.directory).map_err(|error| error.to_string())?;
+        let (source, hash) =
+            self.package().map_err(|error| format!("The Python package cannot be unpacked: {error}"))?;
         let (major, minor, patch) = python.version;
         let mut readable = python.prefixes;
         readable.push(source.clone());
@@ -123,7 +131,7 @@ impl Environments {
             Ok(bare) => bare,
             Err(reason) => return (String::new(), State::Failed(reason)),
         };
-        let key = wanted.key(&package::requirements(), &bare);
+        let key = wanted.key(&self.0.base, &bare);
         let directory = self.0.settings.directory.join(&key);
         if let Some(program) = install::finished(&directory) {
             let mut ready = Interpreter { program, identity: format!("{} {key}", bare.identity), ..bare };
@@ -132,6 +140,14 @@ impl Environments {
         }
         let state = self.making(&key, wanted, &bare);
         (key, state)
+    }
+
+    fn package(&self) -> io::Result<(PathBuf, String)> {
+        if let Some(known) = self.0.package.get() {
+            return Ok(known.clone());
+        }
+        let unpacked = package::unpacked(&self.0.settings.directory)?;
+        Ok(self.0.package.get_or_init(|| unpacked).clone())
     }
 
     fn making(&self, key: &str, wanted: &Requirements, bare: &Interpreter) -> State {

@@ -5,6 +5,7 @@
 
 mod cache;
 mod call;
+mod check;
 mod confine;
 mod description;
 mod environment;
@@ -23,6 +24,7 @@ mod snapshot;
 mod watch;
 mod worker;
 
+pub use check::{Finding, Level, check, python_path};
 pub use confine::Confines;
 pub use environment::Interpreter;
 pub use hosts::{Change, Config, Hosts};

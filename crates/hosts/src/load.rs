@@ -3,6 +3,8 @@
 mod code;
 mod describe;
 mod idle;
+mod source;
+mod start;
 
 use crate::{
     Folder, Hosts, Loaded, Permissions, Place, Problem, Way, Worker,
@@ -89,8 +91,7 @@ impl Hosts {
     ) -> Loaded {
         let describe::Described { description, worker } = described;
         let (made, unusable) = integration(&folder.id, &description, &snapshot.code, &worker, &code.extra());
-        let mut problems = ready.problems.clone();
-        problems.extend(description.problems.iter().cloned());
+        let mut problems = description.problems.clone();
         problems.extend(unusable);
         problems.dedup();
         if !problems.is_empty() && last.is_some_and(Loaded::is_good) {

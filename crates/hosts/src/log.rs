@@ -22,6 +22,8 @@ const LONGEST: usize = 8 << 10;
 /// What is kept of one second; a process that floods shall not wash away how it came to that.
 const BYTES_A_SECOND: usize = 64 << 10;
 const LEAST_A_SECOND: usize = 1 << 10;
+/// Lines that are kept of the end of a flood.
+const TAIL: usize = 20;
 
 /// The end of a log.
 #[derive(Clone, Default)]
@@ -38,6 +40,8 @@ struct Lines {
     /// What is kept of this second: less in each that floods.
     room: usize,
     left_out: u64,
+    /// The end of a flood: what comes last often says why.
+    tail: VecDeque<LogLine>,
 }
 
 impl Ring {
@@ -49,6 +53,7 @@ impl Ring {
         let ring = self.lock();
         let mut lines: Vec<LogLine> = ring.lines.iter().cloned().collect();
         lines.extend(ring.flood());
+        lines.extend(ring.tail.iter().cloned());
         lines
     }
 
@@ -60,13 +65,20 @@ impl Ring {
     pub fn since(&self, mark: u64) -> Vec<String> {
         let ring = self.lock();
         let new = usize::try_from(ring.count - mark).unwrap_or(usize::MAX).min(ring.lines.len());
-        ring.lines.iter().skip(ring.lines.len() - new).map(|line| line.text.clone()).collect()
+        let lines = ring.lines.iter().skip(ring.lines.len() - new);
+        lines.chain(&ring.tail).map(|line| line.text.clone()).collect()
     }
 
     /// The last line that says something.
     pub fn last(&self) -> Option<String> {
         let ring = self.lock();
-        ring.lines.iter().rev().map(|line| line.text.trim()).find(|text| !text.is_empty()).map(str::to_owned)
+        ring.lines
+            .iter()
+            .chain(&ring.tail)
+            .rev()
+            .map(|line| line.text.trim())
+            .find(|text| !text.is_empty())
+            .map(str::to_owned)
     }
 
     /// Reads until the other side is closed. Whatever happens, it goes on reading: who writes must not be held up.
@@ -74,7 +86,13 @@ impl Ring {
         let mut buffer = vec![0; 64 << 10];
         let mut line = Vec::new();
         while let Ok(read @ 1..) = source.read(&mut buffer).await {
-            for piece in buffer[..read].split_inclusive(|byte| *byte == b'\n') {
+            let mut rest = &buffer[..read];
+            // A flood of short lines would cost more to look at than to print.
+            if let Some(end) = self.skip(rest) {
+                line.clear();
+                rest = &rest[end..];
+            }
+            for piece in rest.split_inclusive(|byte| *byte == b'\n') {
                 let room = LONGEST.saturating_sub(line.len());
                 line.extend_from_slice(&piece[..piece.len().min(room)]);
                 if piece.ends_with(b"\n") {
@@ -88,36 +106,59 @@ impl Ring {
         }
     }
 
+    /// In the middle of a flood, all but the last lines of a piece are only counted. Where what is left begins.
+    fn skip(&self, piece: &[u8]) -> Option<usize> {
+        let mut ring = self.lock();
+        if !ring.is_flooded() {
+            return None;
+        }
+        let (end, _) = piece.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').nth(TAIL)?;
+        ring.left_out += piece[..=end].iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
+        Some(end + 1)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Lines> {
         self.0.lock().expect("nothing panics while it holds a log")
     }
 }
 
 impl Lines {
+    fn is_flooded(&self) -> bool {
+        self.in_second > self.room && self.second.is_some_and(|begin| begin.elapsed() < Duration::from_secs(1))
+    }
+
     fn add(&mut self, text: &str) {
-        let now = Instant::now();
-        if self.second.is_none_or(|begin| now - begin >= Duration::from_secs(1)) {
+        let moment = Instant::now();
+        if self.second.is_none_or(|begin| moment - begin >= Duration::from_secs(1)) {
             if let Some(flood) = self.flood() {
                 self.left_out = 0;
-                self.keep(flood.text);
+                self.keep(flood);
+            }
+            for line in std::mem::take(&mut self.tail) {
+                self.keep(line);
             }
             let flooded = self.in_second > self.room && self.second.is_some();
             self.room = if flooded { (self.room / 2).max(LEAST_A_SECOND) } else { BYTES_A_SECOND };
-            self.second = Some(now);
+            self.second = Some(moment);
             self.in_second = 0;
         }
         self.in_second += text.len() + 1;
-        if self.in_second > self.room {
+        let line = LogLine { at: now(), text: text.to_owned() };
+        if self.in_second <= self.room {
+            self.keep(line);
+            return;
+        }
+        self.tail.push_back(line);
+        if self.tail.len() > TAIL {
+            self.tail.pop_front();
             self.left_out += 1;
-        } else {
-            self.keep(text.to_owned());
         }
     }
 
-    fn keep(&mut self, text: String) {
-        self.bytes += text.len();
+    fn keep(&mut self, line: LogLine) {
+        self.bytes += line.text.len();
         self.count += 1;
-        self.lines.push_back(LogLine { at: now(), text });
+        self.lines.push_back(line);
         while self.lines.len() > MOST_LINES || self.bytes > MOST_BYTES {
             let Some(oldest) = self.lines.pop_front() else { break };
             self.bytes -= oldest.text.len();
@@ -156,12 +197,13 @@ mod tests {
         let ring = Ring::default();
         ring.push("how it began");
         let flood = "x".repeat(99) + "\n";
-        ring.clone().fill(flood.repeat(100_000).as_bytes()).await;
+        ring.clone().fill(format!("{}and how it ended\n", flood.repeat(100_000)).as_bytes()).await;
         let lines = texts(&ring);
         assert_eq!(lines[0], "how it began");
         assert!(lines.len() < 1_000, "{}", lines.len());
         let kept = lines.len() - 2;
-        assert_eq!(lines.last(), Some(&format!("… {} lines more, printed too fast to be kept", 100_000 - kept)));
+        assert!(lines.contains(&format!("… {} lines more, printed too fast to be kept", 100_001 - kept)));
+        assert_eq!(ring.last().as_deref(), Some("and how it ended"));
     }
 
     #[tokio::test]

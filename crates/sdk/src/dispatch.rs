@@ -3,7 +3,7 @@
 use crate::{Call, Error, FromHost, Handler, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// Where an answer goes: `dispatch_config` with its `type`.
@@ -83,6 +83,8 @@ pub struct Dispatcher {
     pub limit: usize,
     /// The service recognises a repetition by the row id: an unknown outcome is simply tried again.
     pub idempotent: bool,
+    /// How long an answer is worth sending; one that could not leave until then is shown as expired. `None`: for ever.
+    pub shelf_life: Option<Duration>,
 }
 
 /// A dispatcher from `fn(host, target, outbound) -> Result<Receipt>`. `target` is read from the `dispatch_config`.
@@ -100,6 +102,7 @@ where
         approval: None,
         limit: usize::MAX,
         idempotent: false,
+        shelf_life: None,
     }
 }
 
@@ -124,6 +127,12 @@ impl Dispatcher {
 
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
+        self
+    }
+
+    /// Answers that could not leave for so long are not sent any more.
+    pub fn shelf_life(mut self, time: Duration) -> Self {
+        self.shelf_life = Some(time);
         self
     }
 

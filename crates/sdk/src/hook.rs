@@ -122,7 +122,7 @@ impl Hook {
 /// `context` and `data` of an event, as hook webhooks carry them.
 pub fn split(event: Value) -> (Value, Map<String, Value>) {
     match event {
-        Value::Object(mut map) => (map.remove("context").unwrap_or_default(), map),
+        Value::Object(mut map) => (map.shift_remove("context").unwrap_or_default(), map),
         _ => (Value::Null, Map::new()),
     }
 }

@@ -34,8 +34,12 @@ pub struct Ids {
     pub channel: Option<Uuid>,
     pub bot: Option<String>,
     pub client_id: Option<String>,
-    /// Where the answer of the run goes, without what is secret in it.
+    /// Places that people speak from whom nobody vouches for, as far as they have a say in this run: the one whose event
+    /// began it, else those whose events were said before it (`forge:owner/repo`). An empty name: nobody knows where.
+    pub strangers: Vec<String>,
+    /// Where the run's answer goes. Its secrets are masked.
     pub target: Option<Target>,
+    pub mode: Mode,
     /// Names of tools that the run has because its event said so.
     pub injected_tools: Vec<String>,
 }

@@ -3,9 +3,13 @@
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+pub use http::Method;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use url::Url;
 
 /// Carries one request out and its answer back.
@@ -262,9 +266,18 @@ impl Response {
         Err(Error::new(kind, message).status(status).retry_after(self.retry_after()))
     }
 
-    /// `Retry-After` in seconds; a date there is not understood and counts as absent.
+    /// `Retry-After`: seconds, or a time by the service's own clock. A day at the most.
     pub fn retry_after(&self) -> Option<Duration> {
-        let seconds: u64 = self.header("retry-after")?.trim().parse().ok()?;
+        let asked = self.header("retry-after")?.trim();
+        let seconds = match asked.parse() {
+            Ok(seconds) => seconds,
+            Err(_) => {
+                let there = self.header("date").and_then(|date| httpdate::parse_http_date(date).ok());
+                let now = there.unwrap_or_else(SystemTime::now);
+                let until = httpdate::parse_http_date(asked).ok()?;
+                until.duration_since(now).map_or(0, |wait| wait.as_secs())
+            }
+        };
         Some(Duration::from_secs(seconds.min(86_400)))
     }
 }
@@ -279,6 +292,23 @@ mod tests {
         let error = response.ok().err()?;
         assert_eq!(error.status, Some(status.as_u16()));
         Some(error.kind)
+    }
+
+    #[test]
+    fn a_service_may_say_in_seconds_or_by_its_clock_when_to_come_again() {
+        let wait = |headers: &[(&'static str, &'static str)]| {
+            let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            let response = Response::new(StatusCode::TOO_MANY_REQUESTS, headers, Bytes::new());
+            response.retry_after().map(|wait| wait.as_secs())
+        };
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(wait(&[("retry-after", "7")]), Some(7));
+        assert_eq!(wait(&[("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT"), date]), Some(30));
+        assert_eq!(wait(&[("retry-after", "Sunday, 06-Nov-94 08:50:07 GMT"), date]), Some(30));
+        assert_eq!(wait(&[("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT"), date]), Some(0), "it has passed");
+        assert_eq!(wait(&[("retry-after", "Fri, 31 Dec 2100 00:00:00 GMT")]), Some(86_400), "by our clock");
+        assert_eq!(wait(&[("retry-after", "soon")]), None);
+        assert_eq!(wait(&[]), None);
     }
 
     #[test]

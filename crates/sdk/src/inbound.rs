@@ -206,6 +206,14 @@ pub struct Event {
     /// The bot that answers where no channel says otherwise.
     #[serde(default)]
     pub bot: Option<String>,
+    /// A bot wrote it: it is kept, and answered only in a channel that allows that. Two bots that answer each other do
+    /// not stop by themselves.
+    #[serde(default)]
+    pub by_bot: bool,
+    /// What the service itself knows it by: the same within 30 days is the same event, whether it comes by webhook or is
+    /// polled. A [`News`](crate::News) has the same id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 impl Event {
@@ -219,7 +227,15 @@ impl Event {
             reply_to: None,
             brief: None,
             bot: None,
+            by_bot: false,
+            id: None,
         }
+    }
+
+    /// The id that polls know it by, too.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
     }
 
     pub fn thread(mut self, thread: impl Into<String>) -> Self {
@@ -245,6 +261,12 @@ impl Event {
 
     pub fn bot(mut self, id: impl Into<String>) -> Self {
         self.bot = Some(id.into());
+        self
+    }
+
+    /// Says that a bot wrote it.
+    pub fn by_bot(mut self, is: bool) -> Self {
+        self.by_bot = is;
         self
     }
 }

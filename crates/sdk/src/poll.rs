@@ -26,7 +26,7 @@ impl Cursor {
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct News {
-    /// The same id within 30 days is the same news.
+    /// The same id within 30 days is the same news; what also comes by webhook has it as the id of its [`Event`].
     pub id: String,
     /// In the service's own words: `post.created`.
     pub name: String,

@@ -3,7 +3,7 @@
 //! Sources: GitHub "Validating webhook deliveries", Slack "Verifying requests from Slack", Stripe "Check the webhook
 //! signatures", standardwebhooks.com specification 1.0.
 
-use crate::Refusal;
+use crate::{Error, Refusal};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -64,11 +64,27 @@ pub struct Recipe {
     pub max_age: Option<Duration>,
 }
 
+/// Schemes that need nothing but a secret, as manifests call them.
+pub const NAMED: [&str; 6] = ["github", "gitlab", "slack", "stripe", "standard", "bearer"];
+
 impl Scheme {
+    /// One of [`NAMED`].
+    pub fn named(name: &str, secret: &str) -> Option<Self> {
+        Some(match name {
+            "github" => Self::github(secret),
+            "gitlab" => Self::token("x-gitlab-token", secret),
+            "slack" => Self::slack(secret),
+            "stripe" => Self::stripe(secret),
+            "standard" => Self::standard(secret),
+            "bearer" => Self::bearer(secret),
+            _ => return None,
+        })
+    }
+
     /// `X-Hub-Signature-256: sha256=<hex>` over the body.
     pub fn github(secret: &str) -> Self {
         let recipe = Recipe { header: "x-hub-signature-256".into(), prefix: "sha256=".into(), ..Recipe::default() };
-        Self { name: "github", ..Self::hmac(secret, recipe) }
+        Self { name: "github", secret: secret.into(), proof: Proof::Hmac(recipe) }
     }
 
     /// `X-Slack-Signature: v0=<hex>` over `v0:<time>:<body>`, five minutes.
@@ -80,7 +96,7 @@ impl Scheme {
             timestamp: Some("x-slack-request-timestamp".into()),
             ..Recipe::default()
         };
-        Self { name: "slack", ..Self::hmac(signing_secret, recipe) }
+        Self { name: "slack", secret: signing_secret.into(), proof: Proof::Hmac(recipe) }
     }
 
     /// `Stripe-Signature: t=<time>,v1=<hex>` over `<time>.<body>`, five minutes.
@@ -106,8 +122,11 @@ impl Scheme {
         Self { name: "bearer", secret: secret.into(), proof }
     }
 
-    pub fn hmac(secret: &str, recipe: Recipe) -> Self {
-        Self { name: "hmac", secret: secret.into(), proof: Proof::Hmac(recipe) }
+    /// # Errors
+    /// A recipe that proves less than it seems to: the body or the time is not signed.
+    pub fn hmac(secret: &str, recipe: Recipe) -> Result<Self, Error> {
+        recipe.check()?;
+        Ok(Self { name: "hmac", secret: secret.into(), proof: Proof::Hmac(recipe) })
     }
 
     pub fn name(&self) -> &'static str {
@@ -204,6 +223,21 @@ impl Scheme {
 }
 
 impl Recipe {
+    /// A time that nobody signed is anybody's: an old request with a new time would be taken.
+    fn check(&self) -> Result<(), Error> {
+        let signs = |what: &str| self.signs.contains(what);
+        let wrong = if !self.signs.is_empty() && !signs("{body}") {
+            "`signs` has no `{body}`: anybody could send another one with the same signature"
+        } else if self.timestamp.is_some() && !signs("{timestamp}") {
+            "`timestamp` names a header, but `signs` has no `{timestamp}`: anybody could change the time"
+        } else if self.timestamp.is_none() && signs("{timestamp}") {
+            "`signs` has a `{timestamp}`, but `timestamp` does not say which header holds it"
+        } else {
+            return Ok(());
+        };
+        Err(Error::schema(format!("The recipe of the signature is not right: {wrong}")))
+    }
+
     fn mac(&self, secret: &[u8], time: &str, body: &[u8]) -> Vec<u8> {
         let template = if self.signs.is_empty() { "{body}" } else { &self.signs };
         let (before, after) = template.split_once("{body}").unwrap_or((template, ""));
@@ -314,6 +348,15 @@ mod tests {
         assert_eq!(scheme.verify(&given, br#"{"test": 2432232314}"#, at(1_614_265_330)), Ok(()));
     }
 
+    /// Stripe publishes no example with its secret: this one was made by Python's `hmac`.
+    #[test]
+    fn a_signature_of_stripe_that_another_program_made_verifies() {
+        let scheme = Scheme::stripe("whsec_a_secret");
+        let made = "966c5244da4bf8a21befcdca0236264ffcd9d6b7b97179451e474c71f008cedd";
+        let given = headers(&[("stripe-signature", &format!("t=1492774577,v0=00,v1={made}"))]);
+        assert_eq!(scheme.verify(&given, br#"{"id": "evt_1"}"#, at(1_492_774_577)), Ok(()));
+    }
+
     #[test]
     fn what_a_scheme_signs_it_verifies_and_nothing_else() {
         let recipe = Recipe {
@@ -332,7 +375,7 @@ mod tests {
             |s: &str, _: &Recipe| Scheme::standard(s),
             |s: &str, _: &Recipe| Scheme::token("X-Gitlab-Token", s),
             |s: &str, _: &Recipe| Scheme::bearer(s),
-            |s: &str, recipe: &Recipe| Scheme::hmac(s, recipe.clone()),
+            |s: &str, recipe: &Recipe| Scheme::hmac(s, recipe.clone()).unwrap(),
         ] {
             let scheme = make("secret", &recipe);
             let signed = scheme.sign(b"body", now);
@@ -343,6 +386,50 @@ mod tests {
             if !matches!(scheme.proof, Proof::Token { .. }) {
                 assert!(scheme.verify(&signed, b"b0dy", now).is_err(), "{}", scheme.name());
             }
+        }
+    }
+
+    #[test]
+    fn an_old_request_is_refused_whatever_the_scheme() {
+        let recipe = |max_age| Recipe {
+            header: "x-sig".into(),
+            signs: "{timestamp}.{body}".into(),
+            timestamp: Some("x-time".into()),
+            max_age,
+            ..Recipe::default()
+        };
+        let minute = Some(Duration::from_secs(60));
+        for (scheme, window) in [
+            (Scheme::stripe("secret"), 300),
+            (Scheme::standard("secret"), 300),
+            (Scheme::slack("secret"), 300),
+            (Scheme::hmac("secret", recipe(None)).unwrap(), 300),
+            (Scheme::hmac("secret", recipe(minute)).unwrap(), 60),
+        ] {
+            let signed = scheme.sign(b"body", at(1_700_000_000));
+            for (off, is_taken) in
+                [(0, true), (window, true), (-window, true), (window + 1, false), (-window - 1, false)]
+            {
+                let now = at((1_700_000_000_i64 + off).unsigned_abs());
+                assert_eq!(scheme.verify(&signed, b"body", now).is_ok(), is_taken, "{} {off}", scheme.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_recipe_that_proves_less_than_it_seems_to_is_not_made() {
+        let time = || Some("x-time".to_owned());
+        for (signs, timestamp, is_right) in [
+            ("", None, true),
+            ("v1:{body}", None, true),
+            ("{timestamp}.{body}", time(), true),
+            ("", time(), false),
+            ("{body}", time(), false),
+            ("{timestamp}", time(), false),
+            ("{timestamp}.{body}", None, false),
+        ] {
+            let recipe = Recipe { header: "x-sig".into(), signs: signs.into(), timestamp, ..Recipe::default() };
+            assert_eq!(Scheme::hmac("secret", recipe).is_ok(), is_right, "{signs}");
         }
     }
 

@@ -1,8 +1,9 @@
 //! One-line tests for integrations: a host without a server, requests that are signed, answers that are scripted.
 
 use crate::{
-    Cursor, Dispatcher, Effect, Error, Gap, Host, Inbound, Integration, Kind, Missed, Mode, Outbound, Polled, Receipt,
+    Cursor, Dispatcher, Effect, Error, Gap, Host, Inbound, Integration, Kind, Missed, Outbound, Polled, Receipt,
     Received, Refusal, Result, Target, Trust,
+    hook::HookEvent,
     host::{Context, Ids},
     http::{Request, Response, Transport},
     integration::{Checked, Sample},
@@ -84,13 +85,14 @@ pub struct Bench {
     integration: Integration,
     fields: BTreeMap<String, String>,
     account: Option<String>,
+    ids: Ids,
     fake: Arc<Fake>,
 }
 
 /// Starts a test of an integration: `check(forge()).with("token", "t")`.
 pub fn check(integration: Integration) -> Bench {
     let fields = integration.fields.iter().filter_map(|f| Some((f.key.clone(), f.default.clone()?))).collect();
-    Bench { integration, fields, account: None, fake: Fake::new() }
+    Bench { integration, fields, account: None, ids: Ids::default(), fake: Fake::new() }
 }
 
 impl Bench {
@@ -102,6 +104,12 @@ impl Bench {
 
     pub fn account(mut self, login: &str) -> Self {
         self.account = Some(login.into());
+        self
+    }
+
+    /// What its parts are called for: a run with a target, a rehearsal.
+    pub fn ids(mut self, ids: Ids) -> Self {
+        self.ids = ids;
         self
     }
 
@@ -118,8 +126,8 @@ impl Bench {
             fields: Arc::new(self.fields.clone()),
             names: Arc::new(self.integration.fields.iter().map(|f| (f.key.clone(), f.env.clone())).collect()),
             account: self.account.clone(),
-            ids: Ids::default(),
-            mode: Mode::Live,
+            ids: self.ids.clone(),
+            mode: self.ids.mode,
             trust: Trust::Trusted,
             idempotency_key: None,
             deadline: None,
@@ -175,6 +183,18 @@ impl Bench {
     pub async fn missed(&self, gap: &Gap) -> Result<Missed> {
         let missed = self.integration.missed.as_ref().expect("the integration fetches what was missed");
         Ok(serde_json::from_value(missed(self.host(), serde_json::to_value(gap)?.into()).await?)?)
+    }
+
+    /// Tells every hook that watches such events, in order; the answer of the last one.
+    pub async fn tell<E: HookEvent>(&self, event: E) -> Result<Value> {
+        let event = serde_json::to_value(event)?;
+        let hooks: Vec<_> = self.integration.hooks.iter().filter(|hook| hook.event == E::NAME).collect();
+        assert!(!hooks.is_empty(), "no hook watches `{}`", E::NAME);
+        let mut answer = Value::Null;
+        for hook in hooks {
+            answer = (hook.handler)(self.host(), event.clone().into()).await?;
+        }
+        Ok(answer)
     }
 
     pub async fn deliver(&self, target: &Target, text: &str) -> Result<Receipt> {

@@ -35,6 +35,13 @@ impl Announcer {
     }
 }
 
+/// Reads anew where notices go.
+pub async fn read_anew(app: &App) -> tercel_store::Result<()> {
+    let target = app.store.server_setting(SETTING).await?;
+    *app.announcer.target.write().unwrap_or_else(PoisonError::into_inner) = target;
+    Ok(())
+}
+
 /// From now on, notices go there; or, without a target, nowhere.
 pub async fn send_to(app: &App, target: Option<&Target>) -> tercel_store::Result<()> {
     let sealed = target.map(|target| app.seal_target(target));

@@ -17,6 +17,7 @@ use crate::{
     outbox::Senders,
     processes::Processes,
     providers::Providers,
+    receiving::Readers,
     runner::Runs,
     watchman::Refused,
     webhook::Refusals,
@@ -52,6 +53,7 @@ pub struct App {
     pub hooks: Hooks,
     pub emission: Emission,
     pub refusals: Refusals,
+    pub readers: Arc<Readers>,
     pub access: Access,
     pub senders: Senders,
     pub ceilings: Ceilings,
@@ -133,6 +135,7 @@ impl App {
             hooks: Hooks::default(),
             emission,
             refusals: Refusals::default(),
+            readers: Arc::default(),
             access,
             senders: Senders::default(),
             ceilings: Ceilings::load(&store, config.ceilings).await?,
@@ -194,10 +197,12 @@ impl App {
             self.folders.calls.begin(id, integration, call.ids.clone(), call.timeout);
         }
         let granted = values.granted(&entry.integration.fields);
+        let mut ids = call.ids;
+        ids.target = ids.target.filter(|target| entry.integration.dispatchers.contains_key(&target.kind));
         let scope = Scope {
             integration: Some(integration.into()),
             connection: Some(connection.into()),
-            task: call.ids.task,
+            task: ids.task,
             granted: granted.iter().filter_map(HostPort::of).collect(),
             mode: call.mode,
             exchanges: entry.exchanges.clone(),
@@ -212,7 +217,7 @@ impl App {
             fields: values.fields.clone(),
             names: entry.names.clone(),
             account: entry.healths.get(connection).and_then(|health| health.account.clone()),
-            ids: call.ids,
+            ids,
             mode: call.mode,
             trust: call.trust,
             idempotency_key: call.idempotency_key,

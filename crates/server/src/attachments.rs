@@ -12,6 +12,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::{
     io::{self, Write},
+    os::unix::fs::DirBuilderExt,
     path::PathBuf,
 };
 use tercel_store::{Attachment, Uuid, now};
@@ -140,7 +141,7 @@ fn write(path: &std::path::Path, bytes: &[u8]) -> io::Result<()> {
         return Ok(());
     }
     let directory = path.parent().expect("it has a directory");
-    std::fs::create_dir_all(directory)?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
@@ -215,6 +216,17 @@ mod tests {
     fn checked(claimed: &str, bytes: &'static [u8]) -> Result<&'static str, Refusal> {
         let claimed = Some(claimed.to_owned());
         check(&Upload { filename: "x".into(), claimed, bytes: bytes.into(), posted_by: None })
+    }
+
+    #[test]
+    fn files_are_for_the_server_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("attachments/ab/abcdef");
+        write(&file, b"text").unwrap();
+        for path in [file.as_path(), file.parent().unwrap(), &place.path().join("attachments")] {
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0, "{}", path.display());
+        }
     }
 
     #[test]

@@ -182,12 +182,16 @@ impl Catalog {
         }
         catalog.bots.entry(DEFAULT.into()).or_insert_with(|| Arc::new(Bot::default_bot()));
         for row in store.channels().await? {
-            let channel = Channel::from_row(row)?;
-            catalog.channels.insert(channel.client_id.clone(), Arc::new(channel));
+            match Channel::from_row(row) {
+                Ok(channel) => _ = catalog.channels.insert(channel.client_id.clone(), Arc::new(channel)),
+                Err(error) => tracing::error!("A channel is left out until it is deleted and made anew: {error:#}"),
+            }
         }
         for row in store.bindings().await? {
-            let binding = Binding::from_row(row)?;
-            catalog.bindings.entry(binding.client_id.clone()).or_default().push(Arc::new(binding));
+            match Binding::from_row(row) {
+                Ok(binding) => catalog.bindings.entry(binding.client_id.clone()).or_default().push(Arc::new(binding)),
+                Err(error) => tracing::error!("A binding is left out until it is removed and made anew: {error:#}"),
+            }
         }
         let own = OWN_SECRETS.iter().filter_map(|name| env.get(name)).map(str::to_owned);
         let own = own.chain(crate::providers::keys(store, sealer).await?);

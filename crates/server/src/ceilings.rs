@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 use tercel_sdk::{Brief, Error, Kind, chat::Usage};
-use tercel_store::{Action, Ceiling, Counts, Held, NewNotice, Release, Result, Spent, Store, Task, Uuid, now};
+use tercel_store::{Action, Ceiling, Counts, Held, NewNotice, Notice, Release, Result, Spent, Store, Task, Uuid, now};
 use tokio::sync::Notify;
 
 const NOTICE: &str = "ceiling:";
@@ -33,8 +33,8 @@ pub struct Ceilings {
 
 impl Ceilings {
     pub async fn load(store: &Store, defaults: config::Ceilings) -> Result<Self> {
-        let open = store.notices(true, None, 1000).await?;
-        let told = open.iter().filter_map(|notice| Some(notice.key.strip_prefix(NOTICE)?.to_owned())).collect();
+        let open = store.notices(Some(true), None, 1000).await?;
+        let told = told(&open);
         let rules = Arc::new(Rules::load(store, defaults).await?);
         let (unpriced, paused) = (Unpriced::among(&open), Paused::load(store).await?);
         Ok(Self { rules: RwLock::new(rules), told: Mutex::new(told), unpriced, paused, changed: Notify::new() })
@@ -56,6 +56,19 @@ pub async fn reload(app: &App) -> Result<()> {
     app.ceilings.changed.notify_one();
     unpriced::look_again(app).await;
     Ok(())
+}
+
+/// The same, and whom it is about that people were told of, after another server was there.
+pub async fn read_anew(app: &App) -> Result<()> {
+    let open = app.store.notices(Some(true), None, 1000).await?;
+    *app.ceilings.told() = told(&open);
+    app.ceilings.unpriced.read(&open);
+    app.ceilings.paused.read(&app.store).await?;
+    reload(app).await
+}
+
+fn told(open: &[Notice]) -> HashSet<String> {
+    open.iter().filter_map(|notice| Some(notice.key.strip_prefix(NOTICE)?.to_owned())).collect()
 }
 
 /// Lets go on what waits, as far as it may.
@@ -377,13 +390,13 @@ mod tests {
         let hour = this_hour();
         go_on(&app, hour).await.unwrap();
         assert_eq!(statuses(&app).await, ["pending", "waiting", "waiting"], "the hour is not over");
-        assert_eq!(app.store.notices(true, None, 9).await.unwrap().len(), 1);
+        assert_eq!(app.store.notices(Some(true), None, 9).await.unwrap().len(), 1);
         for (turn, expected) in [(1, ["pending", "pending", "waiting"]), (2, ["pending"; 3])] {
             go_on(&app, hour + turn).await.unwrap();
             assert_eq!(statuses(&app).await, expected);
         }
         go_on(&app, hour + 3).await.unwrap();
-        assert_eq!(app.store.notices(true, None, 9).await.unwrap().len(), 0, "there is room again");
+        assert_eq!(app.store.notices(Some(true), None, 9).await.unwrap().len(), 0, "there is room again");
     }
 
     #[tokio::test]

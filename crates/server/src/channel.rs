@@ -12,7 +12,7 @@ pub struct Options {
     pub require_mention: bool,
     /// What is not answered for that reason is kept all the same, and read with the next message that is.
     pub passive_memory: bool,
-    /// Always false: what bots write is kept and not answered.
+    /// What bots write is answered, too. Two that answer each other stop only at a ceiling.
     pub allow_bot_messages: bool,
     pub thinking_display: Option<String>,
 }

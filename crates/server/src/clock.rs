@@ -63,6 +63,21 @@ mod tests {
     use tercel_store::now;
 
     #[tokio::test]
+    async fn a_sleeper_notices_within_ten_seconds_that_the_clock_was_put_forward() {
+        let ahead = Arc::new(std::sync::atomic::AtomicI64::new(0));
+        let wall = ahead.clone();
+        let mut clock = Clock::of(Arc::new(move || now() + wall.load(std::sync::atomic::Ordering::SeqCst)));
+        let asleep = Instant::now();
+        let due = Some(clock.now() + 3_600_000_000);
+        let put_forward = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            ahead.store(7_200_000_000, std::sync::atomic::Ordering::SeqCst);
+        };
+        let (was_set_back, ()) = tokio::join!(clock.sleep_until(due), put_forward);
+        assert!(!was_set_back && asleep.elapsed() < NAP + Duration::from_secs(2), "{:?}", asleep.elapsed());
+    }
+
+    #[tokio::test]
     async fn a_sleeper_notices_that_the_clock_was_put_back() {
         let mut clock = Clock::of(Arc::new(now));
         assert!(!clock.was_set_back());

@@ -6,7 +6,7 @@ mod names;
 
 pub use folders::{Folders, WorkspaceTrust};
 
-use self::names::{Origin, refuse_unknown};
+use self::names::{Origin, doubtful, refuse_unknown};
 use crate::part;
 use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
@@ -156,7 +156,8 @@ pub struct Capacity {
     pub queue: i64,
     /// Bytes of a request body.
     pub body: usize,
-    /// Requests a second of one API key, and of one source whose requests are refused; 0: any number.
+    /// Requests a second of one API key; 0: any number. Refused webhooks are not counted against their source: behind a
+    /// proxy all of them have the same one, and who sends wrong signatures would shut out the service that is right.
     pub rate: u32,
 }
 
@@ -204,6 +205,8 @@ pub struct Config {
     /// Who is told of every event of a run.
     pub hook_webhook_urls: Vec<Url>,
     pub folders: Folders,
+    /// What is set and may be a misspelt name.
+    pub doubts: Vec<String>,
     /// Nothing that changes something leaves, whichever model answers.
     pub rehearse: bool,
     pub log: String,
@@ -272,6 +275,7 @@ impl Config {
             backup_passphrase: env.get("TERCEL_BACKUP_PASSPHRASE").map(SecretString::from),
             hook_webhook_urls: hook_webhook_urls(env)?,
             folders: Folders::from(env, Path::new(env.get("TERCEL_DATA_DIR").unwrap_or("data")))?,
+            doubts: doubtful(env.0.keys().map(String::as_str)),
             rehearse: false,
             log: env.get("TERCEL_LOG").unwrap_or("info").to_owned(),
             log_json: env.get("TERCEL_LOG_FORMAT") == Some("json"),

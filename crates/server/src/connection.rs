@@ -28,11 +28,12 @@ pub async fn test_with(app: &Arc<App>, integration: &str, connection: &str, valu
     for field in entry.integration.fields.iter().filter(|field| field.required) {
         host.field(&field.key)?;
     }
-    let Some(connector) = &entry.integration.connector else {
+    let Some(connector) = entry.integration.connector.clone() else {
         return Err(tercel_sdk::Error::new(Kind::Unsupported, "This integration has no test"));
     };
-    let call = async { connector(host, serde_json::Value::Null.into()).await };
-    let answer = within(app.config.limits.connector, "The test", Kind::Timeout, call).await;
+    let call = async move { connector(host, serde_json::Value::Null.into()).await };
+    let what = format!("The test of `{integration}`");
+    let answer = within(app.config.limits.connector, &what, Kind::Timeout, call).await;
     // Values that are not saved are in no catalog.
     let (saved, given) = (&catalog.redactor, Redactor::new(secrets(&entry.integration.fields, values)));
     let checked = answer.map_err(|error| given.error(saved.error(error)))?;

@@ -33,7 +33,7 @@ pub fn is_full(app: &App) -> bool {
 
 /// Looks every few seconds, and tells.
 pub async fn watch(app: Arc<App>) {
-    let open = app.store.notices(true, None, 1000).await.unwrap_or_default();
+    let open = app.store.notices(Some(true), None, 1000).await.unwrap_or_default();
     let mut told = open.iter().any(|notice| notice.key == NOTICE);
     loop {
         match (floor(&app), told) {

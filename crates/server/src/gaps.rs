@@ -33,6 +33,8 @@ pub async fn after(app: Arc<App>, down: Option<DownTime>) {
         if let Err(error) = note(&app, down).await {
             tracing::error!("The down time cannot be noted: {error}");
         }
+        // To ask for what was missed is to have it sent: there, somebody may have it by now.
+        app.hold.released().await;
         fetch_all(&app).await;
     };
     tokio::select! {
@@ -136,9 +138,10 @@ async fn ask(app: &Arc<App>, gap: &Gap, part: Handler) -> Result<Missed> {
     let host = app.host(&gap.integration, &gap.connection, call);
     let host = host.ok_or_else(|| Error::not_configured("The connection is gone"))?;
     let given = serde_json::to_value(question)?;
-    let asked = async { part(host, given.into()).await };
+    let asked = async move { part(host, given.into()).await };
     let catalog = app.catalog();
-    let answer = within(LIMIT, "The look for what was missed", Kind::Timeout, asked).await;
+    let what = format!("The look for what `{}` sent meanwhile", gap.integration);
+    let answer = within(LIMIT, &what, Kind::Timeout, asked).await;
     Ok(serde_json::from_value(catalog.redactor.json(answer.map_err(|error| catalog.redactor.error(error))?))?)
 }
 

@@ -8,13 +8,18 @@ use crate::{
     runner::{RunConfig, Wanted},
 };
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use std::{collections::HashSet, sync::Arc};
 use tercel_sdk::{Brief, Target, chat::ToolSpec};
 use tercel_store::{
     Accept, Accepted, Error, Item, Message, NewMessage, NewOutbox, NewTask, Result, SessionRef, Uuid, accept::Busy, now,
 };
 
-const DAY: i64 = 86_400_000_000;
+/// How long idempotency keys are known.
+pub const DAY: i64 = 86_400_000_000;
+/// In the metadata of a message: what was heard, and what all of a request was that has an idempotency key.
+const TRANSCRIPT: &str = "transcript";
+pub const REQUEST: &str = "request";
 /// A chain of answers that become messages that become answers ends here.
 pub const MOST_HOPS: u32 = 8;
 
@@ -46,9 +51,15 @@ pub struct Input {
     pub author: Author,
     pub busy: Busy,
     pub trusted: bool,
+    /// The place that an untrusted message came from; that of its session when absent.
+    pub from: Option<String>,
     pub hops: u32,
-    /// The same key within a day is the same message.
-    pub idempotency: Option<String>,
+    /// The same key is the same message until then.
+    pub idempotency: Option<(String, i64)>,
+    /// What was asked, where that is not what is stored: a recording is heard anew each time.
+    pub fingerprint: Option<String>,
+    /// What was heard in the recording that came with it.
+    pub transcript: Option<String>,
     /// A repetition gets the first answer, whatever it says now.
     pub first_counts: bool,
 }
@@ -74,8 +85,11 @@ impl Input {
             author: Author::default(),
             busy: Busy::Enqueue,
             trusted: true,
+            from: None,
             hops: 0,
             idempotency: None,
+            fingerprint: None,
+            transcript: None,
             first_counts: false,
         }
     }
@@ -88,6 +102,16 @@ pub struct Injected {
     pub task_id: Option<Uuid>,
     /// Why no run was started though one was asked for.
     pub reason: Option<String>,
+}
+
+/// Until when the keys of API calls that are made now are known.
+pub fn a_day_from_now() -> i64 {
+    now() + DAY
+}
+
+/// The same for what belongs to a delivery: as long as that can be processed again.
+pub fn a_month_from_now() -> i64 {
+    now() + 30 * DAY
 }
 
 /// # Errors
@@ -120,7 +144,8 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         sealed_target,
         rehearse,
     });
-    let said = (input.content.clone(), input.source.clone());
+    let metadata = metadata_of(app, &input, &session.client_id);
+    let request = metadata.get(REQUEST).and_then(Value::as_str).map(str::to_owned);
     let message = NewMessage {
         id: Uuid::now_v7(),
         role: input.role,
@@ -128,7 +153,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         source: input.source,
         trusted: input.trusted,
         hops: input.hops,
-        metadata: metadata_of(input.metadata, &input.attachments, &input.author),
+        metadata: (!metadata.is_empty()).then(|| Value::Object(metadata).to_string()),
         attachments: input.attachments.iter().map(|attached| attached.id).collect(),
     };
     let item = Item {
@@ -139,9 +164,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         busy: input.busy,
         shown,
     };
-    // As long as a delivery can be processed again.
-    let span = if input.delivery.is_some() { 30 * DAY } else { DAY };
-    let dedupe = input.idempotency.map(|key| (key, now() + span)).into_iter().collect();
+    let dedupe = input.idempotency.into_iter().collect();
     match app.store.accept(Accept { dedupe, replayed: input.delivery, items: vec![item], ..Accept::default() }).await? {
         Accepted::New(placed) => {
             let placed = placed.into_iter().next().expect("one item was accepted");
@@ -157,22 +180,45 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
             })
         }
         Accepted::Duplicate(first) => {
-            let same =
-                |message: &Message| input.first_counts || (&message.content, &message.source) == (&said.0, &said.1);
-            let message = app
-                .store
-                .message(first)
-                .await?
-                .filter(same)
-                .ok_or_else(|| Error::Conflict("This Idempotency-Key was used for another message".into()))?;
-            Ok(Injected {
-                message_id: message.id,
-                session_id: message.session_id,
-                task_id: message.task_id,
-                reason: None,
-            })
+            let same = |message: &Message| input.first_counts || noted(message, REQUEST) == request;
+            let message = app.store.message(first).await?.filter(same).ok_or_else(used_otherwise)?;
+            Ok(taken_before(&message))
         }
     }
+}
+
+/// What was taken in under this key before, and what was heard then.
+///
+/// # Errors
+/// `Conflict` when something else was asked.
+pub async fn repeated(app: &App, key: &str, fingerprint: &str) -> Result<Option<(Injected, Option<String>)>> {
+    let Some(first) = app.store.first_with(key).await? else { return Ok(None) };
+    let same = |message: &Message| is_answer_to(message, fingerprint);
+    let message = app.store.message(first).await?.filter(same).ok_or_else(used_otherwise)?;
+    Ok(Some((taken_before(&message), transcript(&message))))
+}
+
+fn used_otherwise() -> Error {
+    Error::Conflict("This Idempotency-Key was used for another message".into())
+}
+
+fn taken_before(message: &Message) -> Injected {
+    let Message { id, session_id, task_id, .. } = *message;
+    Injected { message_id: id, session_id, task_id, reason: None }
+}
+
+fn is_answer_to(message: &Message, fingerprint: &str) -> bool {
+    noted(message, REQUEST).as_deref() == Some(fingerprint)
+}
+
+/// What was heard in the recording that came with a message.
+pub fn transcript(message: &Message) -> Option<String> {
+    noted(message, TRANSCRIPT)
+}
+
+fn noted(message: &Message, what: &str) -> Option<String> {
+    let metadata: Value = serde_json::from_str(message.metadata.as_deref()?).ok()?;
+    metadata[what].as_str().map(str::to_owned)
 }
 
 fn config_of(input: &Input) -> Option<String> {
@@ -185,14 +231,42 @@ fn config_of(input: &Input) -> Option<String> {
     (config != RunConfig::default()).then(|| serde_json::to_string(&config).expect("a configuration is JSON"))
 }
 
-fn metadata_of(mut metadata: Map<String, Value>, attachments: &[Attached], author: &Author) -> Option<String> {
-    if !attachments.is_empty() {
-        metadata.insert("attachments".into(), json!(attachments));
+fn metadata_of(app: &App, input: &Input, client_id: &str) -> Map<String, Value> {
+    let mut metadata = input.metadata.clone();
+    if !input.attachments.is_empty() {
+        metadata.insert("attachments".into(), json!(input.attachments));
     }
-    if let Some(name) = &author.display_name {
+    if let Some(name) = &input.author.display_name {
         metadata.insert("author".into(), json!(name));
     }
-    (!metadata.is_empty()).then(|| Value::Object(metadata).to_string())
+    if !input.trusted {
+        metadata.insert("from".into(), json!(input.from.as_deref().unwrap_or(client_id)));
+    }
+    if let Some(transcript) = &input.transcript {
+        metadata.insert(TRANSCRIPT.into(), json!(transcript));
+    }
+    if input.idempotency.is_some() {
+        let request = input.fingerprint.clone().unwrap_or_else(|| digest(app, &whole(input)));
+        metadata.insert(REQUEST.into(), json!(request));
+    }
+    metadata
+}
+
+fn whole(input: &Input) -> Value {
+    let files: Vec<Uuid> = input.attachments.iter().map(|attached| attached.id).collect();
+    let busy = format!("{:?}", input.busy);
+    json!([
+        [input.content, input.source, input.run_agent, input.notify, input.target, input.brief, files, busy],
+        [input.client_tools, input.client_tool_seconds, input.wanted, input.author],
+    ])
+}
+
+/// Equal for equal requests. Targets have secrets in them, so that it is made with one of ours.
+pub fn digest(app: &App, request: &Value) -> String {
+    let mut hash = Sha256::new();
+    hash.update(app.sealer.derived("idempotency"));
+    hash.update(request.to_string());
+    hex::encode(&hash.finalize()[..16])
 }
 
 /// The injected message as it is shown at its target, unless it came from there, and where its channel is bound to.
@@ -236,7 +310,8 @@ async fn shown(
             app.open_target(&sealed).map_err(|e| Error::Conflict(format!("The stored target cannot be used: {e}")))?;
         let is_elsewhere = !["none", "internal", origin].contains(&target.kind.as_str());
         if is_elsewhere && told.insert(crate::outbox::key(&target)) {
-            rows.push(row(&target, sealed, format!("[{origin}] {}", input.content)));
+            let blank = row(&target, sealed, String::new());
+            rows.extend(mirror::cut(&app.catalog(), blank, &format!("[{origin}] {}", input.content)));
         }
     }
     Ok(rows)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 use tercel_sdk::{Kind, Target, User, text};
-use tercel_store::{NewOutbox, Uuid};
+use tercel_store::{NewOutbox, Uuid, now};
 
 /// The source of messages that people type at the server itself.
 pub const SOURCE: &str = "ui";
@@ -62,10 +62,13 @@ pub async fn message(
 
 /// One row for each part that a post of this dispatch type can take.
 pub fn cut(catalog: &Catalog, row: NewOutbox, said: &str) -> Vec<NewOutbox> {
-    let limit = catalog.dispatcher(&row.dispatch_type).map_or(usize::MAX, |dispatcher| dispatcher.limit);
+    let dispatcher = catalog.dispatcher(&row.dispatch_type);
+    let limit = dispatcher.map_or(usize::MAX, |dispatcher| dispatcher.limit);
+    let life = dispatcher.and_then(|dispatcher| dispatcher.shelf_life);
+    let expires_at = life.map(|life| now().saturating_add(i64::try_from(life.as_micros()).unwrap_or(i64::MAX)));
     let pieces = text::split(said, limit);
     let parts = pieces.len() as u32;
-    let part = |(text, part)| NewOutbox { id: Uuid::now_v7(), text, part, parts, ..row.clone() };
+    let part = |(text, part)| NewOutbox { id: Uuid::now_v7(), text, part, parts, expires_at, ..row.clone() };
     pieces.into_iter().zip(1..).map(part).collect()
 }
 
@@ -80,8 +83,9 @@ async fn attribution(app: &Arc<App>, catalog: &Catalog, kind: &str, author: &Aut
         avatar_url: author.avatar_url.clone(),
         integration_config: author.integration_config.get(integration).cloned().unwrap_or_default(),
     };
-    let asked = async { attribute(host, serde_json::to_value(&user)?.into()).await };
-    let fields = within(limit, "User attribution", Kind::Timeout, asked).await;
+    let asked = async move { attribute(host, serde_json::to_value(&user)?.into()).await };
+    let what = format!("The user attribution of `{integration}`");
+    let fields = within(limit, &what, Kind::Timeout, asked).await;
     let fields = fields.inspect_err(|error| tracing::warn!(integration, "Nobody says how a sender is shown: {error}"));
     fields.ok().filter(|fields| fields.as_object().is_some_and(|fields| !fields.is_empty()))
 }

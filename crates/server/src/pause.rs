@@ -21,11 +21,19 @@ pub struct Paused {
 
 impl Paused {
     pub async fn load(store: &Store) -> Result<Self> {
+        let paused = Self::default();
+        paused.read(store).await?;
+        Ok(paused)
+    }
+
+    pub async fn read(&self, store: &Store) -> Result<()> {
+        let _one = self.changing.lock().await;
         let names = match store.server_setting(SETTING).await? {
             Some(names) => serde_json::from_str(&names)?,
             None => BTreeSet::new(),
         };
-        Ok(Self { names: RwLock::new(names), ..Self::default() })
+        *self.names.write().unwrap_or_else(PoisonError::into_inner) = names;
+        Ok(())
     }
 
     pub fn has(&self, integration: &str) -> bool {

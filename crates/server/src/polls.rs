@@ -4,7 +4,7 @@ use crate::{
     app::{App, Call},
     ceilings, disk,
     part::within,
-    webhook,
+    succession, webhook,
 };
 use std::{
     collections::BTreeMap,
@@ -54,6 +54,7 @@ pub async fn run_all(app: Arc<App>) {
     let mut states: BTreeMap<Key, State> = BTreeMap::new();
     let mut at_work = JoinSet::new();
     loop {
+        succession::is_ours(&app).await;
         let all = parts(&app);
         let gone: Vec<Key> =
             states.extract_if(.., |key, state| !all.contains_key(key) && !state.at_work).map(|(key, _)| key).collect();
@@ -124,10 +125,10 @@ async fn poll(app: &Arc<App>, (integration, connection, name): &Key, handler: Ha
         .host(integration, connection, call)
         .ok_or_else(|| Error::not_configured(format!("There is no connection `{integration}/{connection}`")))?;
     let given = serde_json::to_value(&bookmark)?;
-    let asked = async { handler(host, given.into()).await };
+    let asked = async move { handler(host, given.into()).await };
     let catalog = app.catalog();
-    let answer =
-        within(LIMIT, "The poll", Kind::Timeout, asked).await.map_err(|error| catalog.redactor.error(error))?;
+    let what = format!("The poll `{name}` of `{integration}`");
+    let answer = within(LIMIT, &what, Kind::Timeout, asked).await.map_err(|error| catalog.redactor.error(error))?;
     let polled: Polled = serde_json::from_value(catalog.redactor.json(answer))?;
     if polled.news.is_empty() && polled.cursor == bookmark {
         return Ok(());

@@ -1,6 +1,6 @@
 //! What runs and answers have in common: take what is due as far as there is room, work on each, wait for more.
 
-use crate::app::App;
+use crate::{app::App, succession};
 use std::{future::Future, sync::Arc, time::Duration};
 use tercel_store::{Error, Result, now};
 use tokio::sync::{Notify, Semaphore};
@@ -50,6 +50,7 @@ pub async fn work_on<Q: Queue>(app: Arc<App>) {
             permits.merge(rest);
         }
         let limit = permits.num_permits();
+        succession::is_ours(&app).await;
         // Not given up in the middle: what was taken would belong to nobody.
         let (items, next_at) = match Q::claim(&app, limit).await {
             Ok(claimed) => claimed,

@@ -2,11 +2,12 @@
 
 use crate::{
     api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, emission, folders, gaps, hold, outbox,
-    polls, processes, retention, runner, schedules, telemetry, watchman,
+    polls, processes, receiving, retention, runner, schedules, succession, telemetry, watchman,
 };
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
+use tercel_sdk::Integration;
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{Signal, SignalKind, signal},
@@ -19,7 +20,8 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// next start.
 const GRACE: Duration = Duration::from_secs(5);
 
-pub async fn serve(config: Config) -> Result<()> {
+/// `native` are the integrations that are part of the program.
+pub async fn serve(config: Config, native: Vec<Integration>) -> Result<()> {
     #[cfg(feature = "failpoints")]
     if let Some(spec) = config.failpoint() {
         tercel_store::failpoint::arm(spec);
@@ -27,7 +29,7 @@ pub async fn serve(config: Config) -> Result<()> {
     telemetry::install(&config)?;
     // Watched from the first moment: a stop during the start is an orderly one too.
     let stop = StopSignals::watch()?;
-    let app = App::open(config, tercel_integrations::all(), false).await?;
+    let app = App::open(config, native, false).await?;
     backup::clear(&app.config.data_dir);
     let listener = TcpListener::bind(app.config.listen)
         .await
@@ -57,8 +59,14 @@ pub async fn serve(config: Config) -> Result<()> {
     tokio::spawn(offer_ollama(app.clone()));
     start_work(&app).await;
 
-    stop.received().await;
-    tracing::info!("Stopping: what runs has {} seconds to end", GRACE.as_secs());
+    let is_broken = tokio::select! {
+        () = stop.received() => false,
+        () = app.store.is_broken() => true,
+    };
+    match is_broken {
+        true => tracing::error!("The writer of the database has a fault: nothing can be stored, and the server ends"),
+        false => tracing::info!("Stopping: what runs has {} seconds to end", GRACE.as_secs()),
+    }
     app.stopping.cancel();
     servers.close();
     app.work.close();
@@ -77,6 +85,8 @@ pub async fn serve(config: Config) -> Result<()> {
     app.store.close().await;
     let _ = std::fs::remove_file(note);
     let _ = std::fs::remove_file(socket);
+    // What was acknowledged is stored. Whoever started this process starts another one, which takes up the rest.
+    anyhow::ensure!(!is_broken, "The writer of the database had a fault; the log has its words. Start the server anew");
     Ok(())
 }
 
@@ -102,11 +112,16 @@ async fn start_work(app: &Arc<App>) {
     tokio::spawn(ceilings::watch(app.clone()));
     tokio::spawn(runner::client::watch(app.clone()));
     tokio::spawn(watchman::watch(app.clone()));
+    tokio::spawn(receiving::watch(app.clone()));
+    tokio::spawn(succession::watch(app.clone()));
     let app = app.clone();
     tokio::spawn(async move {
         tokio::select! {
             () = app.stopping.cancelled() => {}
-            () = app.check_connections() => {}
+            () = async {
+                app.hold.released().await;
+                app.check_connections().await;
+            } => {}
         }
     });
 }
@@ -162,6 +177,7 @@ fn greet(app: &App, address: SocketAddr) {
     let config = &app.config;
     tracing::info!("Tercel {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
     tracing::info!("Data is kept in {}", config.data_dir.display());
+    config.doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
     match &config.llm.base_url {
         Some(url) => tracing::info!("Model: {} at {url}", config.llm.model),
         None => tracing::info!(

@@ -3,8 +3,7 @@
 use crate::{
     app::{App, Call},
     catalog::DEFAULT,
-    emission,
-    part::within,
+    emission, hooks,
 };
 use bytes::Bytes;
 use secrecy::ExposeSecret;
@@ -85,14 +84,8 @@ async fn ask_hooks(app: &Arc<App>, ids: &Ids, recording: &Recording) -> Option<S
             let call = Call { ids: ids.clone(), timeout: Some(app.config.limits.hook), ..Call::default() };
             let Some(host) = app.host(name, DEFAULT, call) else { continue };
             let call = tercel_sdk::Call { json: event.clone(), blobs: vec![recording.bytes.clone()] };
-            let answer = async { (hook.handler)(host, call).await };
-            match within(app.config.limits.hook, "The hook", Kind::Timeout, answer).await {
-                Ok(Value::String(text)) => return Some(catalog.redactor.text(&text).into_owned()),
-                Ok(_) => {}
-                Err(error) => {
-                    let error = catalog.redactor.error(error);
-                    tracing::warn!(integration = %name, "The hook for `{}` failed: {error}", hook.event);
-                }
+            if let Some(Value::String(text)) = hooks::ask(app, name, hook, host, call).await {
+                return Some(catalog.redactor.text(&text).into_owned());
             }
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use tracing_subscriber::{EnvFilter, Registry, fmt, layer::SubscriberExt, registry, reload, util::SubscriberInitExt};
 
 /// The parts of the server, as filters name them.
-pub const MODULES: [&str; 40] = [
+pub const MODULES: [&str; 45] = [
     "announce",
     "api",
     "app",
@@ -27,6 +27,8 @@ pub const MODULES: [&str; 40] = [
     "config",
     "connection",
     "disk",
+    "emission",
+    "folders",
     "gaps",
     "hold",
     "hooks",
@@ -39,14 +41,17 @@ pub const MODULES: [&str; 40] = [
     "part",
     "pause",
     "polls",
+    "processes",
     "providers",
     "queue",
+    "receiving",
     "redact",
     "retention",
     "runner",
     "schedules",
     "serve",
     "speech",
+    "succession",
     "telemetry",
     "trace",
     "unpriced",
@@ -54,8 +59,8 @@ pub const MODULES: [&str; 40] = [
     "webhook",
 ];
 /// The other crates of ours.
-const CRATES: [&str; 6] =
-    ["tercel", "tercel_agent", "tercel_integrations", "tercel_models", "tercel_sdk", "tercel_store"];
+const CRATES: [&str; 7] =
+    ["tercel", "tercel_agent", "tercel_hosts", "tercel_integrations", "tercel_models", "tercel_sdk", "tercel_store"];
 
 /// What is logged right now, and the way to change it.
 struct Levels {

@@ -34,8 +34,10 @@ pub struct Verification {
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Call {
     at: Time,
+    /// Absent for requests of the server itself.
     integration: Option<String>,
     connection: Option<String>,
+    task_id: Option<Uuid>,
     method: String,
     host: String,
     /// Without the query.
@@ -83,6 +85,7 @@ impl From<tercel_store::Egress> for Call {
             at: Time(row.at),
             integration: row.integration,
             connection: row.connection,
+            task_id: row.task_id,
             method: row.method,
             host: row.host,
             path: row.path,

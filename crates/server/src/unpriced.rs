@@ -17,8 +17,14 @@ pub struct Unpriced(Mutex<BTreeSet<String>>);
 impl Unpriced {
     /// Those that open notices are about.
     pub fn among(open: &[Notice]) -> Self {
+        let unpriced = Self::default();
+        unpriced.read(open);
+        unpriced
+    }
+
+    pub fn read(&self, open: &[Notice]) {
         let models = open.iter().filter_map(|notice| Some(notice.key.strip_prefix(NOTICE)?.to_owned()));
-        Self(Mutex::new(models.collect()))
+        *self.lock() = models.collect();
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {

@@ -73,17 +73,21 @@ pub async fn pull_back(app: &App) {
 
 /// At the start: how long there was no server, and whose credentials were refused when it stopped.
 pub async fn begin(app: &App) -> tercel_store::Result<()> {
-    for notice in app.store.notices(true, None, 1000).await? {
-        if let Some(connection) = notice.key.strip_prefix(CREDENTIALS) {
-            app.refused.lock().insert(connection.to_owned());
-        }
-    }
+    read_anew(app).await?;
     let Some(down) = app.store.down_time() else { return Ok(()) };
     match told(down) {
         Some(notice) => _ = app.raise(notice).await,
         // It stayed until it was told to stop: what made it end before is gone.
         None => _ = app.store.close_notice(DOWN).await?,
     }
+    Ok(())
+}
+
+/// Whose credentials are refused, as people were told.
+pub async fn read_anew(app: &App) -> tercel_store::Result<()> {
+    let open = app.store.notices(Some(true), None, 1000).await?;
+    let refused = open.iter().filter_map(|notice| Some(notice.key.strip_prefix(CREDENTIALS)?.to_owned()));
+    *app.refused.lock() = refused.collect();
     Ok(())
 }
 

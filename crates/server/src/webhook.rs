@@ -8,7 +8,7 @@ use crate::{
     channel::Channel,
     disk,
     folders::{deliveries, route::Failure},
-    part::words,
+    receiving::{self, Fault},
 };
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use bytes::Bytes;
@@ -18,7 +18,6 @@ use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -134,14 +133,21 @@ pub async fn receive(
         answer: None,
         sealed_request: None,
     };
-    let dedupe = keys(integration, connection, &received.dedupe, &body);
+    let mut dedupe = keys(integration, connection, &received.dedupe, &body);
+    dedupe.extend(key_of_event(integration, connection, &received.outcome));
     process(app, received, Origin::New(Box::new(delivery), dedupe)).await
 }
 
-/// Processes a stored delivery once more, as a new generation.
-pub async fn replay(app: &Arc<App>, id: Uuid) -> Result<(i64, Answer), Error> {
+/// Processes a stored delivery once more, as a new generation. `once`: the key by which a repetition of this is known,
+/// and until when.
+pub async fn replay(app: &Arc<App>, id: Uuid, once: Option<(String, i64)>) -> Result<(i64, Answer), Error> {
     let missing = || Error::NotFound(format!("There is no delivery {id}"));
     let delivery = app.store.delivery(id).await?.ok_or_else(missing)?;
+    if let Some((key, _)) = &once
+        && app.store.first_of(key).await?.is_some()
+    {
+        return Ok((delivery.generation, duplicate(app, id).await?));
+    }
     let Some(body) = delivery.body.clone() else {
         return Err(Error::NotFound(
             "The body of this delivery is not kept: it was a duplicate, or is older than the retention".into(),
@@ -152,7 +158,7 @@ pub async fn replay(app: &Arc<App>, id: Uuid) -> Result<(i64, Answer), Error> {
         let (dedupe, name) = (Dedupe::Never, delivery.event.clone());
         let received = Received { dedupe, name, outcome: Outcome::Events(vec![event]) };
         let generation = app.store.replay(id).await?;
-        return Ok((generation, process(app, received, Origin::Stored(Box::new(delivery))).await?));
+        return Ok((generation, process(app, received, Origin::Stored(Box::new(delivery), once)).await?));
     }
     if delivery.sealed_request.is_some() {
         return replay_by_code(app, delivery, body).await;
@@ -170,7 +176,7 @@ pub async fn replay(app: &Arc<App>, id: Uuid) -> Result<(i64, Answer), Error> {
     let size = body.len();
     let received = read(app, webhook, host, Inbound::stored(headers, body.into(), at), size).await?;
     let generation = app.store.replay(id).await?;
-    Ok((generation, process(app, received, Origin::Stored(Box::new(delivery))).await?))
+    Ok((generation, process(app, received, Origin::Stored(Box::new(delivery), once)).await?))
 }
 
 async fn replay_by_code(app: &Arc<App>, delivery: Delivery, body: Vec<u8>) -> Result<(i64, Answer), Error> {
@@ -190,8 +196,9 @@ async fn replay_by_code(app: &Arc<App>, delivery: Delivery, body: Vec<u8>) -> Re
 /// News that we asked for, as what comes by webhook is stored.
 pub fn polled(app: &App, integration: &str, connection: &str, news: News) -> Accept {
     let body = serde_json::to_vec(&news.event).unwrap_or_default();
+    let reaches = reaches(app, &news.name, &news.event);
     let items = items(app, integration, &news.name, news.event);
-    let (outcome, reason) = outcome(&items);
+    let (outcome, reason) = outcome(&items, reaches, &news.name);
     let delivery = NewDelivery {
         id: Uuid::now_v7(),
         integration: integration.into(),
@@ -205,18 +212,19 @@ pub fn polled(app: &App, integration: &str, connection: &str, news: News) -> Acc
         answer: None,
         sealed_request: None,
     };
-    let dedupe = vec![(format!("news/{integration}/{connection}/{}", news.id), now() + 30 * DAY)];
+    let dedupe = vec![(event_key(integration, connection, &news.id), now() + 30 * DAY)];
     Accept { delivery: Some(delivery), dedupe, items, ..Accept::default() }
 }
 
-/// What becomes of an event, and why, if that is nothing.
-fn outcome(items: &[Item]) -> (&'static str, Option<String>) {
+/// What becomes of an event, and why, if that is nothing. `reaches`: there is a place that wants events of its name.
+fn outcome(items: &[Item], reaches: bool, name: &str) -> (&'static str, Option<String>) {
     match items.iter().any(|item| item.task.is_some()) {
         true => ("run", None),
-        false if items.is_empty() => {
+        false if !items.is_empty() => ("stored", None),
+        false if reaches => {
             ("ignored", Some("It mentions no bot, and no channel keeps what it does not answer".into()))
         }
-        false => ("stored", None),
+        false => ("ignored", Some(format!("No binding of its place has `{name}` in its event_filter"))),
     }
 }
 
@@ -233,45 +241,31 @@ fn part(app: &Arc<App>, integration: &str, connection: &str) -> Result<(Webhook,
     Ok((webhook, host))
 }
 
-/// Bodies from this size on are read beside the threads that serve everybody else.
-const LARGE: usize = 256 << 10;
-
-/// Lets the integration verify and read a request. Its panic is its own: the sender may come again.
 async fn read(app: &App, webhook: Webhook, host: Host, request: Inbound, size: usize) -> Result<Received, Error> {
-    let name = host.integration().to_owned();
-    let read = move || catch_unwind(AssertUnwindSafe(|| webhook.receive(&host, request)));
-    let outcome = match size < LARGE {
-        true => read(),
-        false => tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(Box::new(error.to_string()))),
-    };
-    match outcome {
-        Ok(received) => Ok(received?),
-        Err(panic) => {
-            let catalog = app.catalog();
-            let words = catalog.redactor.text(words(&*panic));
-            tracing::error!(integration = name, "The webhook part has a fault: it panicked ({words})");
-            Err(Error::Unavailable(format!("The webhook of `{name}` has a fault; nothing was stored")))
-        }
-    }
+    receiving::read(app, webhook, host, request, size).await.map_err(|fault| match fault {
+        Fault::Refused(refusal) => Error::Refused(refusal),
+        Fault::Broken(message) => Error::Unavailable(message),
+    })
 }
 
 enum Origin {
     New(Box<NewDelivery>, Vec<(String, i64)>),
-    Stored(Box<Delivery>),
+    Stored(Box<Delivery>, Option<(String, i64)>),
 }
 
 async fn process(app: &Arc<App>, received: Received, origin: Origin) -> Result<Answer, Error> {
     let (id, integration) = match &origin {
         Origin::New(delivery, _) => (delivery.id, delivery.integration.clone()),
-        Origin::Stored(delivery) => (delivery.id, delivery.integration.clone()),
+        Origin::Stored(delivery, _) => (delivery.id, delivery.integration.clone()),
     };
     let mut accept = Accept::default();
     let mut reply = None;
     let (outcome, reason) = match received.outcome {
         Outcome::Events(events) => {
+            let reaches = events.iter().any(|event| reaches(app, &received.name, event));
             accept.items =
                 events.into_iter().flat_map(|event| items(app, &integration, &received.name, event)).collect();
-            outcome(&accept.items)
+            outcome(&accept.items, reaches, &received.name)
         }
         Outcome::Ignored(reason) => ("ignored", Some(reason)),
         Outcome::Reply(answer) => {
@@ -289,7 +283,10 @@ async fn process(app: &Arc<App>, received: Received, origin: Origin) -> Result<A
             accept.delivery = Some(NewDelivery { outcome, reason: reason.clone(), answer, ..*delivery });
             accept.dedupe = dedupe;
         }
-        Origin::Stored(_) => accept.replayed = Some(id),
+        Origin::Stored(_, once) => {
+            accept.replayed = Some(id);
+            accept.dedupe = once.into_iter().collect();
+        }
     }
     let accepted = app.store.accept(accept).await?;
     let counted = if matches!(accepted, Accepted::New(_)) { outcome } else { "duplicate" };
@@ -344,6 +341,10 @@ impl From<StoredReply> for Answer {
     }
 }
 
+fn reaches(app: &App, name: &str, event: &Event) -> bool {
+    !places(&app.catalog(), name, event).is_empty()
+}
+
 /// One item for every channel that the event reaches; where none is bound, for the bot it names.
 fn items(app: &App, integration: &str, name: &str, event: Event) -> Vec<Item> {
     let catalog = app.catalog();
@@ -360,7 +361,7 @@ fn items(app: &App, integration: &str, name: &str, event: Event) -> Vec<Item> {
             let bot = catalog.bots.get(&place.bot_id);
             let model = event.brief.as_ref().and_then(|brief| brief.model.as_deref());
             let (_, rehearse) = app.model_of(model.or(bot.and_then(|bot| bot.model.as_deref())));
-            let brief = event.brief.as_ref().filter(|_| is_meant(&place));
+            let brief = event.brief.as_ref().filter(|_| is_meant(&place) && may_answer(&place, &event));
             let task = brief.map(|brief| NewTask {
                 id: Uuid::now_v7(),
                 bot_id: place.bot_id.clone(),
@@ -385,7 +386,7 @@ fn items(app: &App, integration: &str, name: &str, event: Event) -> Vec<Item> {
                     source: Some(integration.into()),
                     trusted: event.trust == Trust::Trusted,
                     hops: 0,
-                    metadata: Some(serde_json::json!({"event": name}).to_string()),
+                    metadata: Some(serde_json::json!({"event": name, "from": event.from}).to_string()),
                     attachments: Vec::new(),
                 },
                 task,
@@ -394,6 +395,11 @@ fn items(app: &App, integration: &str, name: &str, event: Event) -> Vec<Item> {
             }
         })
         .collect()
+}
+
+/// What bots write is answered only where somebody said so.
+fn may_answer(place: &Place, event: &Event) -> bool {
+    !event.by_bot || place.channel.as_ref().is_some_and(|channel| channel.options.allow_bot_messages)
 }
 
 struct Place {
@@ -441,7 +447,23 @@ fn is_addressed(channel: &Channel, bot: Option<&Arc<Bot>>, text: &str) -> bool {
     }
     let text = text.to_lowercase();
     let names = bot.into_iter().flat_map(|bot| [Some(&bot.id), bot.name.as_ref(), bot.display_name.as_ref()]).flatten();
-    names.into_iter().any(|name| text.contains(&format!("@{}", name.to_lowercase())))
+    names.into_iter().any(|name| mentions(&text, &name.to_lowercase()))
+}
+
+/// Whether `@name` stands in the text as a whole: `@rev` is not in `@reviewer`, nor in `me@rev.example`.
+fn mentions(text: &str, name: &str) -> bool {
+    let goes_on = |c: char| c.is_alphanumeric() || c == '_';
+    let is_whole = |at: usize, mention: &str| {
+        let mut after = text[at + mention.len()..].chars();
+        let ends = match after.next() {
+            // A name may have these inside, and a sentence ends with one.
+            Some('-' | '.') => !after.next().is_some_and(goes_on),
+            Some(next) => !goes_on(next),
+            None => true,
+        };
+        ends && !text[..at].chars().next_back().is_some_and(goes_on)
+    };
+    !name.is_empty() && text.match_indices(&format!("@{name}")).any(|(at, mention)| is_whole(at, mention))
 }
 
 pub fn keys(integration: &str, connection: &str, dedupe: &Dedupe, body: &[u8]) -> Vec<(String, i64)> {
@@ -455,6 +477,17 @@ pub fn keys(integration: &str, connection: &str, dedupe: &Dedupe, body: &[u8]) -
         Dedupe::SignedId(id) => vec![by_id(id)],
         Dedupe::UnsignedId(id) => vec![by_id(id), by_body(DAY)],
     }
+}
+
+/// One delivery may have come by a poll before, if all of it is one event.
+fn key_of_event(integration: &str, connection: &str, outcome: &Outcome) -> Option<(String, i64)> {
+    let Outcome::Events(events) = outcome else { return None };
+    let [event] = &events[..] else { return None };
+    Some((event_key(integration, connection, event.id.as_ref()?), now() + 30 * DAY))
+}
+
+fn event_key(integration: &str, connection: &str, id: &str) -> String {
+    format!("event/{integration}/{connection}/{id}")
 }
 
 /// 128 bits stand for all of it: there is a key for every delivery of 30 days, and each lies on a page of its own.

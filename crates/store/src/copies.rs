@@ -156,7 +156,7 @@ impl Table {
 async fn write(connection: &mut PgConnection, file: &Path, secrets: Secrets) -> Result<i64> {
     let failed = |error: std::io::Error| cannot_be_written(file, &error);
     // A table may take long, and nobody waits for this session.
-    let begin = "SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0";
     sqlx::raw_sql(begin).execute(&mut *connection).await?;
     let schema = schema(connection).await?;
     let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file).map_err(failed)?;

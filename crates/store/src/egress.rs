@@ -76,6 +76,23 @@ impl Store {
         self.writer.leave(egress)
     }
 
+    /// What went out, newest first: before a time, for an integration, for a task. What went out at the same microsecond
+    /// stays together, so that a time says where the rest begins: there may be a few more than `limit`.
+    pub async fn egress(
+        &self,
+        before: Option<i64>,
+        integration: Option<&str>,
+        task: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Egress>> {
+        let wanted = "at < $1 AND ($2 IS NULL OR integration = $2) AND ($3 IS NULL OR task_id = $3)";
+        let sql = format!(
+            "SELECT {COLUMNS} FROM egress WHERE {wanted} AND at >= COALESCE((SELECT MIN(e.at) FROM \
+             (SELECT at FROM egress WHERE {wanted} ORDER BY at DESC LIMIT $4) e), 0) ORDER BY at DESC"
+        );
+        self.engine.read(sql, list![before.unwrap_or(i64::MAX), integration, task, limit]).await
+    }
+
     /// What went out for a task, oldest first.
     pub async fn egress_of(&self, task: Uuid) -> Result<Vec<Egress>> {
         self.engine.read(format!("SELECT {COLUMNS} FROM egress WHERE task_id = $1 ORDER BY at"), list![task]).await

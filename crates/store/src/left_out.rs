@@ -108,6 +108,22 @@ async fn tables(connection: &mut Connection) -> Result<HashSet<String>> {
     Ok(tables.into_iter().map(|(name,)| name).collect())
 }
 
+/// Rows with secrets that another key than this one has sealed, by table.
+pub(crate) async fn sealed_otherwise(connection: &mut Connection, key: &str) -> Result<Vec<(&'static str, i64)>> {
+    let there = tables(connection).await?;
+    let mut counts = Vec::new();
+    for (table, column, form) in SEALED.into_iter().filter(|(table, ..)| there.contains(*table)) {
+        let begin = if form == Form::Json { "%\"" } else { "" };
+        let sql = format!("SELECT COUNT(*) FROM {table} WHERE {column} LIKE $1 AND {column} NOT LIKE $2");
+        let args = list![format!("{begin}{PREFIX}%"), format!("{begin}{PREFIX}{key}:%")];
+        let (count,) = connection.first::<(i64,)>(sql, args).await?.unwrap_or_default();
+        if count > 0 {
+            counts.push((table, count));
+        }
+    }
+    Ok(counts)
+}
+
 /// What needs its secrets again, a line each.
 pub(crate) async fn needed(connection: &mut Connection) -> Result<Vec<String>> {
     let there = tables(connection).await?;

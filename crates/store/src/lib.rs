@@ -80,13 +80,14 @@ pub use providers::Provider;
 pub use retention::{Old, Pruned};
 pub use schedules::{Fire, FireRow, Fired, Schedule};
 pub use seal::{MASK, Sealer};
-pub use sessions::{NewSession, Session};
+pub use sessions::{NewSession, Once, Session};
 pub use settings::Setting;
 pub use steps::{Commit, End, NewStep, StepRow};
-pub use tasks::{Claimed, Task};
+pub use tasks::{Cancelled, Claimed, Task};
 pub use usage::{Action, Ceiling, Counts, Line, Spent};
 pub use uuid::Uuid;
 pub use workers::DownTime;
+pub use writer::Turn;
 
 use secrecy::SecretString;
 use std::{
@@ -122,6 +123,9 @@ pub enum Error {
     /// It comes back by itself, or the server keeps trying.
     #[error("{0}")]
     Away(String),
+    /// The database was lost in the middle of a COMMIT and the server ends before it can be asked.
+    #[error("The database did not say whether this was stored before the server stopped")]
+    Unanswered,
     #[error("Stored JSON cannot be read: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -140,7 +144,7 @@ impl Error {
     /// Whether waiting may help: the disk is full, the file locked, the writer behind, the database away.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Stopping | Self::Away(_) => true,
+            Self::Stopping | Self::Away(_) | Self::Unanswered => true,
             Self::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed) => true,
             _ => match engine::postgres::code(self) {
                 Some(code) => engine::postgres::is_passing(code),
@@ -160,6 +164,10 @@ impl Error {
             }
             (_, Some("25006"), _) | (_, _, Some(8)) => "The database cannot be written; nothing was stored",
             (_, _, Some(10 | 14)) => "The disk of the database does not work; nothing was stored",
+            (Self::Unanswered, ..) => {
+                "The database did not say whether this was stored before the server stopped: send it again, and what was \
+                 stored is known by its Idempotency-Key or the id of its delivery"
+            }
             (Self::Away(_), ..) => "The database is away; nothing was stored",
             (_, Some(_), _) => "The database has trouble; nothing was stored",
             _ => "The database does not keep up; nothing was stored",
@@ -269,8 +277,24 @@ impl Store {
     }
 
     /// How long the oldest write has been waiting for the writer.
+    /// Returns when nothing can be written any more because of a fault in the program.
+    pub async fn is_broken(&self) {
+        self.writer.is_broken().await;
+    }
+
     pub fn writer_lag(&self) -> std::time::Duration {
         self.writer.lag()
+    }
+
+    /// Whose turn it is on the database. Whoever uses what was read from it before reads that anew when it is back, and
+    /// says so.
+    pub fn turn(&self) -> tokio::sync::watch::Receiver<Turn> {
+        self.writer.turn()
+    }
+
+    /// All was read anew that was read before this turn.
+    pub fn has_read_anew(&self, turn: Turn) {
+        self.writer.has_read_anew(turn);
     }
 
     /// Commits what waits, notes the orderly end and closes the database.

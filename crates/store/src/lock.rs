@@ -3,9 +3,9 @@
 use crate::{Error, Result};
 use rustix::fs::{FlockOperation, flock};
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, Permissions},
     io::{Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
@@ -27,6 +27,8 @@ impl DirectoryLock {
         };
         if !directory.exists() {
             std::fs::DirBuilder::new().recursive(true).mode(0o711).create(directory).map_err(failed)?;
+            // Whatever the mask of the process: users of integrations have to get through.
+            std::fs::set_permissions(directory, Permissions::from_mode(0o711)).map_err(failed)?;
         }
         let mut file = OpenOptions::new()
             .read(true)

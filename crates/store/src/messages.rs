@@ -3,6 +3,7 @@
 use crate::{
     Result, Store,
     engine::{Arg, Connection, list, record},
+    now,
 };
 use uuid::Uuid;
 
@@ -46,6 +47,13 @@ pub(crate) async fn insert_all(rows: Vec<Vec<Arg>>, connection: &mut Connection)
 }
 
 impl Store {
+    /// The message, delivery or document that was stored under a key, while the key counts.
+    pub async fn first_with(&self, key: &str) -> Result<Option<Uuid>> {
+        let sql = "SELECT subject FROM dedupe WHERE key = $1 AND expires_at > $2";
+        let row: Option<(Uuid,)> = self.engine.read_first(sql, list![key, now()]).await?;
+        Ok(row.map(|(subject,)| subject))
+    }
+
     /// The newest `limit` messages of a session that are older than `before`, oldest first.
     pub async fn messages(&self, session: Uuid, before: Option<i64>, limit: i64) -> Result<Vec<Message>> {
         let sql =

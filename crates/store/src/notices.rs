@@ -126,10 +126,10 @@ impl Store {
         self.engine.read_first(sql, list![id]).await
     }
 
-    /// Newest first.
-    pub async fn notices(&self, open_only: bool, after: Option<Uuid>, limit: i64) -> Result<Vec<Notice>> {
+    /// Newest first; only open ones, only closed ones, or all.
+    pub async fn notices(&self, open: Option<bool>, after: Option<Uuid>, limit: i64) -> Result<Vec<Notice>> {
         let sql = "SELECT id, key, severity, title, detail, repair, count, first_at, last_at, closed_at FROM notices \
-                   WHERE (NOT $1 OR closed_at IS NULL) AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3";
-        self.engine.read(sql, list![open_only, after, limit]).await
+                   WHERE ($1 IS NULL OR $1 = (closed_at IS NULL)) AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3";
+        self.engine.read(sql, list![open, after, limit]).await
     }
 }

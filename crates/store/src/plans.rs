@@ -93,7 +93,7 @@ async fn no_statement_reads_a_large_table_from_end_to_end() {
     assert!(reads_all("SCAN tasks", "") && reads_all("SCAN t USING INDEX tasks_delivery", ""));
     let mut world = world::store().await;
     use_everything(&mut world).await;
-    crate::inspect(world.directory.path()).await.unwrap();
+    crate::inspect(world.directory.path(), "").await.unwrap();
     let connection = world.sql();
     let seen = SEEN.lock().unwrap().clone();
     let mut bad = Vec::new();
@@ -133,7 +133,7 @@ async fn no_statement_reads_a_large_table_from_end_to_end_on_postgres() {
     assert_eq!(reads_all_of(&plan, "").len(), 2);
     let mut world = world::postgres_store().await;
     use_everything(&mut world).await;
-    crate::inspect_postgres(&world.database().url.as_str().into()).await.unwrap();
+    crate::inspect_postgres(&world.database().url.as_str().into(), "").await.unwrap();
     let mut connection = PgConnection::connect(&world.database().url).await.unwrap();
     let settings = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan";
     sqlx::raw_sql(settings).execute(&mut connection).await.unwrap();
@@ -267,14 +267,14 @@ async fn use_everything(world: &mut world::World) {
     use_hooks(&store).await;
     store.close_notice("key").await.unwrap();
     store.dismiss_notice(task.id).await.unwrap();
-    store.notices(true, some, 9).await.unwrap();
+    store.notices(Some(true), some, 9).await.unwrap();
     store.egress_of(task.id).await.unwrap();
     for old in crate::Old::ALL {
         store.prune(old, 0, i64::MAX).await.unwrap();
     }
     store.doubt_outbox("example").await.unwrap();
     use_folders(&store).await;
-    crate::inspect::inspect(world.directory.path()).await.unwrap();
+    crate::inspect::inspect(world.directory.path(), "").await.unwrap();
     world.restart().await;
 }
 

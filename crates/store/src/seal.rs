@@ -15,6 +15,8 @@ use zeroize::Zeroizing;
 
 /// The row of the server's settings that says which key the secrets of a database are sealed with.
 pub(crate) const KEY_ID: &str = "key.id";
+/// The same in a data directory, as a file.
+const NOTE: &str = "key.id";
 /// What a sealed value begins with; after it come the key's id and the nonce with the ciphertext.
 pub(crate) const PREFIX: &str = "sealed:1:";
 
@@ -31,6 +33,11 @@ pub struct Sealer {
     id: String,
     cipher: XChaCha20Poly1305,
     marker: Zeroizing<[u8; 32]>,
+}
+
+/// The key that a data directory was first used with, by its id.
+pub fn first_key(directory: &Path) -> Option<String> {
+    fs::read_to_string(directory.join(NOTE)).ok().filter(|first| !first.is_empty())
 }
 
 impl Sealer {
@@ -84,32 +91,44 @@ impl Sealer {
         }
     }
 
+    /// Tells this key from others, and says nothing about it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Refuses a data directory that was used with another key: its secrets could not be opened, and posts whose
     /// acknowledgement was lost could not be found again by their markers. The first key is noted there by its id.
     ///
     /// # Errors
     /// `Unusable` for another key.
     pub fn check_directory(&self, directory: &Path) -> Result<()> {
-        let note = directory.join("key.id");
-        match fs::read_to_string(&note) {
-            Ok(first) if first == self.id => Ok(()),
-            Ok(first) if !first.is_empty() => Err(Error::Unusable(format!(
-                "The secrets in {} are sealed with key {}; the key in use is {}. Set ENCRYPTION_KEY to the earlier key, \
+        if first_key(directory).is_some() {
+            return self.fits_directory(directory);
+        }
+        let note = directory.join(NOTE);
+        let written = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&note);
+        // A full disk must not keep a server from starting.
+        if let Err(error) = written.and_then(|mut file| file.write_all(self.id.as_bytes())) {
+            tracing::warn!("{} cannot be written: {error}", note.display());
+        }
+        Ok(())
+    }
+
+    /// The same, and nothing is noted.
+    ///
+    /// # Errors
+    /// `Unusable` for another key.
+    pub fn fits_directory(&self, directory: &Path) -> Result<()> {
+        match first_key(directory) {
+            Some(first) if first != self.id => Err(Error::Unusable(format!(
+                "The secrets in {} are sealed with key {first}; the key in use is {}. Set ENCRYPTION_KEY to the earlier key, \
                  or bring the file `key` back. If that key is lost for good, remove {}: the server starts then, and the \
                  secrets must be entered again",
                 directory.display(),
-                first,
                 self.id,
-                note.display()
+                directory.join(NOTE).display()
             ))),
-            _ => {
-                let written = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&note);
-                // A full disk must not keep a server from starting.
-                if let Err(error) = written.and_then(|mut file| file.write_all(self.id.as_bytes())) {
-                    tracing::warn!("{} cannot be written: {error}", note.display());
-                }
-                Ok(())
-            }
+            _ => Ok(()),
         }
     }
 
@@ -119,15 +138,25 @@ impl Sealer {
     /// `Unusable` for another key.
     pub async fn check_database(&self, store: &Store) -> Result<()> {
         match store.server_setting(KEY_ID).await? {
-            Some(first) if first == self.id => Ok(()),
-            Some(first) => Err(Error::Unusable(format!(
-                "The secrets in the database are sealed with key {first}; the key in use is {}. Set ENCRYPTION_KEY to the \
-                 earlier key, or bring the file `key` back into the data directory. If that key is lost for good, delete the \
-                 row `{KEY_ID}` of the table server_settings: the server starts then, and the secrets must be entered again",
-                self.id
-            ))),
+            Some(first) => self.fits_database(&first),
             None => store.put_server_setting(KEY_ID, Some(self.id.clone())).await,
         }
+    }
+
+    /// Whether this key is the one that a database was first used with.
+    ///
+    /// # Errors
+    /// `Unusable` for another key.
+    pub fn fits_database(&self, first: &str) -> Result<()> {
+        if first == self.id {
+            return Ok(());
+        }
+        Err(Error::Unusable(format!(
+            "The secrets in the database are sealed with key {first}; the key in use is {}. Set ENCRYPTION_KEY to the \
+             earlier key, or bring the file `key` back into the data directory. If that key is lost for good, delete the \
+             row `{KEY_ID}` of the table server_settings: the server starts then, and the secrets must be entered again",
+            self.id
+        )))
     }
 
     /// Seals a text for one place (`settings/forge/default/token`); it can be opened only there.

@@ -47,6 +47,49 @@ const COLUMNS: &str =
 struct Open {
     id: Uuid,
     wanted: NewSession,
+    once: Option<Once>,
+}
+
+/// By what a repetition of a call is known.
+#[derive(Debug, Clone)]
+pub struct Once {
+    pub key: String,
+    /// Equal for equal calls.
+    pub digest: String,
+    pub until: i64,
+}
+
+impl Once {
+    fn content(&self) -> String {
+        format!("{}={}", self.key, self.digest)
+    }
+
+    fn made(&self) -> String {
+        format!("{}+made", self.key)
+    }
+
+    /// What the first call with this key was answered.
+    async fn first(&self, connection: &mut Connection) -> Result<Option<Result<(Session, bool)>>> {
+        let sql = "SELECT key, subject FROM dedupe WHERE key IN ($1, $2, $3) AND expires_at > $4";
+        let args = list![&self.key, self.content(), self.made(), now()];
+        let known: Vec<(String, Uuid)> = connection.all(sql, args).await?;
+        let is_known = |wanted: &String| known.iter().any(|(key, _)| key == wanted);
+        let Some((_, id)) = known.iter().find(|(key, _)| *key == self.key) else { return Ok(None) };
+        if !is_known(&self.content()) {
+            let message = "This Idempotency-Key was used for another session";
+            return Ok(Some(Err(Error::Conflict(message.into()))));
+        }
+        let session = connection.first(format!("SELECT {COLUMNS} FROM sessions WHERE id = $1"), list![*id]).await?;
+        let made = is_known(&self.made());
+        Ok(session.map(|session| Ok((session, made))))
+    }
+
+    async fn note(&self, session: Uuid, made: bool, connection: &mut Connection) -> Result<()> {
+        let keys = [Some(self.key.clone()), Some(self.content()), made.then(|| self.made())];
+        let rows = keys.into_iter().flatten().map(|key| list![key, session, self.until]).collect();
+        let sql = " ON CONFLICT (key) DO UPDATE SET subject = excluded.subject, expires_at = excluded.expires_at";
+        connection.run_rows("INSERT INTO dedupe (key, subject, expires_at) VALUES", rows, sql).await
+    }
 }
 
 /// The session of a place, a bot and a thread.
@@ -62,11 +105,17 @@ pub struct NewSession {
 }
 
 impl Write for Open {
-    type Answer = Session;
+    type Answer = (Session, bool);
 
-    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<Session>>> {
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<(Session, bool)>>> {
         let mut answers = Vec::new();
-        for Self { id, wanted } in group {
+        for Self { id, wanted, once } in group {
+            if let Some(once) = once
+                && let Some(first) = once.first(connection).await?
+            {
+                answers.push(first);
+                continue;
+            }
             let sql = format!(
                 "INSERT INTO sessions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, 0, NULL, TRUE, $8, $7, $7) \
                  ON CONFLICT (client_id, bot_id, thread) WHERE active DO UPDATE SET \
@@ -83,8 +132,13 @@ impl Write for Open {
                 now(),
                 &wanted.opened_by,
             ];
-            let session = connection.first(sql, args).await?;
-            answers.push(session.ok_or_else(|| Error::Conflict("The session could not be opened".into())));
+            let session: Option<Session> = connection.first(sql, args).await?;
+            let made = session.as_ref().is_some_and(|session| session.id == *id);
+            if let (Some(once), Some(session)) = (once, &session) {
+                once.note(session.id, made, connection).await?;
+            }
+            let opened = session.map(|session| (session, made));
+            answers.push(opened.ok_or_else(|| Error::Conflict("The session could not be opened".into())));
         }
         Ok(answers)
     }
@@ -122,23 +176,24 @@ impl Store {
         channel_id: Option<Uuid>,
         sealed_target: Option<String>,
     ) -> Result<(Session, bool)> {
-        self.open_session_for(NewSession {
+        let wanted = NewSession {
             client_id: client_id.into(),
             bot_id: bot_id.into(),
             thread: thread.into(),
             channel_id,
             sealed_target,
             opened_by: None,
-        })
-        .await
+        };
+        self.open_session_for(wanted, None).await
     }
 
-    /// The same for the code of an integration, which is noted when the session is made.
-    pub async fn open_session_for(&self, wanted: NewSession) -> Result<(Session, bool)> {
-        let id = Uuid::now_v7();
-        let session = self.writer.write(Open { id, wanted }).await?;
-        let created = session.id == id;
-        Ok((session, created))
+    /// The same for the code of an integration, which is noted when the session is made; a repetition is answered with
+    /// what the first call was.
+    ///
+    /// # Errors
+    /// `Conflict` when the key was used for another call.
+    pub async fn open_session_for(&self, wanted: NewSession, once: Option<Once>) -> Result<(Session, bool)> {
+        self.writer.write(Open { id: Uuid::now_v7(), wanted, once }).await
     }
 
     /// The session that a place, a bot and a thread have now.

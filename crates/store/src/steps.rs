@@ -221,6 +221,11 @@ impl Store {
     }
 
     /// The steps of a task after the n-th.
+    pub async fn first_step(&self, task: Uuid) -> Result<Option<StepRow>> {
+        let sql = "SELECT task_id, n, attempt, kind, body, created_at FROM steps WHERE task_id = $1 ORDER BY n LIMIT 1";
+        self.engine.read_first(sql, list![task]).await
+    }
+
     pub async fn steps(&self, task: Uuid, after: i64) -> Result<Vec<StepRow>> {
         let sql =
             "SELECT task_id, n, attempt, kind, body, created_at FROM steps WHERE task_id = $1 AND n > $2 ORDER BY n";

@@ -137,19 +137,27 @@ impl Write for Claim {
     }
 }
 
+/// What asking a task to stop came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancelled {
+    pub status: String,
+    /// It did not run, and ended by this.
+    pub at_once: bool,
+}
+
 struct Cancel {
     id: Uuid,
 }
 
 impl Write for Cancel {
-    type Answer = String;
+    type Answer = Cancelled;
     const WAKES: &'static [Bell] = &[Bell::Tasks];
 
     fn followed(&self) -> Option<Uuid> {
         Some(self.id)
     }
 
-    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<String>>> {
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<Cancelled>>> {
         let mut answers = Vec::new();
         for cancel in group {
             let sql = "UPDATE tasks SET cancelled = TRUE, \
@@ -159,13 +167,14 @@ impl Write for Cancel {
             let row: Option<(String, Uuid)> = connection.first(sql, list![cancel.id, now()]).await?;
             answers.push(match row {
                 Some((status, session)) => {
-                    if status == "cancelled" {
+                    let at_once = status == "cancelled";
+                    if at_once {
                         leave_session(connection, session, cancel.id).await?;
                     }
-                    Ok(status)
+                    Ok(Cancelled { status, at_once })
                 }
                 None => match connection.first("SELECT status FROM tasks WHERE id = $1", list![cancel.id]).await? {
-                    Some((status,)) => Ok(status),
+                    Some((status,)) => Ok(Cancelled { status, at_once: false }),
                     None => Err(Error::NotFound(format!("There is no task {}", cancel.id))),
                 },
             });
@@ -262,8 +271,8 @@ impl Store {
         self.writer.write(Retarget { id, attempt, worker, sealed_target }).await
     }
 
-    /// Ends a task that does not run, asks one that runs to stop. Answers its status.
-    pub async fn cancel_task(&self, id: Uuid) -> Result<String> {
+    /// Ends a task that does not run, asks one that runs to stop.
+    pub async fn cancel_task(&self, id: Uuid) -> Result<Cancelled> {
         self.writer.write(Cancel { id }).await
     }
 

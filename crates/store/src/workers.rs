@@ -65,7 +65,8 @@ async fn free(connection: &mut Connection, worker: i64, time: i64) -> Result<()>
 pub(crate) async fn take_over(connection: &mut Connection, worker: i64) -> Result<()> {
     connection.begin().await?;
     free(connection, worker, now()).await?;
-    connection.commit().await
+    // Done twice it is the same: its COMMIT has no number, so that it is not taken for that of the writes before it.
+    connection.run("COMMIT", list![]).await.map(drop)
 }
 
 pub(crate) async fn leave(connection: &mut Connection, worker: i64) -> Result<()> {

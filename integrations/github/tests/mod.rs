@@ -2,6 +2,7 @@
 
 mod asking;
 mod delivery;
+mod reacting;
 mod reading;
 mod webhook;
 

@@ -248,7 +248,7 @@ async fn what_tools_write_carries_our_mark() {
     );
 }
 
-fn host(world: &Arc<Fake>, client_id: &str, trust: Trust) -> Host {
+fn host(world: &Arc<Fake>, ids: Ids, trust: Trust) -> Host {
     Host::new(Context {
         integration: "github".into(),
         connection: "default".into(),
@@ -256,7 +256,7 @@ fn host(world: &Arc<Fake>, client_id: &str, trust: Trust) -> Host {
         fields: Arc::default(),
         names: Arc::default(),
         account: None,
-        ids: Ids { client_id: Some(client_id.into()), ..Ids::default() },
+        ids,
         mode: Mode::Live,
         trust,
         idempotency_key: None,
@@ -271,15 +271,26 @@ fn host(world: &Arc<Fake>, client_id: &str, trust: Trust) -> Host {
 async fn strangers_cannot_have_another_repository_read() {
     let get_issue = integration().tools.into_iter().find(|tool| tool.name == "github_get_issue").unwrap();
     let world = world().on("GET /repos/o/private/issues/1", 404, json!({}));
-    for (client_id, trust, kind) in [
-        ("github:o/h", Trust::Untrusted, Kind::Forbidden),
-        ("github:o/h", Trust::Trusted, Kind::NotFound),
-        ("github:O/Private", Trust::Untrusted, Kind::NotFound),
-        ("slack:C1", Trust::Untrusted, Kind::NotFound),
+    let told = |place: &str| vec![place.to_owned()];
+    for (client_id, strangers, trust, kind) in [
+        ("github:o/h", told("github:o/h"), Trust::Untrusted, Kind::Forbidden),
+        ("github:o/h", vec![], Trust::Trusted, Kind::NotFound),
+        ("github:O/Private", told("github:O/Private"), Trust::Untrusted, Kind::NotFound),
+        ("github:o/h", vec![], Trust::Untrusted, Kind::Forbidden),
+        // A channel of another name does not make an event of a repository less an event of it.
+        ("web:team", told("github:o/h"), Trust::Untrusted, Kind::Forbidden),
+        ("slack:C1", told("github:o/h"), Trust::Untrusted, Kind::Forbidden),
+        ("web:team", told("github:o/private"), Trust::Untrusted, Kind::NotFound),
+        ("web:team", told(""), Trust::Untrusted, Kind::Forbidden),
+        // People of a place that is not GitHub, and a person whom the operator trusts.
+        ("slack:C1", told("slack:C1"), Trust::Untrusted, Kind::NotFound),
+        ("web:team", vec![], Trust::Untrusted, Kind::NotFound),
     ] {
+        let ids = Ids { client_id: Some(client_id.into()), strangers, ..Ids::default() };
+        let label = format!("{ids:?}");
         let arguments = json!({"repo": "o/private", "number": 1});
-        let error = (get_issue.handler)(host(&world, client_id, trust), arguments.into()).await.unwrap_err();
-        assert_eq!(error.kind, kind, "{client_id}");
+        let error = (get_issue.handler)(host(&world, ids, trust), arguments.into()).await.unwrap_err();
+        assert_eq!(error.kind, kind, "{label}");
     }
-    assert_eq!(world.requests().len(), 3);
+    assert_eq!(world.requests().len(), 5);
 }

@@ -241,15 +241,18 @@ fn an_issue_that_a_tool_opened_starts_no_run_and_is_followed_all_the_same() {
 }
 
 #[test]
-fn comments_of_other_bots_are_kept_and_not_answered() {
+fn comments_of_other_bots_are_said_to_be_theirs_and_what_they_open_is_like_any_other() {
     for name in ["issue_comment.created", "pull_request_review_comment.created", "pull_request_review.submitted"] {
         let mut sample = sample(name);
         sample.body["sender"] = json!({"login": "dependabot[bot]", "type": "Bot"});
-        assert!(only_event(&sample).brief.is_none(), "{name}");
+        let event = only_event(&sample);
+        assert!(event.by_bot && event.brief.is_some(), "{name}: the channel decides");
+        assert!(!only_event(&self::sample(name)).by_bot, "{name}");
     }
     let mut opened = sample("pull_request.opened");
     opened.body["sender"] = json!({"login": "dependabot[bot]", "type": "Bot"});
-    assert!(only_event(&opened).brief.is_some());
+    let opened = only_event(&opened);
+    assert!(opened.brief.is_some() && !opened.by_bot);
 }
 
 #[test]

@@ -25,11 +25,12 @@ macro_rules! migrations {
 
 /// `unhex` and the like are in no SQLite that is everywhere. Nothing that is made here has to survive a crash.
 const PYTHON: &str = r#"
-import sqlite3, sys
+import sqlite3, sys, uuid
 start = int(sys.argv[2]) // 1000
 database = sqlite3.connect(sys.argv[1])
 make = lambda kind, n: bytes.fromhex("%012x7%03x8%015x" % (start + n * 1000, kind, n))
 database.create_function("id", 2, make, deterministic=True)
+database.create_function("named", 2, lambda kind, n: str(uuid.UUID(bytes=make(kind, n))), deterministic=True)
 database.create_function("body", 1, lambda n: bytes(1) + (b"%032x" % (n * 2654435761)) * 22, deterministic=True)
 database.executescript("PRAGMA synchronous = OFF; PRAGMA cache_size = -65536; BEGIN;" + sys.stdin.read() + "COMMIT;")
 "#;
@@ -51,12 +52,13 @@ pub fn fill(place: &Place, messages: u64) -> Result<()> {
     let functions = format!(
         "CREATE FUNCTION id(kind BIGINT, n BIGINT) RETURNS UUID LANGUAGE SQL IMMUTABLE AS $$ SELECT (lpad(to_hex({start} / 1000 \
          + n * 1000), 12, '0') || '7' || lpad(to_hex(kind), 3, '0') || '8' || lpad(to_hex(n), 15, '0'))::UUID $$;\n\
+         CREATE FUNCTION named(kind BIGINT, n BIGINT) RETURNS TEXT LANGUAGE SQL IMMUTABLE AS $$ SELECT id(kind, n)::TEXT $$;\n\
          CREATE FUNCTION body(n BIGINT) RETURNS BYTEA LANGUAGE SQL IMMUTABLE AS \
          $$ SELECT decode('00' || repeat(md5(n::TEXT), 44), 'hex') $$;\n"
     );
     let history = history("TIMESTAMPTZ NOT NULL DEFAULT now()", "BYTEA", "'\\x", &migrations!("postgres"));
     database.ask(&format!(
-        "BEGIN;\n{history}{functions}{rows}DROP FUNCTION id; DROP FUNCTION body;\nCOMMIT;\nVACUUM ANALYZE;"
+        "BEGIN;\n{history}{functions}{rows}DROP FUNCTION named; DROP FUNCTION id; DROP FUNCTION body;\nCOMMIT;\nVACUUM ANALYZE;"
     ))?;
     Ok(())
 }

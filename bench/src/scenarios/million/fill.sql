@@ -16,8 +16,15 @@ INSERT INTO messages (id, session_id, seq, role, content, source, task_id, deliv
         || n || '. Greets everybody in the room, not only the one who came in last. The list of people is read once, at the '
         || 'door; who comes later is greeted by the next call. Tests cover an empty room and a room with one person in it.',
         'github', CASE n % 10 WHEN 0 THEN id(4, n) END, CASE n % 5 WHEN 0 THEN id(3, n) END, FALSE, 0,
-        '{"event":"pull_request.synchronize"}', at
+        CASE n % 50 WHEN 0 THEN '{"attachments":[{"id":"' || named(6, n) || '","filename":"room.png","mime_type":"image/png",'
+            || '"size_bytes":20480,"url":"/api/v1/attachments/' || named(6, n) || '/content"}]}'
+            ELSE '{"event":"pull_request.synchronize"}' END, at
     FROM numbers;
+
+INSERT INTO attachments (id, hash, filename, mime_type, size_bytes, posted_by, created_at)
+    SELECT id(6, n), 'a1' || '7f0c2d94b85e3167' || '7f0c2d94b85e3167' || '7f0c2d94b85e3167' || CAST(10000000000000 + n AS TEXT),
+        'room.png', 'image/png', 20480, 'octocat', at
+    FROM numbers WHERE n % 50 = 0;
 
 INSERT INTO deliveries (id, integration, connection, event, state, outcome, reason, verified_by, headers, body, answer,
         generation, received_at)

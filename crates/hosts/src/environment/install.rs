@@ -1,6 +1,6 @@
 //! Makes one environment: locked with hashes, and there only when it is complete.
 
-use super::{Environments, Interpreter, Requirements, package};
+use super::{Environments, Interpreter, Requirements};
 use crate::Ring;
 use std::{
     fs, io,
@@ -32,7 +32,7 @@ pub async fn install(
     fs::create_dir_all(&work).map_err(failed)?;
     let lock = work.join(LOCK);
     let python = bare.program.display().to_string();
-    let base = package::requirements();
+    let base = &environments.0.base;
     match &wanted.file {
         None => fs::write(&lock, &base.locked).map_err(failed)?,
         Some((name, content)) => {

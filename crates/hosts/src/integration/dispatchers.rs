@@ -23,6 +23,7 @@ pub fn dispatchers(described: &Description, worker: &Supervisor) -> BTreeMap<Str
                 approval: dispatcher.request_approval.then(|| approval(part("request_approval"))),
                 limit: dispatcher.limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX),
                 idempotent: dispatcher.idempotent,
+                shelf_life: None,
             };
             (dispatcher.kind.clone(), made)
         })

@@ -42,7 +42,7 @@ impl Hosts {
                         return Answer::Failed(vec![Problem::new("", format!("{error}"))]);
                     }
                     // One that was at work goes on with the new state; another rests until something needs it.
-                    if !last.is_some_and(|last| last.worker.state().state == "running") {
+                    if last.is_none_or(|last| last.worker.state().state != "running") {
                         worker.rest();
                     }
                     described.description

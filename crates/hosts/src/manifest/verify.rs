@@ -1,27 +1,13 @@
 //! How a webhook proves that it is the service's own: exactly one way.
 
 use super::units;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::sync::Arc;
 use tercel_sdk::{
-    Scheme, Verify,
-    signature::{Algorithm, Encoding, Recipe},
+    Error, Kind, Scheme, Verify,
+    signature::{Algorithm, Encoding, NAMED, Recipe},
 };
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Way {
-    Github(String),
-    Gitlab(String),
-    Slack(String),
-    Stripe(String),
-    Standard(String),
-    Bearer(String),
-    Header(Header),
-    Hmac(Hmac),
-    None(String),
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,6 +49,9 @@ enum EncodingName {
     Base64,
 }
 
+/// A scheme out of the secret.
+type Make = Box<dyn Fn(&str) -> tercel_sdk::Result<Scheme> + Send + Sync>;
+
 pub enum Check {
     By(Verify),
     /// Nobody checks, and why.
@@ -70,32 +59,37 @@ pub enum Check {
 }
 
 pub fn check(verify: &Value, known: &impl Fn(&str) -> bool) -> Result<Check, String> {
-    let way: Way = serde_json::from_value(verify.clone()).map_err(|error| {
-        format!(
-            "`verify` is one of github, gitlab, slack, stripe, standard, bearer with a field, header, hmac, or none with a \
-             reason: {error}"
-        )
-    })?;
-    let made: (String, Box<dyn Fn(&str) -> Scheme + Send + Sync>) = match way {
-        Way::None(reason) => return Ok(Check::Nobody(reason)),
-        Way::Github(field) => (field, Box::new(Scheme::github)),
-        Way::Gitlab(field) => (field, Box::new(|secret| Scheme::token("x-gitlab-token", secret))),
-        Way::Slack(field) => (field, Box::new(Scheme::slack)),
-        Way::Stripe(field) => (field, Box::new(Scheme::stripe)),
-        Way::Standard(field) => (field, Box::new(Scheme::standard)),
-        Way::Bearer(field) => (field, Box::new(Scheme::bearer)),
-        Way::Header(Header { name, secret }) => (secret, Box::new(move |secret| Scheme::token(&name, secret))),
-        Way::Hmac(hmac) => {
+    let ways = || format!("`verify` is one of {} with a field, or header, hmac, none with a reason", NAMED.join(", "));
+    let mut entries = verify.as_object().ok_or_else(ways)?.iter();
+    let (Some((way, value)), None) = (entries.next(), entries.next()) else { return Err(ways()) };
+    let (field, scheme): (String, Make) = match way.as_str() {
+        "none" => return Ok(Check::Nobody(read(way, value)?)),
+        "header" => {
+            let Header { name, secret } = read(way, value)?;
+            (secret, Box::new(move |secret| Ok(Scheme::token(&name, secret))))
+        }
+        "hmac" => {
+            let hmac: Hmac = read(way, value)?;
             let secret = hmac.secret.clone();
             let recipe = recipe(hmac)?;
+            Scheme::hmac("", recipe.clone()).map_err(|error| error.message)?;
             (secret, Box::new(move |secret| Scheme::hmac(secret, recipe.clone())))
         }
+        named if NAMED.contains(&named) => {
+            let named = named.to_owned();
+            let unknown = || Error::new(Kind::Unsupported, "This scheme is not known");
+            (read(way, value)?, Box::new(move |secret| Scheme::named(&named, secret).ok_or_else(unknown)))
+        }
+        _ => return Err(ways()),
     };
-    let (field, scheme) = made;
     if !known(&field) {
         return Err(format!("There is no field `{field}` that could hold the secret"));
     }
-    Ok(Check::By(Arc::new(move |host| Ok(scheme(host.field(&field)?)))))
+    Ok(Check::By(Arc::new(move |host| scheme(host.field(&field)?))))
+}
+
+fn read<T: DeserializeOwned>(way: &str, value: &Value) -> Result<T, String> {
+    serde_json::from_value(value.clone()).map_err(|error| format!("`verify: {way}`: {error}"))
 }
 
 fn recipe(hmac: Hmac) -> Result<Recipe, String> {

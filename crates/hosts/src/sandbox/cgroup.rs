@@ -40,6 +40,16 @@ impl Place {
         Some(place)
     }
 
+    /// Whether the server that is this process has one. Looks only.
+    pub fn is_given(server: u32) -> bool {
+        let own = fs::read_to_string(format!("/proc/{server}/cgroup")).unwrap_or_default();
+        let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::/")) else { return false };
+        let own = Path::new(MOUNTED).join(path);
+        let divided = own.parent().map(|parent| parent.join("cgroup.subtree_control"));
+        let limited = divided.and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+        own.ends_with(OWN) && ["memory", "pids"].iter().all(|kind| limited.split_whitespace().any(|word| word == *kind))
+    }
+
     fn below(directory: PathBuf, prefix: &str) -> Self {
         Self { directory, prefix: prefix.into(), made: Arc::default() }
     }
@@ -134,5 +144,32 @@ fn remove(path: PathBuf) {
                 }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stands for the kernel's directory: what is written there is what the kernel would read.
+    #[test]
+    fn a_group_has_the_limits_of_its_process_and_those_of_an_earlier_server_are_ended() {
+        let place = tempfile::tempdir().unwrap();
+        let groups = Place::below(place.path().into(), "tercel-1234");
+        let limits = Limits { memory: 1 << 20, processes: 7, ..Limits::default() };
+        let (first, second) = (groups.make(&limits).unwrap(), groups.make(&limits).unwrap());
+        assert_ne!(first.path(), second.path());
+        for (file, value) in [("memory.max", "1048576"), ("pids.max", "7"), ("memory.swap.max", "0")] {
+            assert_eq!(fs::read_to_string(first.path().join(file)).unwrap(), value);
+        }
+        join(&first.path()).unwrap();
+        assert_eq!(fs::read_to_string(first.path().join("cgroup.procs")).unwrap(), "0");
+        first.kill();
+        assert_eq!(fs::read_to_string(first.path().join("cgroup.kill")).unwrap(), "1");
+        let another = place.path().join("another-service");
+        fs::create_dir(&another).unwrap();
+        groups.clear();
+        assert_eq!(fs::read_to_string(second.path().join("cgroup.kill")).unwrap(), "1");
+        assert!(!another.join("cgroup.kill").exists());
     }
 }

@@ -34,6 +34,14 @@ impl Sandbox {
         Arc::new(Self { launcher: launcher.into(), abilities, identities, groups })
     }
 
+    /// For a look from beside a server that may run: as it is, and no groups.
+    pub fn look(launcher: impl Into<PathBuf>, data: &Path, server: Option<u32>) -> Arc<Self> {
+        let identities = Identities::open(data);
+        let cgroup = server.is_some_and(super::cgroup::Place::is_given);
+        let abilities = Abilities::probe(cgroup, identities.why_not());
+        Arc::new(Self { launcher: launcher.into(), abilities, identities, groups: None })
+    }
+
     pub fn abilities(&self) -> &Abilities {
         &self.abilities
     }
@@ -109,6 +117,9 @@ impl Command {
         let writable = self.policy.writable.iter();
         for path in writable.chain([&self.directory]) {
             ensure!(path.exists(), "`{}` cannot be started: {} does not exist", self.program, path.display());
+        }
+        if self.policy.identity.is_some() {
+            self.sandbox.identities.open_way(self.policy.readable.iter().chain(&self.policy.writable))?;
         }
         let group = match &self.sandbox.groups {
             Some(place) => Some(place.make(&self.policy.limits)?),

@@ -9,7 +9,7 @@ use rustix::{
         setsid, umask,
     },
     thread::{
-        CapabilitiesSecureBits, CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+        CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
         remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits, set_no_new_privs,
         set_thread_groups, set_thread_res_gid, set_thread_res_uid,
     },
@@ -116,6 +116,10 @@ fn become_another(identity: Identity) -> Result<()> {
 
 /// Who keeps root's number keeps none of its rights.
 fn drop_capabilities() -> Result<()> {
+    // Who has none may be forbidden even to say so.
+    if capabilities(None).is_ok_and(|own| own.permitted.is_empty()) {
+        return Ok(());
+    }
     drop_bounding_set();
     let _ = clear_ambient_capability_set();
     let bits = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;

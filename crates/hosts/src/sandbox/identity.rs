@@ -76,6 +76,21 @@ impl Identities {
         Ok(Some(Identity { uid, gid: uid }))
     }
 
+    /// Lets others through the directories between the data directory and these paths, and see nothing of them.
+    pub fn open_way<'a>(&self, paths: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
+        let data = self.file.parent().context("The data directory has no name")?;
+        for path in paths.filter(|path| path.starts_with(data)) {
+            for directory in path.ancestors().skip(1).take_while(|directory| *directory != data) {
+                let mode = fs::metadata(directory)?.permissions().mode() & 0o7777;
+                if mode & 0o001 == 0 {
+                    fs::set_permissions(directory, fs::Permissions::from_mode(mode | 0o001))
+                        .with_context(|| format!("Others cannot be let through {}", directory.display()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Before anybody gets the number: a number that was forgotten would be given twice.
     fn keep(&self, given: &BTreeMap<String, u32>) -> Result<()> {
         let written = || -> Result<()> {

@@ -88,10 +88,7 @@ fn refused(network: &Network) -> Result<BpfProgram> {
     let mut rules: Rules = NEVER.iter().map(|call| (*call, Vec::new())).collect();
     rules.insert(libc::SYS_clone, NAMESPACES.map(|flag| rule([flagged(0, flag)])).into());
     // Typing into somebody's terminal.
-    rules.insert(
-        libc::SYS_ioctl,
-        [TIOCSTI, TIOCLINUX].map(|request| rule([condition(1, Is::Eq, request as u64)])).into(),
-    );
+    rules.insert(libc::SYS_ioctl, [TIOCSTI, TIOCLINUX].map(|request| rule([condition(1, Is::Eq, request)])).into());
     // The limits and the rank of others that have the same user, the server among them.
     rules.insert(libc::SYS_prlimit64, vec![rule([condition(0, Is::Ne, 0)])]);
     rules.insert(libc::SYS_setpriority, vec![rule([condition(1, Is::Ne, 0)])]);

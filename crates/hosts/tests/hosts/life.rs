@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tercel_hosts::{Change, Loaded};
+use tercel_hosts::{Change, Folder, Loaded};
 
 fn says(word: &str) -> String {
     tool("crm_say", &format!("def crm_say():\n    return '{word}'"))
@@ -18,6 +18,23 @@ async fn said(loaded: &Loaded) -> serde_json::Value {
 }
 
 #[tokio::test]
+async fn a_call_takes_little_more_than_its_tool() {
+    let mut world = World::new();
+    world.write("crm/tools/say.py", &tool("crm_say", "async def crm_say():\n    return 'one'"));
+    let crm = world.load("crm").await;
+    said(&crm).await;
+    let mut times = Vec::new();
+    for _ in 0..300 {
+        let begin = Instant::now();
+        said(&crm).await;
+        times.push(begin.elapsed());
+    }
+    times.sort();
+    println!("a call: p50 {:?}, p99 {:?}", times[150], times[296]);
+    assert!(times[150] < Duration::from_millis(15), "{:?}", times[150]);
+}
+
+#[tokio::test]
 async fn nothing_runs_before_something_needs_it() {
     let mut world = World::new();
     world.write("crm/tools/say.py", &says("one"));
@@ -25,6 +42,49 @@ async fn nothing_runs_before_something_needs_it() {
     until("the process that described the folder rests", || crm.worker.state().pid.is_none()).await;
     assert_eq!(said(&crm).await, json!("one"));
     assert!(is_alive(pid(&crm)));
+}
+
+#[tokio::test]
+async fn a_worker_that_nobody_needs_any_more_stops_and_starts_again() {
+    let mut world = World::new();
+    world.write(
+        "crm/integration.yaml",
+        "schema: 1\nname: crm\nworker: {limits: {idle: 1s}}\ntools: [{name: crm_say, description: Says it.}]\n",
+    );
+    world.write("crm/tools/say.py", &says("one"));
+    let crm = world.load("crm").await;
+    assert_eq!(crm.problems, []);
+    assert_eq!(said(&crm).await, json!("one"));
+    let first = pid(&crm);
+    until("it stops by itself", || crm.worker.state().state == "stopped" && !is_alive(first)).await;
+    assert_eq!(said(&crm).await, json!("one"));
+    assert_eq!(crm.worker.state().restarts, 0, "resting is no failure");
+}
+
+#[tokio::test]
+async fn fifty_known_folders_are_there_at_once() {
+    let mut world = World::new();
+    for number in 0..50 {
+        let name = format!("crm_{number}");
+        world.write(&format!("{name}/tools/say.py"), &tool(&format!("{name}_say"), "def say():\n    return 1"));
+    }
+    world.load("crm_0").await;
+    let folders = world.hosts.scan().folders;
+    let load = |folder: Folder| {
+        let hosts = world.hosts.clone();
+        async move { hosts.load(&folder, None).await }
+    };
+    futures::future::join_all(folders.iter().cloned().map(load)).await;
+    let started = world.server.minted.lock().unwrap().len();
+    let begin = Instant::now();
+    let found = world.hosts.scan();
+    let loaded = futures::future::join_all(found.folders.into_iter().map(load)).await;
+    let took = begin.elapsed();
+    println!("50 known folders: {took:?}");
+    assert!(loaded.iter().all(|loaded| loaded.problems.is_empty() && loaded.integration.tools.len() == 1));
+    assert_eq!(world.server.minted.lock().unwrap().len(), started, "something was started");
+    // A machine that builds at the same time has other things to do; what is measured is in bench.
+    assert!(took < Duration::from_millis(500), "{took:?}");
 }
 
 #[tokio::test]

@@ -99,7 +99,7 @@ async fn what_a_manifest_says_wrong_is_said_with_line_and_nearest_key() {
         ("worker: {limits: {memory: lots}}", "is not a size such as 64KB or 512MB"),
         ("http: {base: x}", "`http` belongs to manifests whose host makes the requests itself"),
         ("tools: [{name: other, description: x}]", "begins with the integration's: `wrong_…`"),
-        ("webhook: {verify: {github: token}, events: code}", "There is no field `token`"),
+        ("webhook: {verify: {standard: token}, events: code}", "There is no field `token`"),
         ("process: {command: [x], needs: [token]}", "There is no field `token`"),
         ("label: [", "integration.yaml:"),
     ] {

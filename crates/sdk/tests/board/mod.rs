@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tercel_sdk::{
     Brief, Checked, Dedupe, Depth, Event, Field, FromHost, Host, Inbound, Integration, Outbound, Outcome, Receipt,
-    Received, Refusal, Result, Scheme, Target, dispatcher, http::Builder, reads,
+    Received, Refusal, Result, Scheme, Target, dispatcher, hook, http::Builder, reads,
 };
 
 pub fn integration() -> Integration {
@@ -24,6 +24,7 @@ pub fn integration() -> Integration {
         .connector(check)
         .dispatcher(dispatcher(reply).find(find).limit(2_000))
         .tool("board_get_post", reads(get_post))
+        .on(mark_seen)
         .sample("post.created", include_str!("fixtures/post.created.json"))
 }
 
@@ -140,4 +141,12 @@ async fn find(board: Board, thread: Thread, outbound: Outbound) -> Result<Option
 
 fn receipt(reply: Reply) -> Receipt {
     Receipt { id: Some(reply.id.to_string()), url: None }
+}
+
+/// A post that was looked at is marked on the board.
+async fn mark_seen(board: Board, _: hook::AfterTaskComplete) -> Result<()> {
+    // Only runs whose answers go to this board have such a target.
+    let Some(target) = &board.0.ids().target else { return Ok(()) };
+    let path = format!("/posts/{}/seen", target.config["post"]);
+    board.post(&path)?.json(&json!({})).send().await?.ok().map(drop)
 }

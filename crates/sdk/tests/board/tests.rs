@@ -1,7 +1,8 @@
 use super::integration;
 use serde_json::json;
 use tercel_sdk::{
-    Outcome, Target,
+    Outcome, Target, hook,
+    host::Ids,
     testing::{Bench, Fake, check},
 };
 
@@ -54,4 +55,14 @@ async fn the_test_of_the_connection_says_whose_token_it_is() {
     let world = Fake::new().on("GET /me", 200, json!({"name": "tercel"}));
     let checked = bench().world(&world).test().await.unwrap();
     assert_eq!(checked.account.as_deref(), Some("tercel"));
+}
+
+#[tokio::test]
+async fn a_post_that_was_looked_at_is_marked() {
+    let world = Fake::new().on("POST /posts/7/seen", 204, json!(""));
+    let ids = Ids { target: Some(Target::new("board", json!({"post": 7}))), ..Ids::default() };
+    let (context, task_id) = (hook::Context::default(), "t1".into());
+    let end = hook::AfterTaskComplete { context, task_id, task_type: "agent".into(), status: "complete".into() };
+    bench().world(&world).ids(ids).tell(end).await.unwrap();
+    assert_eq!(world.requests().len(), 1);
 }

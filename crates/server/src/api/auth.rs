@@ -4,7 +4,7 @@ use super::{
     error::{Error, Result},
     rate::{self, Rates},
 };
-use crate::{app::App, config::Config, folders::Folder};
+use crate::{app::App, config::Config, folders::Folder, succession};
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, header},
@@ -146,9 +146,16 @@ pub struct Gate {
     pub folders: bool,
     /// It may take as long as it likes.
     pub streams: bool,
+    /// It says how this process is, whoever has the database.
+    pub looks_only: bool,
 }
 
 pub async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    if !gate.looks_only
+        && let Some(obstacle) = succession::obstacle(&gate.app)
+    {
+        return Error::unavailable(obstacle).into_response();
+    }
     if let Some(scope) = gate.scope {
         match admit(&gate, scope, &request) {
             Ok(identity) => request.extensions_mut().insert(identity),

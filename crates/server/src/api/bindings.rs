@@ -70,22 +70,31 @@ pub async fn create(
     for event in body.event_filter.iter().flatten() {
         name("event_filter", event, 255)?;
     }
-    let id = super::new_id(&identity, &format!("bindings/{channel}"), key.as_deref());
-    if let Some(made) = of_channel(&app, channel).into_iter().find(|binding| binding.id == id) {
-        if made.client_id != body.client_id {
-            return Err(Error::reused("binding"));
-        }
-        return Ok((StatusCode::CREATED, Json(made)));
-    }
     let target = body.dispatch_config.map(target::whole).transpose()?;
-    let event_filter = body.event_filter.map(|events| serde_json::to_string(&events)).transpose();
-    let binding = tercel_store::Binding {
-        id,
+    let mut wanted = channel::Binding {
+        id: super::new_id(&identity, &format!("bindings/{channel}"), key.as_deref()),
         channel_id: channel,
         client_id: body.client_id,
         display_name: body.display_name,
-        event_filter: event_filter.map_err(Error::internal)?,
+        event_filter: body.event_filter,
         sealed_target: target.map(|target| app.seal_target(&target)),
+        created_at: 0,
+    };
+    match app.catalog().bindings.values().flatten().find(|binding| binding.id == wanted.id) {
+        Some(made) if super::is_forgotten(made.created_at) => wanted.id = Uuid::now_v7(),
+        Some(made) if !is_same(&app, made, &wanted) => return Err(Error::reused("binding")),
+        Some(made) => return Ok((StatusCode::CREATED, Json(shown(&app, made)))),
+        None => {}
+    }
+    let id = wanted.id;
+    let event_filter = wanted.event_filter.map(|events| serde_json::to_string(&events)).transpose();
+    let binding = tercel_store::Binding {
+        id,
+        channel_id: channel,
+        client_id: wanted.client_id,
+        display_name: wanted.display_name,
+        event_filter: event_filter.map_err(Error::internal)?,
+        sealed_target: wanted.sealed_target,
         created_at: 0,
     };
     app.store.bind(binding).await?;
@@ -109,6 +118,14 @@ pub fn of_channel(app: &App, channel: Uuid) -> Vec<Binding> {
         catalog.bindings.values().flatten().filter(|binding| binding.channel_id == channel).collect();
     bindings.sort_by_key(|binding| (binding.created_at, binding.id));
     bindings.into_iter().map(|binding| shown(app, binding)).collect()
+}
+
+/// Whether they are the same but for when they were made.
+fn is_same(app: &App, one: &channel::Binding, other: &channel::Binding) -> bool {
+    one.client_id == other.client_id
+        && one.display_name == other.display_name
+        && one.event_filter == other.event_filter
+        && target::is_same(app, one.sealed_target.as_deref(), other.sealed_target.as_deref())
 }
 
 fn shown(app: &App, binding: &channel::Binding) -> Binding {

@@ -50,7 +50,7 @@ pub struct NewChannel {
     require_mention: bool,
     /// True when absent.
     passive_memory: Option<bool>,
-    /// Only false.
+    /// What bots write is answered, too.
     #[serde(default)]
     allow_bot_messages: bool,
     thinking_display: Option<String>,
@@ -150,29 +150,28 @@ pub async fn create(
     let bot_id = body.bot_id.unwrap_or_else(|| DEFAULT.into());
     check_bot(&app.catalog(), &bot_id)?;
     check_display_name(body.display_name.as_deref())?;
-    refuse_bots(body.allow_bot_messages)?;
-    let id = super::new_id(&identity, "channels", key.as_deref());
-    if let Some(made) = app.catalog().channel(id) {
-        if made.client_id != body.client_id {
-            return Err(Error::reused("channel"));
-        }
-        return Ok((StatusCode::CREATED, Json(shown(&app, made))));
-    }
     let target = body.dispatch_config.map(target::whole).transpose()?;
-    let channel = channel::Channel {
-        id,
+    let mut channel = channel::Channel {
+        id: super::new_id(&identity, "channels", key.as_deref()),
         client_id: body.client_id,
         bot_id,
         display_name: body.display_name,
         options: Options {
             require_mention: body.require_mention,
             passive_memory: body.passive_memory.unwrap_or(true),
-            allow_bot_messages: false,
+            allow_bot_messages: body.allow_bot_messages,
             thinking_display: body.thinking_display,
         },
         sealed_target: target.map(|target| app.seal_target(&target)),
         created_at: 0,
     };
+    match app.catalog().channel(channel.id) {
+        Some(made) if super::is_forgotten(made.created_at) => channel.id = Uuid::now_v7(),
+        Some(made) if !is_same(&app, made, &channel) => return Err(Error::reused("channel")),
+        Some(made) => return Ok((StatusCode::CREATED, Json(shown(&app, made)))),
+        None => {}
+    }
+    let id = channel.id;
     app.store.create_channel(channel.into_row()?).await?;
     app.reload().await?;
     Ok((StatusCode::CREATED, Json(shown(&app, &*find(&app, id)?))))
@@ -219,10 +218,10 @@ pub async fn change(
         let target = restored.map(target::whole).transpose()?;
         channel.sealed_target = target.map(|target| app.seal_target(&target));
     }
-    refuse_bots(body.allow_bot_messages.unwrap_or_default())?;
     let options = &mut channel.options;
     options.require_mention = body.require_mention.unwrap_or(options.require_mention);
     options.passive_memory = body.passive_memory.unwrap_or(options.passive_memory);
+    options.allow_bot_messages = body.allow_bot_messages.unwrap_or(options.allow_bot_messages);
     if let Some(thinking_display) = body.thinking_display {
         options.thinking_display = thinking_display;
     }
@@ -247,15 +246,13 @@ fn missing(id: Uuid) -> Error {
     Error::not_found(format!("There is no channel {id}"))
 }
 
-/// Two bots that answer each other do not stop.
-fn refuse_bots(allowed: bool) -> Result<()> {
-    match allowed {
-        true => Err(Error::invalid(
-            "allow_bot_messages: what bots write is kept and not answered, because two bots that answer each other do not \
-             stop; leave it out or send false",
-        )),
-        false => Ok(()),
-    }
+/// Whether they are the same but for when they were made.
+fn is_same(app: &App, one: &channel::Channel, other: &channel::Channel) -> bool {
+    let content = |channel: &channel::Channel| {
+        let channel::Channel { client_id, bot_id, display_name, options, .. } = channel.clone();
+        (client_id, bot_id, display_name, options)
+    };
+    content(one) == content(other) && target::is_same(app, one.sealed_target.as_deref(), other.sealed_target.as_deref())
 }
 
 fn check_bot(catalog: &Catalog, id: &str) -> Result<()> {

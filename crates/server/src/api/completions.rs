@@ -106,14 +106,17 @@ pub async fn complete(State(app): State<Arc<App>>, Body(ask): Body<ask::Ask>) ->
         }
         Some(place) => {
             let task = in_session::put(&app, &bot, place, &ask).await?;
-            tokio::spawn(in_session::watch(app.clone(), task, sender));
+            tokio::spawn(in_session::watch(app.clone(), task, sender, is_stream));
         }
         None => {
+            super::is_not_held(&app)?;
             let question = ask.question(bot, plain)?;
             let app = app.clone();
             // A caller who leaves stops it between two steps: what a model was asked is counted all the same.
             app.clone().work.spawn(async move {
                 let shown = |text| _ = sender.send(Said::Text(text));
+                // Who gets the whole at its end has seen nothing that could not be taken back.
+                let shown: Option<&stateless::Shown<'_>> = if is_stream { Some(&shown) } else { None };
                 let said = stateless::answer(&app, question, &stop, shown).await;
                 let _ = sender.send(Said::End(said.map_err(refusal::of_agent)));
             });

@@ -1,17 +1,19 @@
 //! Webhook requests that were taken.
 
 use super::{
+    auth::Identity,
     error::{Error, Result},
     integrations,
     page::{List, Page, Piece},
-    request::{Id, Ids, Query},
+    request::{Id, Idempotency, Ids, Query},
     time::Time,
 };
 use crate::{
     app::App,
+    inject,
     webhook::{self, Answer},
 };
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -129,10 +131,16 @@ pub async fn show(State(app): State<Arc<App>>, Ids(id): Id) -> Result<Json<Whole
 }
 
 /// Process a delivery once more
-#[utoipa::path(post, path = "/api/v1/deliveries/{id}/replay", tag = "deliveries", params(("id" = Uuid, Path)), responses((status = 202, body = Replayed)))]
-pub async fn replay(State(app): State<Arc<App>>, Ids(id): Id) -> Result<(StatusCode, Json<Replayed>)> {
+#[utoipa::path(post, path = "/api/v1/deliveries/{id}/replay", tag = "deliveries", params(("id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header, description = "The same key within a day is the same replay")), responses((status = 202, body = Replayed)))]
+pub async fn replay(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Ids(id): Id,
+    Idempotency(key): Idempotency,
+) -> Result<(StatusCode, Json<Replayed>)> {
     super::has_room(&app)?;
-    let (generation, answer) = webhook::replay(&app, id).await?;
+    let once = key.map(|key| (identity.idempotency(&format!("replay/{id}"), &key), inject::a_day_from_now()));
+    let (generation, answer) = webhook::replay(&app, id, once).await?;
     let (status, reason, tasks) = match answer {
         Answer::Taken(taken) => (taken.status, taken.reason, taken.tasks),
         Answer::Reply { .. } => ("reply".into(), None, Vec::new()),

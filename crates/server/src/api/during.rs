@@ -1,7 +1,11 @@
 //! Requests that the code of a folder makes in the course of a call: what they store belongs to it.
 
 use super::{auth::Identity, error::Result};
-use crate::{app::App, folders::Open, inject::Input};
+use crate::{
+    app::App,
+    folders::Open,
+    inject::{self, Input},
+};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use std::{convert::Infallible, sync::Arc};
 use tercel_store::Uuid;
@@ -30,7 +34,7 @@ impl During {
 pub async fn bind(app: &App, input: &mut Input, call: Option<&Open>, key: Option<&str>) -> Result<()> {
     let Some(call) = call else { return Ok(()) };
     if let Some(name) = call.name(&input.session_id.to_string(), key) {
-        input.idempotency = Some(name);
+        input.idempotency = Some((name, inject::a_month_from_now()));
         input.first_counts = true;
         input.delivery = call.delivery();
     }

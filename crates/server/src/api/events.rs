@@ -118,7 +118,8 @@ fn event(app: &App, seen: Seen) -> Option<Event> {
         Seen::Text { is_committed: true, .. } => None,
         Seen::Text { text, reset: false, .. } => event("text_delta", json!({"text": text})),
         Seen::Text { text, reset: true, .. } => event("text_delta", json!({"text": text, "reset": true})),
-        Seen::Thinking(text) => event("thinking", json!({"text": text})),
+        Seen::Thinking { text, reset: false } => event("thinking", json!({"text": text})),
+        Seen::Thinking { text, reset: true } => event("thinking", json!({"text": text, "reset": true})),
         Seen::Request(request) => event("tool_request", json!(request)),
         Seen::Over(task) => event("end", json!({"status": task.status})),
     }

@@ -30,7 +30,11 @@ pub enum Seen {
         /// It stands in the step that comes next.
         is_committed: bool,
     },
-    Thinking(String),
+    /// A piece of what a model thinks before it answers. With `reset`, what was shown of it before is void.
+    Thinking {
+        text: String,
+        reset: bool,
+    },
     /// A call that waits for the client.
     Request(Request),
     /// It has ended, or waits for a person.
@@ -71,6 +75,8 @@ struct Shown {
     thinking: usize,
     /// Somebody may have seen more of it than we know.
     is_doubtful: bool,
+    /// The same of the thoughts.
+    is_thought_doubtful: bool,
 }
 
 impl Follower {
@@ -89,7 +95,7 @@ impl Follower {
             begun: false,
             over: false,
             ready: VecDeque::new(),
-            shown: Shown { is_doubtful: resumed, ..Shown::default() },
+            shown: Shown { is_doubtful: resumed, is_thought_doubtful: resumed, ..Shown::default() },
             requested: HashSet::new(),
             app,
         }
@@ -180,6 +186,8 @@ impl Follower {
             self.ready.push_back(Seen::Text { text, reset, is_committed: true });
         }
         self.shown.is_doubtful = false;
+        let has_thought = std::mem::take(&mut self.shown.thinking) > 0 || self.shown.is_thought_doubtful;
+        self.shown.is_thought_doubtful = has_thought && row.kind == "model_failed";
     }
 
     /// What is said right now.
@@ -198,10 +206,13 @@ impl Follower {
         if self.after <= now.base {
             let is_void = now.take != shown.take && !shown.text.is_empty();
             if now.take != shown.take {
-                *shown = Shown { take: now.take, is_doubtful: shown.is_doubtful, ..Shown::default() };
+                let is_thought_doubtful = shown.is_thought_doubtful || shown.thinking > 0;
+                *shown =
+                    Shown { take: now.take, is_doubtful: shown.is_doubtful, is_thought_doubtful, ..Shown::default() };
             }
             if let Some(more) = now.thinking.get(shown.thinking..).filter(|more| !more.is_empty()) {
-                self.ready.push_back(Seen::Thinking(more.to_owned()));
+                let reset = std::mem::take(&mut shown.is_thought_doubtful);
+                self.ready.push_back(Seen::Thinking { text: more.to_owned(), reset });
                 shown.thinking = now.thinking.len();
             }
             let more = now.text.get(shown.text.len()..).unwrap_or_default();

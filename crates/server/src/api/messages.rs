@@ -149,6 +149,7 @@ impl From<tercel_store::Message> for Message {
             .extend(own.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), value)));
         metadata.insert("trusted".into(), row.trusted.into());
         metadata.shift_remove("attachments");
+        metadata.shift_remove(inject::REQUEST);
         Self {
             id: row.id,
             session_id: row.session_id,
@@ -211,7 +212,9 @@ pub async fn post(
         busy: body.on_busy.map(Into::into).unwrap_or_default(),
         attachments: super::attachments::with_message(&app, body.attachments).await?,
         author: body.user,
-        idempotency: key.as_ref().map(|key| identity.idempotency(&format!("messages/{id}"), key)),
+        idempotency: key
+            .as_ref()
+            .map(|key| (identity.idempotency(&format!("messages/{id}"), key), inject::a_day_from_now())),
         ..inject::Input::new(id, body.content)
     };
     let call = during.of(&app, &identity);

@@ -14,6 +14,7 @@ pub mod deliveries;
 mod document;
 pub mod documents;
 mod during;
+pub mod egress;
 mod error;
 pub mod events;
 pub mod features;
@@ -212,6 +213,7 @@ fn table() -> Vec<Row> {
         row(POST, "/api/v1/outbox/{id}/retry", "outbox:write", handler!(outbox::retry)),
         row(POST, "/api/v1/outbox/{id}/drop", "outbox:write", handler!(outbox::drop)),
 
+        row(GET, "/api/v1/egress", "egress:read", handler!(egress::list)),
         row(GET, "/api/v1/notices", "notices:read", handler!(notices::list)),
         row(GET, "/api/v1/notices/target", "notices:read", handler!(notice_target::show)),
         row(PUT, "/api/v1/notices/target", "notices:write", handler!(notice_target::put)),
@@ -318,7 +320,8 @@ impl Row {
 fn build(app: &Arc<App>, rows: Vec<Row>) -> Router {
     let mut router = Router::new();
     for Row { route, folders, streams, handler } in rows {
-        let gate = Gate { app: app.clone(), scope: route.scope, folders, streams };
+        let looks_only = ["/health", "/ready", "/openapi.json"].contains(&route.path);
+        let gate = Gate { app: app.clone(), scope: route.scope, folders, streams, looks_only };
         let (_, _, handler) = handler();
         let mut handler = handler.route_layer(from_fn_with_state(gate, guard));
         if route.path.starts_with("/v1/") {
@@ -349,12 +352,27 @@ fn has_room(app: &App) -> Result<()> {
     }
 }
 
+/// What would leave at once waits for nobody's look: it is refused while the server is held.
+fn is_not_held(app: &App) -> Result<()> {
+    match app.hold.held() {
+        Some(held) => {
+            Err(Error::unavailable(format!("The server is held ({}): `tercel resume` lets it go on", held.reason)))
+        }
+        None => Ok(()),
+    }
+}
+
 /// A new id; under an idempotency key always the same one.
 fn new_id(identity: &Identity, call: &str, key: Option<&str>) -> Uuid {
     match key {
         Some(key) => Uuid::new_v5(&Uuid::nil(), identity.idempotency(call, key).as_bytes()),
         None => Uuid::now_v7(),
     }
+}
+
+/// Whether a key that made something then is not known any more.
+fn is_forgotten(made_at: i64) -> bool {
+    made_at + crate::inject::DAY < tercel_store::now()
 }
 
 /// Stored JSON as it is shown; null when there is none.

@@ -57,10 +57,9 @@ pub struct Filter {
 /// List notices, newest first
 #[utoipa::path(get, path = "/api/v1/notices", tag = "notices", params(Piece, Filter), responses((status = 200, body = Vec<Notice>)))]
 pub async fn list(State(app): State<Arc<App>>, page: Page, Query(filter): Query<Filter>) -> Result<List<Notice>> {
-    let rows = app.store.notices(filter.open == Some(true), page.after()?, page.reach()).await?;
+    let rows = app.store.notices(filter.open, page.after()?, page.reach()).await?;
     let (rows, next) = page.cut(rows, |row| row.id.to_string());
-    let wanted = |row: &tercel_store::Notice| filter.open.is_none_or(|open| open == row.closed_at.is_none());
-    Ok(page.list(rows.into_iter().filter(wanted).map(Notice::from).collect(), next))
+    Ok(page.list(rows.into_iter().map(Notice::from).collect(), next))
 }
 
 /// Show a notice

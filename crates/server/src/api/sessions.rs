@@ -4,18 +4,18 @@ use super::{
     auth::Identity,
     error::{Error, Result},
     page::{List, Page, Piece},
-    request::{Body, Id, Query, name},
+    request::{Body, Id, Idempotency, Query, name},
     target,
     time::Time,
 };
-use crate::{app::App, catalog::DEFAULT};
+use crate::{app::App, catalog::DEFAULT, inject};
 use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
-use tercel_store::{NewSession, Uuid};
+use tercel_store::{NewSession, Once, Uuid};
 
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenSession {
     /// `default` when absent.
@@ -85,14 +85,30 @@ pub struct Filter {
 }
 
 /// Get the session of a place, a bot and a thread, or make it
-#[utoipa::path(post, path = "/api/v1/sessions", tag = "sessions", request_body = OpenSession, responses((status = 201, body = OpenedSession)))]
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions",
+    tag = "sessions",
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same key within a day gets the same session, even after a reset")),
+    request_body = OpenSession,
+    responses((status = 201, body = OpenedSession)),
+)]
 pub async fn open(
     State(app): State<Arc<App>>,
     Extension(identity): Extension<Arc<Identity>>,
+    Idempotency(key): Idempotency,
     Body(body): Body<OpenSession>,
 ) -> Result<(StatusCode, Json<OpenedSession>)> {
     super::has_room(&app)?;
     name("client_id", &body.client_id, 512)?;
+    let once = match key {
+        Some(key) => Some(Once {
+            key: identity.idempotency("sessions", &key),
+            digest: inject::digest(&app, &serde_json::to_value(&body).map_err(Error::internal)?),
+            until: inject::a_day_from_now(),
+        }),
+        None => None,
+    };
     let thread = body.thread.unwrap_or_default();
     if !thread.is_empty() {
         name("thread", &thread, 512)?;
@@ -116,17 +132,22 @@ pub async fn open(
         sealed_target: sealed,
         opened_by: identity.folder.as_ref().map(|folder| folder.integration.clone()),
     };
-    let (session, created) = got_or_made(&app, &identity, wanted).await?;
+    let (session, created) = got_or_made(&app, &identity, wanted, once).await?;
     Ok((StatusCode::CREATED, Json(OpenedSession { session_id: session.id, created })))
 }
 
 /// A folder gets no session of another's by asking for it.
-pub async fn got_or_made(app: &App, identity: &Identity, wanted: NewSession) -> Result<(tercel_store::Session, bool)> {
+pub async fn got_or_made(
+    app: &App,
+    identity: &Identity,
+    wanted: NewSession,
+    once: Option<Once>,
+) -> Result<(tercel_store::Session, bool)> {
     if let Some(folder) = &identity.folder {
         let there = app.store.active_session(&wanted.client_id, &wanted.bot_id, &wanted.thread).await?;
         folder.may_open(&app.catalog(), &wanted.client_id, there.as_ref())?;
     }
-    Ok(app.store.open_session_for(wanted).await?)
+    Ok(app.store.open_session_for(wanted, once).await?)
 }
 
 /// The session, if the caller may use it.

@@ -44,6 +44,17 @@ pub fn restored(app: &App, mut config: Config, stored: Option<&str>) -> Config {
     config
 }
 
+/// Whether two sealed targets are the same one.
+pub fn is_same(app: &App, one: Option<&str>, other: Option<&str>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => {
+            app.open_target(one).ok().is_some_and(|one| app.open_target(other).ok() == Some(one))
+        }
+        _ => false,
+    }
+}
+
 fn restore(value: &mut Value, stored: Option<&Value>) {
     match (value, stored) {
         (Value::Object(map), Some(Value::Object(stored))) => {

@@ -7,7 +7,7 @@ use super::{
     request::{Id, Ids, Query},
     time::Time,
 };
-use crate::{app::App, trace};
+use crate::{app::App, runner, trace};
 use axum::{Extension, Json, extract::State};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,8 @@ pub struct Task {
     /// `code`, `message`, `hint`.
     #[schema(value_type = Option<Object>)]
     error: Value,
+    /// What was asked for and is not there: unknown skills and tools.
+    warnings: Vec<String>,
     dispatch_type: String,
     dispatch: Dispatch,
     tokens: i64,
@@ -78,6 +80,7 @@ impl Task {
             prompt,
             result: row.result,
             error: super::json(row.error.as_deref()),
+            warnings: warnings(app, row.id).await?,
             dispatch_type,
             dispatch: dispatch(&outbox),
             tokens: row.tokens,
@@ -92,6 +95,15 @@ impl Task {
             completed_at: row.completed_at.map(Time),
         })
     }
+}
+
+/// What the run was not given, as its first step says.
+async fn warnings(app: &App, task: Uuid) -> tercel_store::Result<Vec<String>> {
+    let Some(step) = app.store.first_step(task).await?.filter(|step| step.kind == "context") else {
+        return Ok(Vec::new());
+    };
+    let noted: Value = super::json(Some(&step.body));
+    Ok(serde_json::from_value(noted["unknown"].clone()).unwrap_or_default())
 }
 
 /// Where the answer will go: the message's target, else the session's, else the channel's.
@@ -167,11 +179,10 @@ pub async fn cancel(
     Ids(id): Id,
 ) -> Result<Json<Task>> {
     visible(&app, &identity, id).await?;
-    let status = app.store.cancel_task(id).await?;
+    let status = runner::cancel(&app, id).await?;
     if status == "complete" || status == "failed" {
         return Err(Error::conflict(format!("The task has ended: it is {status}")));
     }
-    app.runs.cancel(id);
     Ok(Json(Task::of(&app, find(&app, id).await?).await?))
 }
 

@@ -15,6 +15,7 @@ use axum::{Extension, Json, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
+use tercel_sdk::Effect;
 use tercel_store::Uuid;
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -104,6 +105,9 @@ pub async fn call(
     let checked = tercel_agent::arguments::check(&owned.tool.spec(), given);
     if let Some(problem) = checked.problem {
         return Err(Error::invalid(problem));
+    }
+    if owned.tool.effect != Effect::Read {
+        super::is_not_held(&app)?;
     }
     let call = Call {
         idempotency_key: Some(format!("call/{}", Uuid::now_v7())),

@@ -3,6 +3,7 @@
 
 mod configured;
 mod folders;
+mod isolation;
 mod kept;
 mod machine;
 mod speech;
@@ -34,18 +35,22 @@ pub async fn run(environment: Environment) -> Result<ExitCode> {
 async fn examine(config: &Config) -> Vec<Finding> {
     let server = client::connect(config).await;
     let mut findings = vec![Finding::ok("configuration", "It can be read")];
+    let doubts = config.doubts.iter();
+    findings.extend(doubts.map(|doubt| Finding::warn("configuration", doubt, "Correct its name, or unset it")));
     findings.extend(machine::directory(&config.data_dir));
     findings.extend(machine::space(&config.data_dir));
     findings.extend(machine::disk(&config.data_dir));
     findings.push(machine::clock(&config.data_dir));
     findings.push(machine::open_files());
+    findings.extend(isolation::look(config, server.is_some()).await);
     findings.push(machine::server(config, server.as_ref()).await);
     if server.is_none() {
         findings.extend(machine::ports(config));
     }
+    let key = configured::Key::look(config);
     let inspected = match &config.database_url {
-        Some(url) => tercel_store::inspect_postgres(url).await,
-        None => tercel_store::inspect(&config.data_dir).await,
+        Some(url) => tercel_store::inspect_postgres(url, key.id()).await,
+        None => tercel_store::inspect(&config.data_dir, key.id()).await,
     };
     findings.extend(configured::database(config, &inspected, server.is_some()));
     let inspection = inspected.ok().flatten();
@@ -66,8 +71,8 @@ async fn examine(config: &Config) -> Vec<Finding> {
     findings.extend(folders::roots(config));
     findings.extend(folders::problems(server.as_ref()).await);
     findings.push(folders::python(config));
-    findings.extend(configured::secrets(config, inspection.as_ref()));
-    findings.push(configured::model(config));
+    findings.extend(configured::secrets(config, &key, inspection.as_ref()));
+    findings.extend(configured::models(config, inspection.as_ref()));
     if let Some(http) = crate::ollama::client(config) {
         findings.extend(crate::ollama::offer(config, &http).await.map(|offer| Finding::ok("ollama", offer)));
     }

@@ -2,11 +2,13 @@
 
 mod backup;
 mod call;
+mod check;
 mod client;
 mod doctor;
 mod integrations;
 mod keys;
 mod logs;
+mod new;
 mod rehearse;
 mod resume;
 mod terminal;
@@ -35,6 +37,10 @@ enum Command {
         #[arg(long)]
         listen: Option<String>,
     },
+    /// Make a new integration to begin with
+    New(new::Arguments),
+    /// Say what is wrong with a folder, without running it
+    Check(check::Arguments),
     /// Show what an event would do: signed, verified, run, and nothing sent
     Rehearse(rehearse::Arguments),
     /// Call a tool
@@ -82,7 +88,7 @@ pub fn main() -> ExitCode {
 }
 
 /// How the program starts others. It is not for people, and looks at nothing else: it runs before each of them.
-fn sandbox_exec() -> Option<ExitCode> {
+pub fn sandbox_exec() -> Option<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     if arguments.next()? != tercel_hosts::sandbox::SUBCOMMAND {
         return None;
@@ -105,7 +111,12 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         environment.set("TERCEL_LISTEN", listen);
     }
     match arguments.command {
-        Command::Serve { .. } => crate::serve::serve(Config::from(environment)?).await.map(|()| ExitCode::SUCCESS),
+        Command::Serve { .. } => {
+            let native = tercel_integrations::all();
+            crate::serve::serve(Config::from(environment)?, native).await.map(|()| ExitCode::SUCCESS)
+        }
+        Command::New(arguments) => new::run(arguments),
+        Command::Check(arguments) => check::run(Config::from(environment)?, arguments).await,
         Command::Rehearse(arguments) => rehearse::run(environment, arguments).await,
         Command::Call(arguments) => call::run(Config::from(environment)?, arguments).await,
         Command::Integrations(command) => integrations::run(Config::from(environment)?, command).await,

@@ -1,6 +1,7 @@
 //! `tercel rehearse`: what an event would do, from the signed request to what would be sent.
 
 mod event;
+mod folder;
 mod show;
 
 use super::{
@@ -57,6 +58,10 @@ pub struct Arguments {
 }
 
 pub async fn run(environment: Environment, arguments: Arguments) -> Result<ExitCode> {
+    if folder::is_folder(&arguments.integration) && !arguments.send {
+        let (name, event, ended) = folder::rehearse(environment, &arguments).await?;
+        return told(&ended, &name, &event, &arguments);
+    }
     let integration = event::integration(&arguments.integration)?;
     if integration.webhook.is_none() {
         bail!("The integration `{}` takes no webhooks: there is no event to rehearse", integration.name);
@@ -66,10 +71,14 @@ pub async fn run(environment: Environment, arguments: Arguments) -> Result<ExitC
         true => send(environment, &integration, &event).await?,
         false => rehearse(environment, &integration, &event, &arguments).await?,
     };
+    told(&ended, &integration.name, &event, &arguments)
+}
+
+fn told(ended: &Ended, name: &str, event: &Event, arguments: &Arguments) -> Result<ExitCode> {
     match arguments.json {
         true if ended.traces.is_empty() => say(&format!("{:#}", ended.answer))?,
         true => ended.traces.iter().try_for_each(|trace| say(&format!("{trace:#}")))?,
-        false => say(&show::ended(&ended, &integration.name, &event.name, Ink::of_output()))?,
+        false => say(&show::ended(ended, name, &event.name, Ink::of_output()))?,
     }
     Ok(if ended.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

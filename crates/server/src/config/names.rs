@@ -3,10 +3,13 @@
 use anyhow::{Result, bail};
 
 /// Names of ours that do not begin with `TERCEL_`; what an integration's fields are called comes on top.
-const OTHERS: [&str; 16] = [
+const OTHERS: [&str; 19] = [
     "API_KEY",
     "BASE_URL",
     "DATABASE_URL",
+    "EMBEDDING_API_KEY",
+    "EMBEDDING_BASE_URL",
+    "EMBEDDING_MODEL",
     "ENCRYPTION_KEY",
     "HOOK_WEBHOOK_URLS",
     "INTEGRATION_DIRS",
@@ -25,22 +28,23 @@ const OTHERS: [&str; 16] = [
 /// Where names come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// Ours alone: every name in it is meant for us.
+    /// For us and our folders alone.
     Toml,
-    /// Others read it, too: only names that begin like ours are.
+    /// Others read it, too.
     DotEnv,
     Environment,
 }
 
 impl Origin {
-    fn is_ours(self, name: &str) -> bool {
-        let prefixes: &[&str] = match self {
-            Self::Toml => return true,
-            Self::DotEnv => &["TERCEL_", "LLM_", "STT_"],
+    /// Whether a name that is not known must be a mistake.
+    fn refuses(self, name: &str, known: &[String]) -> bool {
+        let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+        match self {
+            Self::Toml => !is_variable(name) || is_reserved(name) || near(name, known).is_some(),
+            Self::DotEnv => begins(&["TERCEL_", "LLM_", "STT_"]) || near(name, known).is_some(),
             // Other programs have settings of their models there.
-            Self::Environment => &["TERCEL_"],
-        };
-        prefixes.iter().any(|prefix| name.starts_with(prefix))
+            Self::Environment => begins(&["TERCEL_"]),
+        }
     }
 
     fn words(self) -> &'static str {
@@ -52,29 +56,54 @@ impl Origin {
     }
 }
 
-/// A misspelt name would be a setting that silently does nothing.
+/// A misspelt name would be a setting that silently does nothing. Names that are like none of ours are variables of
+/// folders, which are known only when those are loaded.
 ///
 /// # Errors
 /// Names the first of them, and the setting that it is nearest to.
 pub fn refuse_unknown<'n>(origin: Origin, names: impl IntoIterator<Item = &'n str>) -> Result<()> {
-    let integrations = tercel_integrations::all();
-    let fields = integrations.iter().flat_map(|integration| &integration.fields).map(|field| field.env.as_str());
-    let known: Vec<&str> = super::KNOWN.into_iter().chain(OTHERS).chain(fields).collect();
-    let is_unknown = |name: &&str| origin.is_ours(name) && !known.contains(name);
-    for name in names.into_iter().filter(is_unknown) {
-        let likeness = |known: &&str| strsim::jaro_winkler(&name.to_uppercase(), known);
-        let nearest = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or("another");
-        // Folders have variables of their own, which nobody knows yet.
-        if origin == Origin::Toml && is_variable(name) && !is_reserved(name) && likeness(&nearest) < ALIKE {
-            continue;
-        }
-        bail!("{}{name} is not a setting; is {nearest} meant?", origin.words())
+    let known = known();
+    let is_wrong = |name: &&str| !known.iter().any(|known| known == name) && origin.refuses(name, &known);
+    match names.into_iter().find(is_wrong) {
+        None => Ok(()),
+        Some(name) => bail!("{}{name} is not a setting; is {} meant?", origin.words(), nearest(name, &known)),
     }
-    Ok(())
 }
 
-/// What is so like a name of ours is a misspelt one.
-const ALIKE: f64 = 0.9;
+/// Names of the environment that are nearly ours. Others have names there, too: these are told and not refused.
+pub fn doubtful<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<String> {
+    let known = known();
+    let doubt = |name: &str| {
+        let near = near(name, &known)?;
+        (near != name).then(|| format!("{name} is set and is not a setting; is {near} meant?"))
+    };
+    names.into_iter().filter_map(doubt).collect()
+}
+
+/// Ours, and those of the integrations that are shipped.
+fn known() -> Vec<String> {
+    let integrations = tercel_integrations::all();
+    let fields = integrations.iter().flat_map(|integration| &integration.fields).map(|field| field.env.clone());
+    super::KNOWN.into_iter().chain(OTHERS).map(str::to_owned).chain(fields).collect()
+}
+
+/// The name that one was meant to be: a slip of the fingers away, two in long ones.
+fn near<'k>(name: &str, known: &'k [String]) -> Option<&'k str> {
+    let upper = name.to_uppercase();
+    let slips = |known: &str| strsim::osa_distance(&upper, known);
+    let nearest = known.iter().min_by_key(|known| slips(known))?;
+    let allowed = if nearest.len() < LONG { 1 } else { 2 };
+    (slips(nearest) <= allowed).then_some(nearest)
+}
+
+const LONG: usize = 13;
+
+fn nearest<'k>(name: &str, known: &'k [String]) -> &'k str {
+    let likeness = |known: &&String| strsim::jaro_winkler(&name.to_uppercase(), known);
+    let most_alike =
+        || known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).map_or("another", String::as_str);
+    near(name, known).unwrap_or_else(most_alike)
+}
 
 fn is_variable(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
@@ -110,17 +139,51 @@ mod tests {
     fn a_name_that_is_none_of_ours_is_refused_where_it_can_only_be_meant_for_us() {
         let refused = |origin, name, words: &str| assert_eq!(said(origin, name).as_deref(), Some(words), "{name}");
         refused(Origin::Environment, "TERCEL_LISTN", "TERCEL_LISTN is not a setting; is TERCEL_LISTEN meant?");
-        refused(Origin::DotEnv, "LLM_MODLE", ".env: LLM_MODLE is not a setting; is LLM_MODEL meant?");
         refused(Origin::Toml, "API_KEI", "tercel.toml: API_KEI is not a setting; is API_KEY meant?");
         assert_eq!(said(Origin::Toml, "WEATHER_STATION"), None, "a folder's");
         assert!(said(Origin::Toml, "LD_PRELOAD").is_some_and(|words| words.contains("LD_PRELOAD is not a setting")));
         refused(Origin::Toml, "llm_model", "tercel.toml: llm_model is not a setting; is LLM_MODEL meant?");
-        assert_eq!(said(Origin::Environment, "LLM_MODLE"), None, "another program's");
-        assert_eq!(said(Origin::DotEnv, "COMPOSE_PROJECT_NAME"), None);
-        for integration in tercel_integrations::all() {
-            for field in &integration.fields {
-                assert_eq!(said(Origin::Toml, &field.env), None);
+        assert!(said(Origin::Toml, "LD_PRELOAD").is_some_and(|words| words.contains("LD_PRELOAD is not a setting")));
+        for (wrong, right) in [
+            ("LLM_MODLE", "LLM_MODEL"),
+            ("DATABASE_ULR", "DATABASE_URL"),
+            ("API_KEI", "API_KEY"),
+            ("ENCRYPTION_KYE", "ENCRYPTION_KEY"),
+            ("database_url", "DATABASE_URL"),
+            ("EMBEDDING_MODLE", "EMBEDDING_MODEL"),
+        ] {
+            refused(Origin::DotEnv, wrong, &format!(".env: {wrong} is not a setting; is {right} meant?"));
+        }
+    }
+
+    #[test]
+    fn a_name_of_an_integration_is_known_and_a_misspelt_one_is_not() {
+        for field in tercel_integrations::all().iter().flat_map(|integration| &integration.fields) {
+            assert_eq!(said(Origin::Toml, &field.env), None);
+            let mut wrong = field.env.clone();
+            wrong.remove(wrong.len() - 2);
+            let refusal = said(Origin::DotEnv, &wrong).unwrap_or_else(|| panic!("{wrong} passes"));
+            assert!(refusal.ends_with(&format!("is {} meant?", field.env)), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn what_folders_and_other_programs_have_there_passes() {
+        for origin in [Origin::Toml, Origin::DotEnv, Origin::Environment] {
+            for name in
+                ["WEATHER_STATION", "COMPOSE_PROJECT_NAME", "TTS_BASE_URL", "INTEGRATION_DIRS", "EMBEDDING_MODEL"]
+            {
+                assert_eq!(said(origin, name), None, "{origin:?} {name}");
             }
         }
+        assert_eq!(said(Origin::Environment, "LLM_MODLE"), None, "another program's");
+        let doubts = doubtful(["DATABASE_ULR", "DATABASE_URL", "HOME", "LLM_MODLE"]);
+        assert_eq!(
+            doubts,
+            [
+                "DATABASE_ULR is set and is not a setting; is DATABASE_URL meant?",
+                "LLM_MODLE is set and is not a setting; is LLM_MODEL meant?",
+            ]
+        );
     }
 }

@@ -111,6 +111,13 @@ pub fn record(app: &Arc<App>, ids: &Ids, name: &'static str, event: &Value) {
     }
 }
 
+/// The same for a run that is not open.
+pub fn record_outside(app: &Arc<App>, ids: &Ids, origin: &str, name: &'static str, event: &Value) {
+    if app.emission.records(name) {
+        store(app, HookEvent { origin: Some(origin.into()), ..Event::new(app, name, event).row(ids) });
+    }
+}
+
 fn note(app: &Arc<App>, ids: &Ids, event: Event) {
     if !app.emission.records(event.name) {
         return;
@@ -123,7 +130,11 @@ fn note(app: &Arc<App>, ids: &Ids, event: Event) {
         }
         return;
     }
-    // It belongs to no run, so that no commit takes it along.
+    store(app, row);
+}
+
+/// It belongs to no run that is open, so that no commit takes it along.
+fn store(app: &Arc<App>, row: HookEvent) {
     let app = app.clone();
     app.work.clone().spawn(async move {
         match app.store.note_hook_events(vec![row]).await {

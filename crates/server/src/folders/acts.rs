@@ -3,7 +3,7 @@
 use super::Folder;
 use crate::{app::App, catalog::Catalog, inject};
 use tercel_hosts::RootKind;
-use tercel_sdk::{Brief, Target};
+use tercel_sdk::{Brief, Effect, Target};
 use tercel_store::{Session, Task, Uuid};
 
 /// Why something is not its to do.
@@ -91,16 +91,24 @@ impl Folder {
         place.is_some_and(|place| place.permissions.tools.iter().any(|permitted| permitted == tool))
     }
 
-    /// What it wants for a run. What is not there is reported on the task.
+    /// What it wants for a run. What is not there is reported on the task. A folder of the operator's may name what others
+    /// have to be read: their skills, and their tools that read.
     pub fn may_ask_for(&self, catalog: &Catalog, brief: &Brief) -> Allowed {
+        let is_operators = self.kind != RootKind::Workspace;
+        let reads = |tool: &str| {
+            catalog.tools.get(tool).is_some_and(|owned| owned.tool.declared && owned.tool.effect == Effect::Read)
+        };
         for tool in &brief.tools {
             unless(tool != "*", || "execution_config.tools: `*` is not a folder's to give; name the tools".into())?;
+            if is_operators && reads(tool) {
+                continue;
+            }
             self.may_call(catalog, tool)
                 .map_err(|Refused(words)| Refused(format!("execution_config.tools: {words}")))?;
         }
         for skill in &brief.skills {
             let of_another = skill.strip_prefix("integrations/").and_then(|rest| rest.split('/').next());
-            unless(of_another.is_none_or(|name| name == self.integration), || {
+            unless(is_operators || of_another.is_none_or(|name| name == self.integration), || {
                 format!("execution_config.skills: `{skill}` is not one of `{}`", self.integration)
             })?;
         }

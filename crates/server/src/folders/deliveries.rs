@@ -223,8 +223,9 @@ impl Work {
             let entry = route::find(&app, &id)?;
             let routes = route::routes(&entry)?;
             let request = route::request(&asked, &id, call, Some(self.delivery), route::whole(body));
-            let answered = async {
-                let answer = route::serve(&app, &entry, &routes, call, request).await?;
+            let app_of_it = app.clone();
+            let answered = async move {
+                let answer = route::serve(&app_of_it, &entry, &routes, call, request).await?;
                 let (parts, body) = answer.into_parts();
                 Ok((parts, gather(body).await?))
             };

@@ -1,6 +1,6 @@
 //! Looking at the folders, and loading what has changed.
 
-use super::{services::Services, standing, watch};
+use super::{network, services::Services, shipped, standing, watch};
 use crate::{
     app::App,
     config::{Config, WorkspaceTrust},
@@ -9,7 +9,7 @@ use crate::{
 use anyhow::{Context, Result};
 use futures::{StreamExt, stream};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -40,7 +40,10 @@ pub async fn load(app: &Arc<App>) -> Result<()> {
 }
 
 async fn open(app: &Arc<App>) -> Result<()> {
-    let config = places(&app.config, app);
+    let config = places(&app.config, app)?;
+    if let Some(address) = app.folders.address.get() {
+        network::open(app, *address).await;
+    }
     let services = Services(Arc::downgrade(app));
     // This very program, also when its file is replaced.
     let sandbox = Sandbox::open("/proc/self/exe", &app.config.data_dir);
@@ -54,13 +57,17 @@ async fn open(app: &Arc<App>) -> Result<()> {
 }
 
 /// Where to look, in order: a later root replaces an id whole, but for the workspace.
-fn places(config: &Config, app: &App) -> tercel_hosts::Config {
+fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
     let folders = &config.folders;
+    if config.rehearse {
+        return Ok(only(config));
+    }
     let root = |path: PathBuf, kind| Root { path, kind };
     let operator = [PathBuf::from("integrations"), config.data_dir.join("integrations")];
     // Those that nobody named need not be there.
     let operator = operator.into_iter().filter(|path| path.is_dir()).chain(folders.directories.iter().cloned());
-    let mut roots: Vec<Root> = operator.map(|path| root(path, RootKind::Operator)).collect();
+    let mut roots = vec![shipped::root(&config.data_dir)?];
+    roots.extend(operator.map(|path| root(path, RootKind::Operator)));
     let workspace = folders.workspace.join("integrations");
     if workspace.is_dir() {
         roots.push(root(workspace, RootKind::Workspace));
@@ -68,7 +75,7 @@ fn places(config: &Config, app: &App) -> tercel_hosts::Config {
     let scripts = ["."].map(PathBuf::from).into_iter().chain(roots.iter().map(|root| root.path.clone()));
     let connector_dirs = scripts.map(|path| path.join("scripts/integrations")).collect();
     let tools = Some(PathBuf::from("tools")).filter(|path| path.is_dir());
-    tercel_hosts::Config {
+    Ok(tercel_hosts::Config {
         data: config.data_dir.clone(),
         tool_dirs: folders.tools.iter().cloned().chain(tools).collect(),
         connector_dirs,
@@ -76,6 +83,20 @@ fn places(config: &Config, app: &App) -> tercel_hosts::Config {
         path: folders.path.clone(),
         installing: config.installing(),
         native: app.folders.natives.iter().map(|native| (native.name.clone(), native.version.clone())).collect(),
+    })
+}
+
+/// The folder that is rehearsed, and no other.
+fn only(config: &Config) -> tercel_hosts::Config {
+    let directories = config.folders.directories.iter().cloned();
+    tercel_hosts::Config {
+        data: config.data_dir.clone(),
+        roots: directories.map(|path| Root { path, kind: RootKind::Operator }).collect(),
+        tool_dirs: Vec::new(),
+        connector_dirs: Vec::new(),
+        path: config.folders.path.clone(),
+        installing: config.installing(),
+        native: BTreeMap::new(),
     }
 }
 
@@ -134,7 +155,7 @@ async fn load_one(app: &Arc<App>, hosts: &Hosts, folder: Folder) {
     let said = app.folders.said.of(&id);
     let needs_approval = folder.root.kind == RootKind::Workspace && app.config.folders.trust == WorkspaceTrust::Approve;
     let last = app.folders.loaded(&id);
-    let loaded = if said.disabled {
+    let loaded = if app.folders.said.is_off(&id, folder.root.kind) {
         None
     } else if needs_approval {
         approved(app, hosts, &folder, said.approved.as_deref(), last.as_ref()).await

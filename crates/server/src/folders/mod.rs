@@ -7,8 +7,10 @@ pub mod deliveries;
 mod headers;
 pub mod listed;
 pub mod load;
+mod network;
 pub mod route;
 mod services;
+mod shipped;
 pub mod standing;
 mod watch;
 
@@ -54,6 +56,7 @@ pub struct Folders {
     /// One look at the folders at a time.
     looking: tokio::sync::Mutex<()>,
     address: OnceLock<SocketAddr>,
+    network: network::Network,
     /// The first look has begun and not ended.
     is_behind: AtomicBool,
 }
@@ -77,6 +80,7 @@ impl Folders {
             running: deliveries::Running::default(),
             looking: tokio::sync::Mutex::default(),
             address: OnceLock::new(),
+            network: Default::default(),
             is_behind: AtomicBool::new(false),
         }
     }
@@ -84,6 +88,10 @@ impl Folders {
     /// Where the server listens, which folders are told.
     pub fn listens_on(&self, address: SocketAddr) {
         let _ = self.address.set(address);
+    }
+
+    fn port(&self) -> u16 {
+        self.address.get().map_or(0, SocketAddr::port)
     }
 
     fn url(&self, config: &Config) -> String {

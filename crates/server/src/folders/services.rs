@@ -1,6 +1,6 @@
 //! What folders need of the server: values of their settings, keys, an address.
 
-use super::{Folder, SCOPES};
+use super::{Folder, SCOPES, network};
 use crate::{
     api::Scopes,
     app::App,
@@ -45,8 +45,9 @@ impl Server for Services {
         }
     }
 
-    fn reach(&self, _: &str, _: RootKind, _: &[String]) -> Reach {
-        Reach::Open
+    fn reach(&self, integration: &str, root: RootKind, hosts: &[String]) -> Reach {
+        let nowhere = || Reach::Through { port: 0, environment: BTreeMap::new() };
+        self.0.upgrade().map_or_else(nowhere, |app| network::reach(&app, integration, root, hosts))
     }
 
     fn url(&self) -> String {

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
 };
+use tercel_hosts::RootKind;
 use tercel_store::{IntegrationRow, Result, Store};
 
 /// Rows by integration.
@@ -32,6 +33,17 @@ impl Said {
         })
     }
 
+    /// Whether it is switched off. What ships as code of another language is until somebody wants it: it would need an
+    /// interpreter that nobody asked for.
+    pub fn is_off(&self, id: &str, kind: RootKind) -> bool {
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        rows.get(id).map_or(kind == RootKind::Shipped, |row| row.disabled)
+    }
+
+    fn is_known(&self, id: &str) -> bool {
+        self.rows.read().unwrap_or_else(PoisonError::into_inner).contains_key(id)
+    }
+
     pub fn ids(&self) -> Vec<String> {
         self.rows.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
@@ -53,7 +65,7 @@ pub async fn change(app: &Arc<App>, id: &str, change: impl FnOnce(&mut Integrati
     let before = said.of(id);
     let mut row = before.clone();
     change(&mut row);
-    if row == before {
+    if row == before && said.is_known(id) {
         return Ok(false);
     }
     app.store.put_integration(row.clone()).await?;

@@ -1,6 +1,7 @@
 //! What went out, to whom, on whose behalf: one row for each request on the wire or refused before it.
 
 use super::{Scope, address::HostPort};
+use http::Method;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tercel_sdk::{Kind, http::Request};
 use tokio::sync::mpsc::Sender;
@@ -38,6 +39,13 @@ impl Ledger {
 
     /// Begins a row. It is written when the record is dropped, also when the call is.
     pub fn begin(&self, scope: &Scope, request: &Request, place: &HostPort) -> Record {
+        // What it is when the caller walks away.
+        let broken_off = if request.is_idempotent() { Kind::Network } else { Kind::UnknownOutcome };
+        self.open(scope, &request.method, request.url.path(), place, broken_off)
+    }
+
+    /// The same for what is no request of ours. `broken_off` is its outcome when nobody says another.
+    pub fn open(&self, scope: &Scope, method: &Method, path: &str, place: &HostPort, broken_off: Kind) -> Record {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Record {
             rows: self.rows.clone(),
@@ -47,12 +55,11 @@ impl Ledger {
                 integration: scope.integration.clone(),
                 connection: scope.connection.clone(),
                 task: scope.task,
-                method: request.method.to_string(),
+                method: method.to_string(),
                 host: place.to_string(),
-                path: shown(request.url.path(), '/'),
+                path: shown(path, '/'),
                 status: None,
-                // What it is when the caller walks away.
-                error: Some(if request.is_idempotent() { Kind::Network } else { Kind::UnknownOutcome }),
+                error: Some(broken_off),
                 sent_bytes: 0,
                 received_bytes: 0,
                 duration_ms: 0,

@@ -12,6 +12,7 @@ mod answer;
 mod client;
 mod ledger;
 mod limits;
+pub mod proxy;
 mod redirect;
 mod rehearsal;
 mod resolve;

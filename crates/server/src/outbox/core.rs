@@ -1,6 +1,6 @@
 //! The dispatch types that are the server's own: `webhook` and `internal`.
 
-use crate::{app::App, inject};
+use crate::{app::App, inject, runner};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -53,13 +53,15 @@ struct Internal {
 /// Puts the answer into another session as a user's message. The row's id makes a repetition known.
 pub async fn internal(app: &Arc<App>, row: &OutboxRow, target: &Target) -> Result<Receipt> {
     let Internal { session_id, run_agent } = config(target)?;
-    let trusted = was_trusted(app, row).await.map_err(passing)?;
+    let (trusted, from) = speaker(app, row).await.map_err(passing)?;
     let input = inject::Input {
         source: Some("internal".into()),
         run_agent,
         trusted,
+        from: Some(from),
         hops: row.hops as u32,
-        idempotency: Some(format!("internal/{}", row.id)),
+        // As long as the row may be sent again, which nobody can tell: for ever.
+        idempotency: Some((format!("internal/{}", row.id), i64::MAX)),
         ..inject::Input::new(session_id, row.text.clone())
     };
     match inject::inject(app, input).await {
@@ -68,13 +70,22 @@ pub async fn internal(app: &Arc<App>, row: &OutboxRow, target: &Target) -> Resul
     }
 }
 
-/// Whether the answer was: what a run read counts, not only what it was asked.
-async fn was_trusted(app: &App, row: &OutboxRow) -> tercel_store::Result<bool> {
-    let Some(session) = row.session_id else { return Ok(false) };
+/// Whether the answer is trusted: what a run read counts, not only what it was asked. And the place whose event the run
+/// began with, empty when nobody knows.
+async fn speaker(app: &App, row: &OutboxRow) -> tercel_store::Result<(bool, String)> {
+    let Some(session) = row.session_id else { return Ok((false, String::new())) };
     // Among the newest: one that is not found there is not trusted.
     let said = app.store.messages(session, None, 100).await?;
-    let answer = said.iter().find(|message| message.role == "assistant" && message.task_id == row.task_id);
-    Ok(answer.is_some_and(|answer| answer.trusted))
+    let of = |role: &str| said.iter().find(|message| message.role == role && message.task_id == row.task_id);
+    let trusted = of("assistant").is_some_and(|answer| answer.trusted);
+    let asked = of("user").map(|asked| (asked.trusted, runner::from(asked.metadata.as_deref())));
+    let from = match asked {
+        Some((false, from)) => from,
+        // Asked by somebody who is trusted, it has read what its own place says.
+        Some((true, _)) => app.store.session(session).await?.map(|session| session.client_id).unwrap_or_default(),
+        None => String::new(),
+    };
+    Ok((trusted, from))
 }
 
 fn passing(error: tercel_store::Error) -> Error {

@@ -50,7 +50,7 @@ fn mend(kind: &str) -> String {
 
 /// Closes, at the start, the notices of rows that wait no more. Those that are tried again may wait again.
 pub async fn settle_all(app: &App) -> Result<()> {
-    let open = app.store.notices(true, None, 1000).await?;
+    let open = app.store.notices(Some(true), None, 1000).await?;
     let kind = |key: &str| {
         let (state, kind) = key.split_once(':')?;
         STATES.contains(&state).then(|| kind.to_owned())
@@ -70,7 +70,7 @@ pub async fn settle(app: &App, kind: &str) {
 }
 
 async fn try_settle(app: &App, kind: &str) -> Result<()> {
-    let open = app.store.notices(true, None, 1000).await?;
+    let open = app.store.notices(Some(true), None, 1000).await?;
     let is_open = |state: &&str| open.iter().any(|notice| notice.key == key(state, kind));
     let told: Vec<&str> = STATES.into_iter().filter(is_open).collect();
     if told.is_empty() {

@@ -19,6 +19,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{panic::AssertUnwindSafe, sync::Arc};
 use tercel_sdk::{Dispatcher, Error, Host, Kind, Mode, Outbound, Receipt, Result, Target, host::Ids};
 use tercel_store::{AttemptEnd, OutboxRow, now};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Attempts after which a row that could not be sent is given up: about a day.
@@ -226,26 +227,30 @@ impl Way {
     /// `None` when it cannot be looked for.
     async fn find(&self, app: &App, target: &Target) -> Option<Result<Option<Receipt>>> {
         let Self::Part { dispatcher, host, outbound } = self else { return None };
-        let find = dispatcher.find.as_ref()?;
-        let found = async { find(host.clone(), Dispatcher::call(target, outbound)).await };
-        let found = within(app.config.limits.dispatcher, "Looking for it", Kind::Timeout, found).await;
+        let find = dispatcher.find.clone()?;
+        let (host, call) = (host.clone(), Dispatcher::call(target, outbound));
+        let what = format!("Looking for it by `{}`", target.kind);
+        let found = async move { find(host, call).await };
+        let found = within(app.config.limits.dispatcher, &what, Kind::Timeout, found).await;
         Some(found.and_then(|value| Ok(serde_json::from_value(value)?)))
     }
 
     async fn deliver(&self, app: &Arc<App>, row: &OutboxRow, target: &Target) -> Result<Receipt> {
+        let what = format!("Sending by `{}`", target.kind);
+        let limit = app.config.limits.dispatcher;
+        let late = |_| Error::new(Kind::UnknownOutcome, format!("{what} took longer than {} seconds", limit.as_secs()));
         let cancel = CancellationToken::new();
-        let delivered = async {
-            match self {
-                Self::Webhook => core::webhook(app, row, target, &cancel).await,
-                Self::Internal => core::internal(app, row, target).await,
-                Self::Part { dispatcher, host, outbound } => {
-                    let value = (dispatcher.deliver)(host.clone(), Dispatcher::call(target, outbound)).await?;
-                    // The post was made; that its receipt is odd changes nothing.
-                    Ok(serde_json::from_value(value).unwrap_or_default())
-                }
+        match self {
+            Self::Webhook => timeout(limit, core::webhook(app, row, target, &cancel)).await.map_err(late)?,
+            Self::Internal => timeout(limit, core::internal(app, row, target)).await.map_err(late)?,
+            Self::Part { dispatcher, host, outbound } => {
+                let (deliver, host) = (dispatcher.deliver.clone(), host.clone());
+                let call = Dispatcher::call(target, outbound);
+                let sent = within(limit, &what, Kind::UnknownOutcome, async move { deliver(host, call).await }).await;
+                // The post was made; that its receipt is odd changes nothing.
+                sent.map(|receipt| serde_json::from_value(receipt).unwrap_or_default())
             }
-        };
-        within(app.config.limits.dispatcher, "Sending", Kind::UnknownOutcome, delivered).await
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use serde_json::Value;
 use std::{sync::Arc, time::Instant};
-use tercel_agent::{Action, Planned, Run, Step, ToolOutput};
+use tercel_agent::{Action, Planned, Run, Step, ToolOutput, reads_untrusted};
 use tercel_models::{Meter, Sink};
 use tercel_sdk::{
     Error, Kind, Mode, Result, Trust,
@@ -43,7 +43,7 @@ pub struct Tools<'a> {
 }
 
 impl Calling<'_> {
-    /// Answers the step, and what a call took that failed all the same.
+    /// Answers the step, and what a call took that failed or was cut off all the same.
     pub async fn model(&self, provider: &Chosen, asked: Asked, sink: &dyn Sink) -> (Step, Usage) {
         let Self { app, ids, stop } = *self;
         let Asked { iteration, model, fallback, request } = asked;
@@ -58,9 +58,18 @@ impl Calling<'_> {
         let http = app.plain_http(provider.base_url(), ids.task, stop);
         let began = Instant::now();
         let meter = Meter::over(sink);
-        let answered = provider.answer(&http, &request, &meter).await;
+        let answered = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            answered = provider.answer(&http, &request, &meter) => Some(answered),
+        };
         let catalog = app.catalog();
         let duration_ms = began.elapsed().as_millis() as u64;
+        let Some(answered) = answered else {
+            let taken = if provider.is_rehearsal() { Usage::default() } else { meter.cut_off(&request) };
+            let error = Error::new(Kind::Error, "The call was cut off");
+            return (Step::ModelFailed { iteration, model, error, duration_ms }, taken);
+        };
         metrics::histogram!("tercel_model_seconds").record(began.elapsed().as_secs_f64());
         let step = match answered {
             Ok(answer) => {
@@ -135,7 +144,7 @@ impl Calling<'_> {
         let call = Call {
             ids: self.ids.clone(),
             mode: tools.mode,
-            trust: if tools.run.tainted { Trust::Untrusted } else { Trust::Trusted },
+            trust: if reads_untrusted(tools.run) { Trust::Untrusted } else { Trust::Trusted },
             idempotency_key: Some(format!("{}/{}", tools.key, asked.call_id)),
             timeout: Some(app.config.limits.tool),
             cancel: self.stop.clone(),

@@ -14,7 +14,7 @@ use tercel_sdk::{
     hook::{AfterTaskComplete, HookEvent},
     host::Ids,
 };
-use tercel_store::{Ceiling, ClientCall, ClientCalls, Commit, Counts, End, NewNotice, Task};
+use tercel_store::{Ceiling, ClientCall, ClientCalls, Commit, Counts, End, NewNotice, Task, Uuid};
 
 /// The notice that runs wait for a model.
 pub const NO_MODEL: &str = "model";
@@ -28,16 +28,40 @@ pub async fn end(app: &Arc<App>, ids: &Ids, log: &mut Log, end: End) -> tercel_s
     };
     let event = (status != "waiting").then(|| completed(app, ids, status));
     log.commit(app, ids.client_id.as_deref().unwrap_or_default(), Some(end)).await?;
-    if let Some(event) = event {
-        hooks::fire_recorded::<AfterTaskComplete>(app, ids, &event);
+    match event {
+        Some(event) => hooks::fire_recorded::<AfterTaskComplete>(app, ids, &event),
+        None => tell_if_cancelled(app, ids).await,
     }
     Ok(status)
+}
+
+/// Asks a run to stop; one that does not run has ended with that. Answers its status.
+pub async fn cancel(app: &Arc<App>, id: Uuid) -> tercel_store::Result<String> {
+    let cancelled = app.store.cancel_task(id).await?;
+    app.runs.cancel(id);
+    if cancelled.at_once
+        && let Some(task) = app.store.task(id).await?
+    {
+        let client_id = app.store.session(task.session_id).await?.map(|session| session.client_id);
+        tell_cancelled(app, &Ids { client_id, ..ids_of(app, &task) }, &task);
+    }
+    Ok(cancelled.status)
+}
+
+/// One that was asked to stop while it began to wait does not wait.
+async fn tell_if_cancelled(app: &Arc<App>, ids: &Ids) {
+    let Some(id) = ids.task else { return };
+    match app.store.task(id).await {
+        Ok(Some(task)) if task.cancelled && task.status == "cancelled" => tell_cancelled(app, ids, &task),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(task.id = %id, "Whether the run was cancelled cannot be read: {error}"),
+    }
 }
 
 /// Fails a run whose own log may be of no use any more.
 pub async fn give_up(app: &Arc<App>, task: &Arc<Task>, why: String) -> tercel_store::Result<&'static str> {
     tracing::error!(task.id = %task.id, "{why}");
-    let ids = ids_of(task);
+    let ids = ids_of(app, task);
     let event = completed(app, &ids, "failed");
     let commit = Commit {
         task: task.id,
@@ -72,6 +96,7 @@ pub async fn wait_for(
     log.add(&Step::Parked { error: error.clone() })?;
     let end = Some(End::Waiting(json(&error)));
     log.commit_waiting(app, &prepared.session.client_id, end, Some(ceiling.scope.clone())).await?;
+    tell_if_cancelled(app, &prepared.ids).await;
     Ok("waiting")
 }
 
@@ -126,15 +151,26 @@ pub async fn recovered(app: Arc<App>) {
 
 /// The event that a run is over, which is committed together with its end.
 fn completed(app: &Arc<App>, ids: &Ids, status: &str) -> Value {
+    let event = over(ids, status);
+    emission::record(app, ids, AfterTaskComplete::NAME, &event);
+    event
+}
+
+fn over(ids: &Ids, status: &str) -> Value {
     let event = AfterTaskComplete {
         context: context_of(ids),
         task_id: ids.task.map(|id| id.to_string()).unwrap_or_default(),
         task_type: "agent".into(),
         status: status.into(),
     };
-    let event = serde_json::to_value(event).unwrap_or_default();
-    emission::record(app, ids, AfterTaskComplete::NAME, &event);
-    event
+    serde_json::to_value(event).unwrap_or_default()
+}
+
+/// One that was cancelled while it did not run: no commit of its own takes the event along.
+fn tell_cancelled(app: &Arc<App>, ids: &Ids, task: &Task) {
+    let event = over(ids, "cancelled");
+    emission::record_outside(app, ids, &task.origin, AfterTaskComplete::NAME, &event);
+    hooks::fire_recorded::<AfterTaskComplete>(app, ids, &event);
 }
 
 fn no_model(error: Error) -> NewNotice {

@@ -12,7 +12,8 @@ pub mod stateless;
 mod tools;
 
 pub use client::USUAL_WAIT;
-pub use prepare::{RunConfig, Wanted};
+pub use ending::cancel;
+pub use prepare::{RunConfig, Wanted, from};
 pub use tools::execute;
 
 use crate::{
@@ -30,13 +31,18 @@ use tercel_store::{Task, Uuid};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+/// Milliseconds between two counts of what waits, usually and when there may be too much.
+const COUNTED_EVERY: i64 = 1_000;
+const COUNTED_NEAR: i64 = 20;
+
 /// The runs of this process.
 pub struct Runs {
     /// Room for work on steps; waiting for a model takes none.
     steps: Semaphore,
     open: Mutex<Open>,
-    /// Tasks that waited at the last count, and the second of that count.
+    /// At the most as many tasks wait: those of the last count, and what was let in since.
     waiting: AtomicI64,
+    /// Milliseconds after the start when they were counted.
     counted_at: AtomicI64,
     /// Models that runs wait for.
     missed: Mutex<HashSet<String>>,
@@ -60,7 +66,7 @@ impl Runs {
             steps: Semaphore::new(steps.max(1)),
             open: Mutex::default(),
             waiting: AtomicI64::new(0),
-            counted_at: AtomicI64::new(0),
+            counted_at: AtomicI64::new(i64::MIN / 2),
             missed: Mutex::default(),
             doubted: Mutex::default(),
             asked: Notify::new(),
@@ -83,21 +89,22 @@ impl Runs {
         self.lock().runs.len()
     }
 
-    /// Whether as many tasks wait as may wait. They pile up only while there is no room for another run, and are
-    /// counted at most once a second.
+    /// Whether as many tasks wait as may wait: then nothing more that starts one is let in. Asking counts as letting in.
+    /// They are counted when there may be too many, or once a second, so that the usual answer costs nothing.
     pub async fn is_backed_up(&self, app: &App) -> bool {
-        let capacity = app.config.capacity;
-        if self.open() < capacity.open_runs {
-            return false;
-        }
-        let second = app.started.elapsed().as_secs() as i64 + 1;
-        if self.counted_at.swap(second, Ordering::Relaxed) != second
+        let most = app.config.capacity.queue;
+        let time = app.started.elapsed().as_millis() as i64;
+        let counted_at = self.counted_at.load(Ordering::Relaxed);
+        let age = time - counted_at;
+        let is_near = self.waiting.fetch_add(1, Ordering::Relaxed) >= most;
+        if (age >= COUNTED_EVERY || is_near && age >= COUNTED_NEAR)
+            && self.counted_at.compare_exchange(counted_at, time, Ordering::Relaxed, Ordering::Relaxed).is_ok()
             && let Ok((counts, _)) = app.store.queue().await
         {
             let pending = counts.iter().find(|(status, _)| status == "pending").map_or(0, |(_, count)| *count);
-            self.waiting.store(pending, Ordering::Relaxed);
+            self.waiting.store(pending + 1, Ordering::Relaxed);
         }
-        self.waiting.load(Ordering::Relaxed) >= capacity.queue
+        self.waiting.load(Ordering::Relaxed) > most
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -139,7 +146,7 @@ impl Runs {
 
 /// At the start: whether a model answers that runs waited for is known when they have gone on.
 pub async fn doubt(app: &App, resumed: Vec<Uuid>) -> tercel_store::Result<()> {
-    if !app.store.notices(true, None, 1000).await?.iter().any(|notice| notice.key == ending::NO_MODEL) {
+    if !app.store.notices(Some(true), None, 1000).await?.iter().any(|notice| notice.key == ending::NO_MODEL) {
         return Ok(());
     }
     if resumed.is_empty() {

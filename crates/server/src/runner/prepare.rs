@@ -8,12 +8,12 @@ use std::{collections::BTreeSet, sync::Arc};
 use tercel_agent::{Committed, Limits, Offered, Parts, Past, Run, assemble, fence, skill_tags};
 use tercel_hosts::RootKind;
 use tercel_sdk::{
-    Brief, Effect, Error, Kind, Result, Skill, Target, Trust,
+    Brief, Effect, Error, Kind, Mode, Result, Skill, Target, Trust,
     chat::{Message, Role, Shape, ToolSpec},
     hook,
     host::Ids,
 };
-use tercel_store::{NewNotice, Session, Task};
+use tercel_store::{NewNotice, Session, Task, Uuid};
 use tokio_util::sync::CancellationToken;
 
 /// Messages of the session that are looked at; the token budget decides how many of them go in.
@@ -82,10 +82,15 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
         None => RunConfig::default(),
     };
     let brief = &config.brief;
-    let began = Ids { client_id: Some(session.client_id.clone()), ..ids_of(task) };
+    let began = Ids { client_id: Some(session.client_id.clone()), ..ids_of(app, task) };
     let task = &super::starting::begin(app, task, &session, began).await;
-    let target = target_of(app, task, &session);
-    let mut ids = Ids { client_id: Some(session.client_id.clone()), target, ..ids_of(task) };
+    let own_target = task.sealed_target.as_ref().or(session.sealed_target.as_ref());
+    let mut ids = Ids {
+        client_id: Some(session.client_id.clone()),
+        strangers: strangers(&own, &history),
+        target: target_of(app, own_target, task.channel_id),
+        ..ids_of(app, task)
+    };
     crate::hooks::fire(app, &ids, || hook::BeforeContextAssembly {
         context: context_of(&ids),
         user_message: own.content.clone(),
@@ -166,9 +171,35 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec
     Ok(Prepared { task: task.clone(), run, session, ids, config, feed, stop: CancellationToken::new() })
 }
 
+/// Places that untrusted people speak from: of the message that is answered, or else of what was said before.
+fn strangers(own: &tercel_store::Message, history: &[tercel_store::Message]) -> Vec<String> {
+    if !own.trusted {
+        return vec![from(own.metadata.as_deref())];
+    }
+    let said = history.iter().filter(|message| message.role == "user" && !message.trusted);
+    let places: BTreeSet<String> = said.map(|message| from(message.metadata.as_deref())).collect();
+    places.into_iter().collect()
+}
+
+/// The place that a message came from, as its metadata say; empty where they do not.
+pub fn from(metadata: Option<&str>) -> String {
+    let metadata = metadata.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    metadata.and_then(|metadata| Some(metadata["from"].as_str()?.to_owned())).unwrap_or_default()
+}
+
+/// Where the answer of a run goes, with its secrets masked.
+fn target_of(app: &App, own: Option<&String>, channel: Option<Uuid>) -> Option<Target> {
+    let catalog = app.catalog();
+    let sealed = own.or_else(|| catalog.target_of(channel?))?;
+    serde_json::from_value(app.masked_target(Some(sealed))).ok()
+}
+
 /// What is known before anything else was read.
-pub fn ids_of(task: &Task) -> Ids {
+pub fn ids_of(app: &App, task: &Task) -> Ids {
     Ids {
+        target: target_of(app, task.sealed_target.as_ref(), task.channel_id),
+        mode: if task.rehearse { Mode::Rehearse } else { Mode::Live },
+        strangers: Vec::new(),
         delivery: task.delivery_id,
         session: Some(task.session_id),
         task: Some(task.id),
@@ -252,14 +283,6 @@ fn allow(catalog: &Catalog, origin: &str, brief: &Brief, tools: &mut [Offered]) 
             tool.spec.name.clone()
         })
         .collect()
-}
-
-/// Where the answer of a run goes, without what is secret in it.
-fn target_of(app: &App, task: &Task, session: &Session) -> Option<Target> {
-    let own = task.sealed_target.as_deref().or(session.sealed_target.as_deref());
-    let catalog = app.catalog();
-    let sealed = own.or_else(|| catalog.target_of(task.channel_id?).map(String::as_str));
-    serde_json::from_value(app.masked_target(Some(sealed?))).ok()
 }
 
 pub fn context_of(ids: &Ids) -> hook::Context {

@@ -11,7 +11,7 @@ use super::{
 use crate::{app::App, ceilings, part};
 use futures::FutureExt;
 use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
-use tercel_agent::{Committed, Finish, Next, Step, next};
+use tercel_agent::{Committed, Finish, Next, Step, next, tools_used};
 use tercel_sdk::{Error, Kind, Trust, chat, hook};
 use tercel_store::{End, Task, Uuid};
 use tokio_util::sync::CancellationToken;
@@ -53,14 +53,14 @@ pub async fn run(app: &Arc<App>, task: Task, cancel: CancellationToken) {
 async fn drive(app: &Arc<App>, task: &Arc<Task>, cancel: &CancellationToken) -> tercel_store::Result<&'static str> {
     let (mut log, steps) = Log::read(app, task).await?;
     if cancel.is_cancelled() {
-        return end(app, &ids_of(task), &mut log, End::Cancelled).await;
+        return end(app, &ids_of(app, task), &mut log, End::Cancelled).await;
     }
     if let Some(error) = died_too_often(task, &steps) {
-        return end(app, &ids_of(task), &mut log, failed(&error)).await;
+        return end(app, &ids_of(app, task), &mut log, failed(&error)).await;
     }
     let mut prepared = match prepare::prepare(app, task, &mut log, steps).await {
         Ok(prepared) => prepared,
-        Err(error) => return end(app, &ids_of(task), &mut log, failed(&error)).await,
+        Err(error) => return end(app, &ids_of(app, task), &mut log, failed(&error)).await,
     };
     // A stopped run still commits what it is committing: nothing here is dropped in the middle.
     prepared.stop = cancel.child_token();
@@ -79,6 +79,7 @@ async fn drive(app: &Arc<App>, task: &Arc<Task>, cancel: &CancellationToken) -> 
     let stopped = match worked {
         Some(status) => return Ok(status),
         None if is_late && !cancel.is_cancelled() => {
+            tell_failure(app, &prepared);
             let error = Error::new(Kind::Timeout, format!("The run took longer than {} seconds", limit.as_secs()))
                 .hint("TERCEL_RUN_SECONDS sets the limit");
             failed(&error)
@@ -112,21 +113,21 @@ async fn work(app: &Arc<App>, prepared: &mut Prepared, log: &mut Log) -> tercel_
                     return wait_for(app, prepared, log, &ceiling).await.map(Some);
                 }
                 let base = log.count();
-                let asked = async {
-                    tokio::time::sleep(wait).await;
-                    ask(app, prepared, Asked { iteration, model, fallback, request }, base).await
-                };
-                let (step, wasted) = tokio::select! {
+                tokio::select! {
                     biased;
                     () = stop.cancelled() => return Ok(None),
-                    answered = asked => answered,
-                };
-                log.add(&step)?;
-                if let Step::ModelFailed { model, .. } = &step
-                    && wasted.total() > 0
-                {
-                    log.spend(model, wasted);
+                    () = tokio::time::sleep(wait) => {}
                 }
+                let (step, wasted) = ask(app, prepared, Asked { iteration, model, fallback, request }, base).await;
+                if let Step::ModelFailed { model, .. } = &step {
+                    if wasted.total() > 0 {
+                        log.spend(model, wasted);
+                    }
+                    if stop.is_cancelled() {
+                        return Ok(None);
+                    }
+                }
+                log.add(&step)?;
                 prepared.run.steps.push(Committed { attempt: prepared.run.attempt, step });
             }
             Next::CallTools(calls) => {
@@ -153,17 +154,22 @@ async fn work(app: &Arc<App>, prepared: &mut Prepared, log: &mut Log) -> tercel_
                 return end(app, &prepared.ids, log, complete).await.map(Some);
             }
             Next::Finish(Finish::Failed(error)) => {
-                crate::hooks::fire(app, &prepared.ids, || hook::AfterResponse {
-                    context: context_of(&prepared.ids),
-                    response_length: 0,
-                    tool_calls_made: Vec::new(),
-                    error: true,
-                });
+                tell_failure(app, prepared);
                 return end(app, &prepared.ids, log, failed(&error)).await.map(Some);
             }
             Next::Park(error) => return park(app, prepared, log, error).await.map(Some),
         }
     }
+}
+
+/// Tells that there is no answer.
+fn tell_failure(app: &Arc<App>, prepared: &Prepared) {
+    crate::hooks::fire(app, &prepared.ids, || hook::AfterResponse {
+        context: context_of(&prepared.ids),
+        response_length: 0,
+        tool_calls_made: tools_used(&prepared.run),
+        error: true,
+    });
 }
 
 /// Whether nobody but trusted people had a say in the answer.
@@ -175,7 +181,7 @@ fn is_trusted(prepared: &Prepared) -> bool {
     !prepared.run.tainted && !prepared.run.steps.iter().any(foreign)
 }
 
-/// Answers the step, and what a call took that failed all the same.
+/// Answers the step, and what a call took that failed or was cut off all the same.
 async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked, base: i64) -> (Step, chat::Usage) {
     let task = &prepared.task;
     // A task that was accepted without a model is not handed to one that was configured since.

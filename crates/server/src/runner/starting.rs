@@ -35,7 +35,8 @@ async fn changed(app: &Arc<App>, task: &Task, session: &Session, ids: Ids) -> Op
     let limit = app.config.limits.hook;
     let call = Call { ids, mode: Mode::Live, timeout: Some(limit), ..Call::default() };
     let host = app.host(&owned.integration, DEFAULT, call)?;
-    let told = async { start(host, Dispatcher::start_call(&target)).await };
+    let call = Dispatcher::start_call(&target);
+    let told = async move { start(host, call).await };
     let answer = within(limit, "Telling of the start", Kind::Timeout, told).await.inspect_err(|error| {
         let error = catalog.redactor.error(error.clone());
         tracing::warn!(integration = owned.integration, "The start of a run was not told: {error}");

@@ -19,7 +19,8 @@ use tercel_sdk::{
 };
 use tercel_store::Uuid;
 use tokio_util::sync::CancellationToken;
-use watching::{Shown, Watching};
+pub use watching::Shown;
+use watching::Watching;
 
 pub struct Question {
     pub bot: Arc<Bot>,
@@ -45,20 +46,25 @@ pub struct Reply {
 ///
 /// # Errors
 /// As the agent would fail or park the run. What was shown before a failure cannot be taken back, so that there is no
-/// other try then.
+/// other try then; where nothing is shown there is.
 pub async fn answer(
     app: &Arc<App>,
     question: Question,
     stop: &CancellationToken,
-    shown: impl Fn(String) + Send + Sync,
+    shown: Option<&Shown<'_>>,
 ) -> Result<Reply> {
     let limit = Duration::from_secs(app.config.run_seconds);
     let late = Error::new(Kind::Timeout, format!("The answer took longer than {} seconds", limit.as_secs()))
         .hint("TERCEL_RUN_SECONDS sets the limit");
-    tokio::time::timeout(limit, work(app, question, stop, &shown)).await.unwrap_or(Err(late))
+    tokio::time::timeout(limit, work(app, question, stop, shown)).await.unwrap_or(Err(late))
 }
 
-async fn work(app: &Arc<App>, question: Question, stop: &CancellationToken, shown: &Shown<'_>) -> Result<Reply> {
+async fn work(
+    app: &Arc<App>,
+    question: Question,
+    stop: &CancellationToken,
+    shown: Option<&Shown<'_>>,
+) -> Result<Reply> {
     let bot = question.bot.id.clone();
     let ids = Ids { client_id: Some(format!("completions:{bot}")), bot: Some(bot), ..Ids::default() };
     let foreign: HashSet<String> = question.tools.iter().map(|tool| tool.name.clone()).collect();

@@ -11,7 +11,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use serde_json::Value;
 use std::sync::Arc;
 use tercel_agent::{Action, Committed, Planned};
-use tercel_sdk::{Error, Host, Kind, Mode, Result, Tool};
+use tercel_sdk::{Host, Kind, Mode, Result, Tool};
 use tercel_store::ClientCall;
 
 /// Stops in the middle when the run shall. Answers the calls that the client has to be waited for.
@@ -66,20 +66,7 @@ pub async fn execute(app: &App, tool: &Tool, host: Host, arguments: Value) -> Re
 async fn answer(app: &App, tool: &Tool, host: Host, arguments: Value) -> Result<Value> {
     let late = if tool.may_repeat() { Kind::Timeout } else { Kind::UnknownOutcome };
     let what = format!("The tool `{}`", tool.name);
-    // On a task of its own, because much of what tools do is computing.
     let handler = tool.handler.clone();
-    let limit = app.config.limits.tool;
     let call = async move { handler(host, arguments.into()).await };
-    let running = tokio::spawn(async move { within(limit, &what, late, call).await });
-    let _stop = AbortOnDrop(running.abort_handle());
-    running.await.unwrap_or_else(|error| Err(Error::new(late, error.to_string())))
-}
-
-/// A run that is cancelled takes its tools with it.
-struct AbortOnDrop(tokio::task::AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    within(app.config.limits.tool, &what, late, call).await
 }

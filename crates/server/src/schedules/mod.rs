@@ -16,7 +16,7 @@ use crate::{
     app::App,
     ceilings,
     clock::{Clock, Wall},
-    disk,
+    disk, succession,
 };
 use futures::future::join_all;
 use std::sync::Arc;
@@ -49,6 +49,7 @@ pub async fn run_by(app: Arc<App>, wall: Wall) {
     let mut clock = Clock::of(wall);
     let mut was_set_back = true;
     loop {
+        succession::is_ours(&app).await;
         let done = async {
             if was_set_back {
                 realign(&app, &clock).await?;

@@ -1,6 +1,10 @@
 //! Services that are asked what is new, and what they sent while nobody listened.
 
-use crate::world::{World, board, open_with, place, start};
+use crate::{
+    tools::Arguments,
+    world::{World, board, open_with, place, start},
+};
+use axum::http::HeaderMap;
 use serde_json::{Value, json};
 use std::{
     sync::{
@@ -11,7 +15,8 @@ use std::{
 };
 use tercel::{gaps, polls};
 use tercel_sdk::{
-    Brief, Cursor, Error, Event, Gap, Host, Inbound, Integration, Kind, Missed, News, Polled, Received, Refusal, Result,
+    Brief, Cursor, Dedupe, Error, Event, Gap, Host, Inbound, Integration, Kind, Missed, News, Outcome, Polled,
+    Received, Refusal, Result, writes,
 };
 use tercel_store::{DownTime, now};
 
@@ -38,7 +43,7 @@ fn polled(answer: impl Fn(usize) -> Result<Polled> + Send + Sync + Clone + 'stat
     (board().poll("posts", OFTEN, poll), asked)
 }
 
-async fn asking(place: &tempfile::TempDir, integration: Integration) -> World {
+async fn asking(place: &crate::world::Place, integration: Integration) -> World {
     let world = start(place.path(), vec![integration]).await;
     world.app.work.spawn(polls::run_all(world.app.clone()));
     world
@@ -117,6 +122,60 @@ async fn news_that_come_again_are_known_whichever_way_they_come() {
     all.sort();
     assert_eq!(all, ["duplicate", "duplicate", "run", "run", "run", "run"]);
     assert_eq!(notices(&world).await, [] as [Value; 0], "the gap was filled");
+}
+
+#[tokio::test]
+async fn an_event_that_comes_by_webhook_and_is_polled_is_one_event() {
+    let place = place();
+    let by_webhook = |_: Host, request: Inbound| {
+        let id = String::from_utf8_lossy(request.unsigned("a test").body()).into_owned();
+        let event = Event::stored("board:main", format!("hello {id}")).run(Brief::default()).id(id);
+        Ok(Received { dedupe: Dedupe::Never, name: "post.created".into(), outcome: Outcome::Events(vec![event]) })
+    };
+    let (integration, asked) = polled(|n| if n == 0 { brought(&["1", "2"], 1) } else { brought(&[], 1) });
+    let world = start(place.path(), vec![integration.webhook(by_webhook)]).await;
+    let first = world.webhook(HeaderMap::new(), "1").await;
+    assert_eq!((first.0, &first.1["status"]), (200, &json!("processed")));
+    world.app.work.spawn(polls::run_all(world.app.clone()));
+    world.until("it was asked", async || (asked.load(Ordering::SeqCst) > 1).then_some(())).await;
+    let (_, again) = world.webhook(HeaderMap::new(), "2").await;
+    assert_eq!(again["status"], "duplicate", "{again:#}");
+    assert_eq!(tasks(&world).await, 2);
+    assert_eq!(world.webhook(HeaderMap::new(), "3").await.1["status"], "processed");
+}
+
+#[tokio::test]
+async fn a_server_that_is_held_asks_for_nothing_until_it_is_let_go() {
+    let place = place();
+    std::fs::write(place.path().join("held"), "").unwrap();
+    let (polling, polled) = polled(|_| brought(&["1"], 1));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let missed = move |_: Host, _: Gap| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async { Ok(Missed { news: vec![news("2")], ..Missed::default() }) }
+    };
+    let post = |_: Host, _: Arguments| async { Ok(json!("done")) };
+    let integration = polling.webhook(refused).missed(missed).tool("board_post", writes(post));
+    let world = asking(&place, integration).await;
+    let filling = tokio::spawn(gaps::after(world.app.clone(), down()));
+    let asked_before = async || !world.app.store.gaps().await.unwrap().is_empty();
+    world.until("the gap is noted", async || asked_before().await.then_some(())).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!((asked.load(Ordering::SeqCst), polled.load(Ordering::SeqCst)), (0, 0));
+    for (path, body) in [
+        ("/api/v1/tools/board_post/call", json!({})),
+        ("/v1/chat/completions", json!({"model": "default", "messages": [{"role": "user", "content": "hi"}]})),
+    ] {
+        let (status, answer) = world.try_call("POST", path, body).await;
+        assert_eq!(status, 503, "{path}: {answer:#}");
+        assert!(answer["detail"].as_str().unwrap().contains("tercel resume"), "{answer:#}");
+    }
+    assert_eq!(world.model_calls(), 0);
+    world.call("POST", "/api/v1/held/resume", Value::Null).await;
+    filling.await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    world.until("both are there", async || (tasks(&world).await == 2).then_some(())).await;
 }
 
 #[tokio::test]

@@ -1,10 +1,17 @@
-use crate::world::{World, board, place, start};
+use crate::{
+    tools::Arguments,
+    world::{World, board, place, start},
+};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value, json};
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 use tercel_sdk::{
     Error, Handler, Host, Integration, Kind, Outbound, Receipt, dispatcher,
-    hook::{BeforeTranscription, Hook, HookEvent},
+    hook::{BeforeTranscription, Hook, HookEvent, Watches},
+    reads,
 };
 
 /// A hook that answers what the handler makes of the recording.
@@ -15,7 +22,7 @@ fn hears(name: &str, hear: impl Fn(&[u8]) -> tercel_sdk::Result<Value> + Send + 
         Box::pin(async move { hear(&call.blobs[0]) })
     });
     let mut integration = Integration::new(name);
-    integration.hooks.push(Hook { event: BeforeTranscription::NAME, handler });
+    integration.hooks.push(Hook { event: BeforeTranscription::NAME, handler, watches: Watches::All });
     integration
 }
 
@@ -36,6 +43,62 @@ async fn the_first_hook_that_understands_a_recording_says_what_is_in_it() {
     let world = start(place.path(), hooks).await;
     let answer = said(&world, json!({"audio_data": BASE64.encode("sound"), "audio_format": "wav"})).await;
     assert_eq!((&answer["transcript"], &answer["response"]), (&json!("5 bytes"), &json!("You said: 5 bytes")));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_again_and_again_is_not_asked_for_speech_until_it_has_rested() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let broken = hears("broken", move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        Err(Error::new(Kind::Error, "no ears"))
+    });
+    let place = place();
+    let world = start(place.path(), vec![broken, hears("useful", |_| Ok("heard".into()))]).await;
+    for _ in 0..8 {
+        let answer = world.call("POST", "/transcribe", json!({"audio_data": BASE64.encode("sound")})).await;
+        assert_eq!(answer["transcript"], "heard");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 5);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_hook_is_told_what_the_recording_is_and_whose() {
+    let told: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let kept = told.clone();
+    let hear = move |_: Host, event: BeforeTranscription| {
+        kept.lock().unwrap().push(serde_json::to_value(event).unwrap());
+        async { Ok(Some("heard".to_owned())) }
+    };
+    let place = place();
+    let world = start(place.path(), vec![board().on(hear)]).await;
+    let sound = BASE64.encode("sound");
+    let answer =
+        said(&world, json!({"audio_data": sound, "audio_format": "audio/wav", "client_id": "web:alice"})).await;
+    world.call("POST", "/transcribe", json!({"audio_data": sound})).await;
+    let told = told.lock().unwrap().clone();
+    let context = json!({
+        "bot_id": "default", "session_id": answer["session_id"], "channel_id": null, "client_id": "web:alice",
+        "correlation_id": null,
+    });
+    let heard = json!({"context": context, "audio_format": "wav", "audio_size_bytes": 5, "source": "chat"});
+    assert_eq!(told[0], heard);
+    assert_eq!((&told[1]["source"], &told[1]["audio_format"]), (&json!("api"), &json!("webm")));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_tool_asks_the_client_to_do_is_in_the_answer() {
+    let act = |_: Host, _: Arguments| async {
+        Ok(json!({"client_action": {"type": "open", "page": "map"}, "text": "Opened"}))
+    };
+    let place = place();
+    let world = start(place.path(), vec![board().tool("board_open", reads(act))]).await;
+    world.session(json!({"type": "none"})).await;
+    let answer = said(&world, json!({"message": "call board_open"})).await;
+    assert_eq!(answer["client_actions"], json!([{"type": "open", "page": "map"}]), "{answer:#}");
     world.stop().await;
 }
 

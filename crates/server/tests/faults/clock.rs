@@ -9,9 +9,9 @@ use std::{
     },
     time::Duration,
 };
-use tercel::{schedules, watchman};
+use tercel::{retention, schedules, watchman};
 use tercel_sdk::{Host, Inbound, Received, Refusal};
-use tercel_store::now;
+use tercel_store::{Counts, Spent, now};
 
 const MINUTE: i64 = 60_000_000;
 
@@ -22,7 +22,7 @@ struct Watched {
 }
 
 impl Watched {
-    async fn start(place: &tempfile::TempDir) -> Self {
+    async fn start(place: &crate::world::Place) -> Self {
         let world = start(place.path(), Vec::new()).await;
         let ahead = Arc::new(AtomicI64::new(0));
         let wall = ahead.clone();
@@ -127,4 +127,18 @@ async fn a_machine_that_slept_has_a_gap_as_one_that_was_off_has() {
     assert!(keys[0].starts_with("downtime:20") && keys[1] == "gap:board:default", "{keys:?}");
     let notices = world.get("/api/v1/notices?open=true").await.to_string();
     assert!(notices.contains("The machine slept, or its clock was put forward"), "{notices}");
+}
+
+#[tokio::test]
+async fn accounts_that_are_older_than_they_are_kept_are_closed() {
+    let place = place();
+    let world = open_with(place.path(), Vec::new(), &[("TERCEL_KEEP_USAGE", "3")]).await;
+    let hour = now() / 3_600_000_000;
+    let counts = |calls| Counts { calls, ..Counts::default() };
+    let spent = |ago: i64, calls| Spent { scope: "server".into(), hour: hour - ago, counts: counts(calls) };
+    world.app.store.spend(vec![spent(1, 1), spent(50, 2), spent(24 * 10, 4), spent(24 * 100, 8)]).await.unwrap();
+    let calls = async || world.app.store.spent("server", 0).await.unwrap().calls;
+    assert_eq!(calls().await, 15);
+    world.app.work.spawn(retention::prune_all(world.app.clone()));
+    world.until("what is old is gone", async || (calls().await == 3).then_some(())).await;
 }

@@ -37,7 +37,7 @@ async fn never_found(_: Host, _: Anywhere, _: Outbound) -> Result<Option<Receipt
     Ok(None)
 }
 
-async fn answered_by(dispatcher: Dispatcher) -> (World, String, tempfile::TempDir) {
+async fn answered_by(dispatcher: Dispatcher) -> (World, String, crate::world::Place) {
     let place = place();
     let world = start(place.path(), vec![board().dispatcher(dispatcher)]).await;
     let session = world.session(json!({"type": "board"})).await;
@@ -50,7 +50,7 @@ async fn one_that_panics_leaves_its_row_to_a_person() {
     let (dispatcher, calls) = acts(|_| Act::Panic);
     let (world, task, _place) = answered_by(dispatcher).await;
     let row = world.row(&task, "held").await;
-    assert_eq!(row["error"]["message"], "Sending has a fault: it panicked (the dispatcher fell over)");
+    assert_eq!(row["error"]["message"], "Sending by `board` has a fault: it panicked (the dispatcher fell over)");
     assert_eq!((world.open_notices().await, calls.load(Ordering::SeqCst)), (vec!["held:board".to_owned()], 1));
     assert_eq!(world.ended(&task).await["status"], "complete", "the answer is there all the same");
 
@@ -72,7 +72,7 @@ async fn one_that_hangs_is_given_up_in_time_and_what_it_did_is_unknown() {
     let (dispatcher, calls) = acts(|_| Act::Hang);
     let (world, task, _place) = answered_by(dispatcher).await;
     let row = world.row(&task, "held").await;
-    assert_eq!(row["error"]["message"], "Sending took longer than 0.5 seconds");
+    assert_eq!(row["error"]["message"], "Sending by `board` took longer than 0.5 seconds");
     assert_eq!(calls.load(Ordering::SeqCst), 1);
 }
 
@@ -128,4 +128,39 @@ async fn a_channel_without_a_target_answers_through_its_binding() {
     let task = world.say(session["session_id"].as_str().unwrap(), "hello").await;
     assert_eq!(world.row(&task, "sent").await["dispatch_type"], "board");
     assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_leave_within_its_shelf_life_is_shown_as_expired() {
+    let (dispatcher, calls) = acts(|_| Act::Fail(Kind::Network));
+    let dispatcher = dispatcher.shelf_life(std::time::Duration::from_millis(300));
+    let (world, task, _place) = answered_by(dispatcher).await;
+    let row = world.row(&task, "expired").await;
+    assert_eq!((&row["attempts"], calls.load(Ordering::SeqCst)), (&json!(2), 1), "the second attempt is not made");
+    assert_eq!(world.ended(&task).await["dispatch"]["state"], "expired");
+}
+
+#[tokio::test]
+async fn a_message_that_is_shown_is_split_and_its_parts_wait_for_the_one_before() {
+    let (dispatcher, calls) = acts(|_| Act::Fail(Kind::Schema));
+    let place = place();
+    let world = start(place.path(), vec![board().dispatcher(dispatcher.limit(20))]).await;
+    let session = world.session(json!({"type": "board"})).await;
+    let message = json!({"content": "one two three four five six seven eight nine ten", "notify": true});
+    world.call("POST", &format!("/api/v1/sessions/{session}/messages"), message).await;
+    let rows = world
+        .until("the first part is refused", async || {
+            let rows = world.get("/api/v1/outbox").await;
+            let rows = rows.as_array().unwrap().clone();
+            rows.iter().any(|row| row["state"] == "dead").then_some(rows)
+        })
+        .await;
+    let states: Vec<(Value, Value)> =
+        rows.iter().rev().map(|row| (row["part"].clone(), row["state"].clone())).collect();
+    assert!(states.len() > 1, "{rows:#?}");
+    for (part, state) in states {
+        assert_eq!(state, if part == 1 { "dead" } else { "held" }, "part {part}");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    assert!(rows.iter().all(|row| row["task_id"].is_null()), "{rows:#?}");
 }

@@ -2,11 +2,15 @@
 //! and it is said why.
 
 mod asking;
+mod busy;
+mod capacity;
 mod chat;
 mod clock;
 mod dispatchers;
+mod hooks;
 mod mentions;
 mod order;
+mod repeated;
 mod restarts;
 mod tools;
 mod webhooks;

@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
-use tercel_sdk::{Host, Integration, Result, hook, reads, writes};
+use tercel_sdk::{Host, Integration, Result, Trust, hook, reads, writes};
 
 pub type Arguments = BTreeMap<String, Value>;
 
@@ -79,7 +79,8 @@ async fn hooks_that_hang_or_panic_hold_nothing_up() {
         let task = world.say(&session, "call board_read").await;
         assert_eq!(world.ended(&task).await["result"], "fine");
     }
-    assert_eq!(calls.load(Ordering::SeqCst), 8, "each of them hangs still");
+    // Each of them hangs still.
+    world.until("all are told", async || (calls.load(Ordering::SeqCst) == 8).then_some(())).await;
 }
 
 #[tokio::test]
@@ -92,6 +93,35 @@ async fn what_a_tool_read_makes_the_answer_untrusted() {
         world.ended(&task).await;
         assert_eq!(last_is_trusted(&world, &session).await, expected, "{text}");
     }
+}
+
+#[tokio::test]
+async fn what_was_read_before_makes_the_next_call_untrusted() {
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = seen.clone();
+    let tool = move |host: Host, _: Arguments| {
+        noted.lock().unwrap().push(host.trust());
+        async { Ok(json!("fine")) }
+    };
+    let place = place();
+    let world = start(place.path(), vec![board().tool("board_read", reads(tool))]).await;
+    let session = world.session(json!({"type": "none"})).await;
+    let task = world.say(&session, "call board_read\ntwice").await;
+    world.ended(&task).await;
+    assert_eq!(*seen.lock().unwrap(), [Trust::Trusted, Trust::Untrusted]);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_and_not_there_is_said_on_the_task() {
+    let place = place();
+    let world = start(place.path(), vec![board()]).await;
+    let session = world.session(json!({"type": "none"})).await;
+    let config = json!({"tools": ["board_nothing"], "skills": ["integrations/board/nothing"]});
+    let body = json!({"content": "hello", "run_agent": true, "execution_config": config});
+    let posted = world.call("POST", &format!("/api/v1/sessions/{session}/messages"), body).await;
+    let ended = world.ended(posted["task_id"].as_str().unwrap()).await;
+    let expected = json!(["There is no skill `integrations/board/nothing`", "There is no tool `board_nothing`"]);
+    assert_eq!((&ended["status"], &ended["warnings"]), (&json!("complete"), &expected));
 }
 
 async fn last_is_trusted(world: &World, session: &str) -> bool {

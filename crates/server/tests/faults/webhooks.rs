@@ -1,4 +1,4 @@
-use crate::world::{World, board, place, start};
+use crate::world::{World, board, open_with, place, start};
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
@@ -7,15 +7,25 @@ use tercel_sdk::{Brief, Dedupe, Event, Host, Inbound, Outcome, Received, Refusal
 const SECRET: &str = "the-signing-secret";
 
 fn receive(_: Host, request: Inbound) -> Result<Received, Refusal> {
-    let request = request.signed(&Scheme::slack(SECRET))?;
+    let request = request.signed(&slack())?;
     let said: Value = request.json()?;
     let text = said["text"].as_str().expect("every post has a text");
-    let event = Event::stored("board:main", text).run(Brief::default());
+    let by_bot = said["by_bot"] == true;
+    let event = Event::stored("board:main", text).run(Brief::default()).by_bot(by_bot);
     Ok(Received { dedupe: Dedupe::Body, name: "post".into(), outcome: Outcome::Events(vec![event]) })
 }
 
-pub async fn listening(place: &tempfile::TempDir) -> World {
+pub async fn listening(place: &crate::world::Place) -> World {
     start(place.path(), vec![board().webhook(receive)]).await
+}
+
+/// The same with settings, before it begins to work.
+pub async fn listening_in(place: &crate::world::Place, settings: &[(&str, &str)]) -> World {
+    open_with(place.path(), vec![board().webhook(receive)], settings).await
+}
+
+pub fn slack() -> Scheme {
+    Scheme::slack(SECRET)
 }
 
 pub fn signed(body: &str, age: Duration) -> HeaderMap {
@@ -52,6 +62,10 @@ async fn a_signature_that_is_old_missing_or_wrong_is_refused_and_leaves_nothing(
     }
     assert_eq!(world.get("/api/v1/deliveries").await, json!([]));
     assert_eq!(world.model_calls(), 0);
+    let refused = world.get("/api/v1/admin/integrations/board/webhook").await["refused"].clone();
+    assert_eq!((&refused["count"], &refused["source"]), (&json!(5), &json!("192.0.2.1")), "{refused}");
+    assert_eq!(refused["reason"], "The signature does not match: is the secret the same on both sides?");
+    assert!(refused["last_at"].as_str().is_some_and(|time| time.ends_with('Z')), "{refused}");
     let (status, answer) = world.webhook(signed(&body, Duration::from_secs(240)), &body).await;
     assert_eq!((status, answer["status"].as_str()), (200, Some("processed")), "{answer}");
 }

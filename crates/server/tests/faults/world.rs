@@ -2,12 +2,14 @@
 
 use axum::{Json, Router, body::Body, extract::ConnectInfo, http::Request, routing::post};
 use http_body_util::BodyExt;
+use postgres::{Database, Postgres};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -20,6 +22,10 @@ use tercel::{
 };
 use tercel_sdk::Integration;
 use tower::ServiceExt;
+
+#[path = "../../../../tests/harness/postgres.rs"]
+#[expect(dead_code, reason = "servers are not stopped here")]
+mod postgres;
 
 const KEY: &str = "the-key-of-these-tests";
 
@@ -34,9 +40,36 @@ pub fn board() -> Integration {
     Integration::new("board")
 }
 
-/// A directory that lasts as long as the test.
-pub fn place() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
+/// Where servers of a test store, one after the other: a directory and, with `TEST_ENGINE=postgres`, a database. It lasts
+/// as long as the test.
+pub struct Place {
+    directory: tempfile::TempDir,
+    _database: Option<Database>,
+}
+
+/// The addresses of databases, by directories.
+static DATABASES: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
+
+pub fn place() -> Place {
+    let directory = tempfile::tempdir().unwrap();
+    let is_postgres = std::env::var_os("TEST_ENGINE").is_some_and(|engine| engine == "postgres");
+    let database = is_postgres.then(|| Postgres::shared().database());
+    if let Some(database) = &database {
+        DATABASES.lock().unwrap().insert(directory.path().to_owned(), database.url.clone());
+    }
+    Place { directory, _database: database }
+}
+
+impl Place {
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        DATABASES.lock().unwrap().remove(self.directory.path());
+    }
 }
 
 /// A server that works. Parts have half a second.
@@ -65,9 +98,13 @@ pub async fn open_with(place: &Path, integrations: Vec<Integration>, settings: &
     ] {
         environment.set(name, value);
     }
+    if let Some(url) = DATABASES.lock().unwrap().get(place) {
+        environment.set("DATABASE_URL", url.as_str());
+    }
     settings.iter().for_each(|(name, value)| environment.set(name, *value));
     let half = Duration::from_millis(500);
-    let limits = part::Limits { tool: half, dispatcher: half, connector: half, ..part::Limits::default() };
+    let limits =
+        part::Limits { tool: half, webhook: half, dispatcher: half, connector: half, ..part::Limits::default() };
     let config = Config { limits, ..Config::from(environment).unwrap() };
     let app = App::open(config, integrations, false).await.unwrap();
     World { router: api::router(app.clone()), app, model_calls }
@@ -89,8 +126,11 @@ async fn obedient_model(calls: Arc<AtomicUsize>) -> String {
             .collect();
         let words = messages[asked]["content"].as_str().map(plain).unwrap();
         let tool = words.lines().find_map(|line| line.strip_prefix("call "));
+        if !read.is_empty() && words.ends_with("then say nothing") {
+            std::future::pending::<()>().await;
+        }
         let message = match tool {
-            Some(name) if read.is_empty() => {
+            Some(name) if read.len() < if words.ends_with("twice") { 2 } else { 1 } => {
                 let function = json!({"name": name, "arguments": "{}"});
                 json!({"role": "assistant", "content": null, "tool_calls": [{"id": format!("c{call}"), "type": "function", "function": function}]})
             }
@@ -136,11 +176,20 @@ impl World {
         (parts.status.as_u16(), serde_json::from_slice(&bytes).unwrap_or_default())
     }
 
+    /// A request with the key of these tests.
+    pub fn request(&self, method: &str, path: &str) -> axum::http::request::Builder {
+        Request::builder().method(method).uri(path).header("authorization", format!("Bearer {KEY}"))
+    }
+
+    pub async fn try_call(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let request = self.request(method, path);
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        self.send(request.body(body).unwrap()).await
+    }
+
     /// Answers the body of a success.
     pub async fn call(&self, method: &str, path: &str, body: Value) -> Value {
-        let request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {KEY}"));
-        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
-        let (status, answer) = self.send(request.body(body).unwrap()).await;
+        let (status, answer) = self.try_call(method, path, body).await;
         assert!((200..300).contains(&status), "{method} {path}: {status} {answer:#}");
         answer
     }
@@ -203,7 +252,7 @@ impl World {
     }
 
     pub async fn open_notices(&self) -> Vec<String> {
-        let notices = self.app.store.notices(true, None, 100).await.unwrap();
+        let notices = self.app.store.notices(Some(true), None, 100).await.unwrap();
         notices.into_iter().map(|notice| notice.key).collect()
     }
 }

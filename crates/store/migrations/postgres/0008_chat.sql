@@ -12,9 +12,11 @@ CREATE TABLE attached (
 );
 ALTER TABLE attachments ADD COLUMN claimed_at BIGINT NOT NULL DEFAULT 0;  -- when a message last asked for it
 CREATE INDEX attachments_hash ON attachments (hash);
+-- Each message names its files, so that no message is compared with every file.
 INSERT INTO attached (attachment_id, message_id)
-    SELECT a.id, m.id FROM messages m CROSS JOIN attachments a WHERE m.metadata LIKE '%"attachments"%'
-    AND m.metadata LIKE '%' || a.id::TEXT || '%';
+    SELECT DISTINCT a.id, m.id FROM messages m
+    CROSS JOIN LATERAL regexp_matches(m.metadata, '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}', 'g') named(ids)
+    JOIN attachments a ON a.id = named.ids[1]::UUID WHERE m.metadata LIKE '%"attachments"%';
 
 -- Calls of tools that the client of a conversation has, while they are waited for.
 CREATE TABLE client_calls (

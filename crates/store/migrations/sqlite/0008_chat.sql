@@ -12,9 +12,12 @@ CREATE TABLE attached (
 ) WITHOUT ROWID;
 ALTER TABLE attachments ADD COLUMN claimed_at INTEGER NOT NULL DEFAULT 0;  -- when a message last asked for it
 CREATE INDEX attachments_hash ON attachments (hash);
-INSERT INTO attached (attachment_id, message_id)
-    SELECT a.id, m.id FROM messages m CROSS JOIN attachments a WHERE m.metadata LIKE '%"attachments"%'
-    AND REPLACE(m.metadata, '-', '') LIKE '%' || LOWER(HEX(a.id)) || '%';
+-- Each message names its files, so that no message is compared with every file.
+INSERT OR IGNORE INTO attached (attachment_id, message_id)
+    SELECT a.id, m.id FROM messages m
+    CROSS JOIN json_tree(CASE WHEN json_valid(m.metadata) THEN m.metadata ELSE '{}' END, '$.attachments') named
+    CROSS JOIN attachments a ON a.id = unhex(named.atom, '-')
+    WHERE m.metadata LIKE '%"attachments"%' AND named.key = 'id' AND named.type = 'text';
 
 -- Calls of tools that the client of a conversation has, while they are waited for.
 CREATE TABLE client_calls (

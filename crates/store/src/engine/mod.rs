@@ -152,11 +152,27 @@ impl Connection {
         }
     }
 
-    /// Whether a COMMIT was sent and never answered.
+    /// Whether a COMMIT was sent and never answered, and nobody knows what became of it.
     pub fn is_unanswered(&self) -> bool {
         match self {
             Self::Sqlite(_) => false,
             Self::Postgres(session) => session.is_unanswered(),
+        }
+    }
+
+    /// What became of a COMMIT that was not answered, if that has become known. Told once.
+    pub fn take_outcome(&mut self) -> Option<bool> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(session) => session.take_outcome(),
+        }
+    }
+
+    /// The newest server that has used the database, as far as this one has seen.
+    pub fn newest(&self) -> i64 {
+        match self {
+            Self::Sqlite(_) => 0,
+            Self::Postgres(session) => session.newest(),
         }
     }
 
@@ -175,10 +191,10 @@ impl Connection {
         }
     }
 
-    /// Tries once to connect again. Answers whether the COMMIT that was not answered was one.
-    pub async fn revive(&mut self) -> Result<bool> {
+    /// Tries once to connect again.
+    pub async fn revive(&mut self) -> Result<()> {
         match self {
-            Self::Sqlite(_) => Ok(false),
+            Self::Sqlite(_) => Ok(()),
             Self::Postgres(session) => session.revive().await,
         }
     }
@@ -186,7 +202,7 @@ impl Connection {
     /// From now on, transactions are those of this worker.
     pub fn works_for(&mut self, worker: i64) {
         if let Self::Postgres(session) = self {
-            session.worker = worker;
+            session.works_for(worker);
         }
     }
 

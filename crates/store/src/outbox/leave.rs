@@ -151,14 +151,14 @@ pub(super) async fn hold_parts(row: &Ended, connection: &mut Connection) -> Resu
     let message = format!("Part {} of this answer was not delivered", row.part);
     let error = serde_json::json!({"code": "error", "message": message}).to_string();
     let sql = "UPDATE outbox SET state = 'held', ready = FALSE, error = $5 \
-               WHERE target = $1 AND task_id = $2 AND seq > $3 AND seq <= $4 AND state = 'pending'";
+               WHERE target = $1 AND task_id IS NOT DISTINCT FROM $2 AND seq > $3 AND seq <= $4 AND state = 'pending'";
     let last = row.seq + row.parts - row.part;
     connection.run(sql, list![&row.target, row.task_id, row.seq, last, error]).await.map(drop)
 }
 
 pub(super) async fn release_parts(row: &Ended, connection: &mut Connection) -> Result<()> {
     let sql = "UPDATE outbox SET state = 'pending', error = NULL \
-               WHERE target = $1 AND task_id = $2 AND seq > $3 AND seq <= $4 AND state = 'held' AND attempts = 0";
+               WHERE target = $1 AND task_id IS NOT DISTINCT FROM $2 AND seq > $3 AND seq <= $4 AND state = 'held' AND attempts = 0";
     let last = row.seq + row.parts - row.part;
     connection.run(sql, list![&row.target, row.task_id, row.seq, last]).await.map(drop)
 }

@@ -58,7 +58,7 @@ pub(super) async fn commit(desk: &mut Desk, groups: &mut [Box<dyn Group>]) -> bo
 
 /// Each try waits for seconds; what the first met, the others would.
 fn concerns_all(error: &Error) -> bool {
-    error.is_locked() || matches!(error, Error::Away(_))
+    error.is_locked() || matches!(error, Error::Away(_) | Error::Unanswered)
 }
 
 fn fail_all(groups: &mut [Box<dyn Group>], error: &Error) {
@@ -73,6 +73,7 @@ fn fail_all(groups: &mut [Box<dyn Group>], error: &Error) {
 fn passing(error: &Error) -> Error {
     match error {
         Error::Away(message) => Error::Away(message.clone()),
+        Error::Unanswered => Error::Unanswered,
         Error::Sqlite(error) => Error::Sqlite(engine::sqlite::copy(error)),
         error => Error::Database(sqlx::Error::Io(std::io::Error::other(error.to_string()))),
     }
@@ -86,7 +87,8 @@ enum Way {
 }
 
 /// One transaction; again when another one stood in its way, or when the database was lost before the end of it. What
-/// became of a COMMIT that was not answered is found out first: until then nobody is told anything.
+/// became of a COMMIT that was not answered is found out first: until then nobody is told anything, unless the server ends
+/// before; then they are told that it is not known.
 async fn transact(desk: &mut Desk, groups: &mut [Box<dyn Group>], way: Way) -> Result<()> {
     let mut tries = 0;
     loop {
@@ -104,10 +106,13 @@ async fn transact(desk: &mut Desk, groups: &mut [Box<dyn Group>], way: Way) -> R
         let unanswered = desk.connection.is_unanswered();
         let until = (!unanswered).then(|| desk.limit());
         let revived = desk.revive(until).await;
-        if matches!(revived, Ok(true)) {
+        if desk.connection.take_outcome() == Some(true) {
             return Ok(());
         }
         forget(groups, way);
+        if revived.is_err() && desk.connection.is_unanswered() {
+            return Err(Error::Unanswered);
+        }
         revived?;
         // It may be the group that makes the connection end.
         if tries >= TRIES && desk.has_waited() {

@@ -5,13 +5,16 @@
 
 mod commit;
 mod group;
+mod turn;
 mod waiting;
 
 pub(crate) use group::{Bell, Write};
+pub use turn::Turn;
 
 use crate::{Error, Result, Wake, engine::Connection};
 use group::{Asked, Job};
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -44,6 +47,9 @@ struct State {
     refused: AtomicBool,
     /// Bytes of a database that is elsewhere.
     size: AtomicU64,
+    /// The writer ended though nobody asked it to.
+    broken: watch::Sender<bool>,
+    turn: watch::Sender<Turn>,
 }
 
 impl Writer {
@@ -55,14 +61,19 @@ impl Writer {
             waiting_since: AtomicI64::new(-1),
             refused: AtomicBool::new(false),
             size: AtomicU64::new(0),
+            broken: watch::Sender::new(false),
+            turn: watch::Sender::new(Turn::Ours),
         });
         let desk = waiting::Desk::new(connection, worker, waiting, stopped, state.clone());
         // The embedded database works on the thread that asks.
         let runtime = tokio::runtime::Handle::current();
         let (end, ended) = oneshot::channel();
-        let write = move || {
+        let seen = state.clone();
+        let write = move || match catch_unwind(AssertUnwindSafe(|| runtime.block_on(write_all(desk, wake)))) {
             // Nobody waits for the end of a store that was dropped.
-            let _ = end.send(runtime.block_on(write_all(desk, wake)));
+            Ok(connection) => _ = end.send(connection),
+            // What it was at is not committed; what it would do next, nobody knows.
+            Err(_) => _ = seen.broken.send_replace(true),
         };
         std::thread::Builder::new().name("writer".into()).spawn(write).expect("the machine has a thread to give");
         Self { queue, state, ended: Mutex::new(Some(ended)), stop }
@@ -89,7 +100,22 @@ impl Writer {
 
     /// Whether the database took nothing of what it was given last.
     pub fn is_refused(&self) -> bool {
-        self.state.refused.load(Ordering::Relaxed)
+        self.state.refused.load(Ordering::Relaxed) || *self.state.broken.borrow()
+    }
+
+    /// Returns when the writer has a fault and writes nothing any more.
+    pub async fn is_broken(&self) {
+        let mut broken = self.state.broken.subscribe();
+        // The sender lives as long as this.
+        let _ = broken.wait_for(|broken| *broken).await;
+    }
+
+    pub fn turn(&self) -> watch::Receiver<Turn> {
+        self.state.turn.subscribe()
+    }
+
+    pub fn has_read_anew(&self, turn: Turn) {
+        self.state.turn.send_if_modified(|now| now.settle(turn));
     }
 
     pub fn size(&self) -> u64 {

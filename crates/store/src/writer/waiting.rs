@@ -1,6 +1,6 @@
 //! The connection, what waits for it, and what is done while the database is away.
 
-use super::{GROUP, QUEUE, State, Waiting};
+use super::{GROUP, QUEUE, State, Turn, Waiting};
 use crate::{Error, Result, engine::Connection, workers};
 use std::{
     collections::VecDeque,
@@ -102,15 +102,14 @@ impl Desk {
     }
 
     /// Connects again, until it works or somebody gives up: at `until`, or soon after the server was told to stop.
-    /// Meanwhile writes that have waited for long enough are told so. Answers whether a COMMIT that was not answered
-    /// was one.
-    pub async fn revive(&mut self, until: Option<Instant>) -> Result<bool> {
+    /// Meanwhile writes that have waited for long enough are told so.
+    pub async fn revive(&mut self, until: Option<Instant>) -> Result<()> {
         let lost = Instant::now();
-        let mut committed = false;
+        let known = self.connection.newest();
         let mut pause = Duration::from_millis(10);
         loop {
             let again = timeout(PATIENCE, async {
-                committed |= self.connection.revive().await?;
+                self.connection.revive().await?;
                 workers::take_over(&mut self.connection, self.worker).await
             });
             let again = again.await.unwrap_or_else(|_| {
@@ -121,8 +120,14 @@ impl Desk {
                 if self.state.refused.swap(false, Ordering::Relaxed) {
                     tracing::info!("The database is back after {:.1} s", lost.elapsed().as_secs_f64());
                 }
-                return Ok(committed);
+                if self.connection.newest() > known {
+                    self.state.turn.send_modify(Turn::come_back);
+                }
+                return Ok(());
             };
+            if self.connection.is_replaced() {
+                self.state.turn.send_if_modified(Turn::lose);
+            }
             if !self.state.refused.swap(true, Ordering::Relaxed) {
                 tracing::warn!("The database is away, and tried again until it is back: {error}");
             }

@@ -3,7 +3,7 @@
 use crate::world::{World, ask};
 use tercel_store::{Attachment, Uuid};
 
-fn attachment(n: u128, posted_by: Option<&str>) -> Attachment {
+pub fn attachment(n: u128, posted_by: Option<&str>) -> Attachment {
     Attachment {
         id: Uuid::from_u128(n),
         hash: "ab".repeat(32),

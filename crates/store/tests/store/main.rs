@@ -36,6 +36,7 @@ mod postgres_away;
 mod postgres_copies;
 mod postgres_opening;
 mod postgres_others;
+mod postgres_replaced;
 mod providers;
 mod retention;
 mod runs;

@@ -119,6 +119,16 @@ async fn an_earlier_schema_is_copied_before_it_is_migrated_and_one_copy_is_kept(
     sqlx::migrate!("migrations/postgres").run_to(5, &mut earlier).await.unwrap();
     let row = "INSERT INTO settings (integration, connection, key, value, updated_at) VALUES ('one', 'default', 'a', 'kept', 1)";
     sqlx::raw_sql(row).execute(&mut earlier).await.unwrap();
+    let files = r#"
+        INSERT INTO attachments (id, hash, filename, mime_type, size_bytes, created_at) SELECT
+            ('00000000-0000-0000-0000-00000000000' || n)::UUID, 'ab', 'a.png', 'image/png', 1, 1 FROM generate_series(1, 3) n;
+        INSERT INTO messages (id, session_id, seq, role, content, trusted, hops, metadata, created_at) SELECT
+            gen_random_uuid(), gen_random_uuid(), 1, 'user', '', TRUE, 0, metadata, 1 FROM (VALUES
+            (NULL),
+            ('{"attachments":[{"filename":"\u0000","id":"00000000-0000-0000-0000-000000000001"},
+               {"id":"00000000-0000-0000-0000-000000000003"},{"id":"00000000-0000-0000-0000-000000000009"}]}'),
+            ('{"attachments":{"is":"no list"}}')) AS given(metadata)"#;
+    sqlx::raw_sql(files).execute(&mut earlier).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let copies = directory.path().to_owned();
     fs::write(copies.join("postgres.schema-1"), "an earlier one").unwrap();
@@ -129,6 +139,9 @@ async fn an_earlier_schema_is_copied_before_it_is_migrated_and_one_copy_is_kept(
         let left: Vec<_> = fs::read_dir(&copies).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["postgres.schema-5"], "one is kept, and an up to date one is not copied");
     }
+    let attached = "SELECT attachment_id::TEXT FROM attached JOIN messages m ON m.id = message_id ORDER BY 1";
+    let attached: Vec<String> = sqlx::query_scalar(attached).fetch_all(&mut earlier).await.unwrap();
+    assert_eq!(attached, [1, 3].map(|n| format!("00000000-0000-0000-0000-00000000000{n}")), "as the messages say");
     let database = Postgres::shared().database();
     let kept = copies.join("postgres.schema-5");
     tercel_store::copies::restore(&database.url.clone().into(), &kept, Secrets::Kept).await.unwrap();

@@ -17,7 +17,7 @@ use tercel_store::{Error, PostgresOptions, Store, inspect_postgres};
 /// Opening fails with these words, and looking as well; the password is nowhere.
 async fn refuses(url: &str, words: &[&str]) {
     let opened = Store::open_postgres(&url.into(), PostgresOptions::default()).await.map(drop);
-    let looked = inspect_postgres(&url.into()).await.map(drop);
+    let looked = inspect_postgres(&url.into(), "").await.map(drop);
     for answer in [opened, looked] {
         let Err(error) = answer else { panic!("{url} was opened") };
         assert!(matches!(error, Error::Unusable(_)), "{error:?}");
@@ -64,8 +64,8 @@ async fn a_wrong_password_and_a_missing_right_are_told_apart() {
     // The schema of its own that PostgreSQL advises is enough.
     run(&url, "CREATE SCHEMA guest").await;
     Store::open_postgres(&url.as_str().into(), PostgresOptions::default()).await.unwrap().close().await;
-    assert!(inspect_postgres(&url.as_str().into()).await.unwrap().unwrap().latest.is_some());
-    assert!(inspect_postgres(&database.url.as_str().into()).await.unwrap().is_none(), "the other schema is empty");
+    assert!(inspect_postgres(&url.as_str().into(), "").await.unwrap().unwrap().latest.is_some());
+    assert!(inspect_postgres(&database.url.as_str().into(), "").await.unwrap().is_none(), "the other schema is empty");
 }
 
 fn url_database(url: &str) -> &str {
@@ -156,7 +156,7 @@ async fn a_read_only_server_is_refused() {
 #[tokio::test]
 async fn a_database_can_be_looked_at_while_and_after_its_server_runs() {
     let database = Postgres::shared().database();
-    let look = async || inspect_postgres(&database.url.as_str().into()).await.unwrap();
+    let look = async || inspect_postgres(&database.url.as_str().into(), "").await.unwrap();
     assert!(look().await.is_none(), "there is none yet");
     let store = open(&database).await.unwrap();
     store.put_settings("one", "default", vec![("token".into(), Some("sealed".into()))]).await.unwrap();
@@ -173,4 +173,21 @@ async fn the_clock_of_the_database_says_when_a_server_was_seen() {
     world.store.put_bot("b", "{}".into()).await.unwrap();
     let sql = "SELECT ABS(seen_at - EXTRACT(EPOCH FROM clock_timestamp()) * 1000000) < 10000000 FROM workers";
     assert_eq!(world.rows(sql).await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_postgresql_that_is_too_old_is_named_with_the_one_that_is_needed() {
+    let database = Postgres::shared().database();
+    // As an earlier one answers: what stands in front of the catalog is asked first.
+    let sql = "CREATE SCHEMA earlier; \
+               CREATE FUNCTION earlier.current_setting(name TEXT) RETURNS TEXT LANGUAGE SQL AS $$ SELECT CASE name \
+               WHEN 'server_version_num' THEN '140018' WHEN 'server_version' THEN '14.18' \
+               ELSE pg_catalog.current_setting(name) END $$; \
+               DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = earlier, pg_catalog, public', \
+               current_database()); END $$";
+    run(&database.url, sql).await;
+    refuses(&database.url, &["is version 14.18", "needs 15 or later", "Nothing was changed"]).await;
+    let mut eye = PgConnection::connect(&database.url).await.unwrap();
+    let tables = "SELECT COUNT(*) FROM pg_tables WHERE schemaname IN ('earlier', 'public')";
+    assert_eq!(sqlx::query_scalar::<_, i64>(tables).fetch_one(&mut eye).await.unwrap(), 0);
 }

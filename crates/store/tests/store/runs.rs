@@ -92,7 +92,7 @@ async fn a_waiting_run_of_an_idle_session_is_ready_at_once_and_all_can_be_sent_o
 async fn who_cancels_a_run_does_not_find_it_waiting(world: World) {
     world.accept(ask("a")).await;
     let task = world.claim().await;
-    assert_eq!(world.store.cancel_task(task.id).await.unwrap(), "running");
+    assert_eq!(world.store.cancel_task(task.id).await.unwrap().status, "running");
     world.end(&task, End::Waiting("{}".into())).await;
     let ended = world.store.task(task.id).await.unwrap().unwrap();
     assert_eq!((ended.status.as_str(), ended.completed_at.is_some()), ("cancelled", true));
@@ -100,14 +100,14 @@ async fn who_cancels_a_run_does_not_find_it_waiting(world: World) {
 
 async fn cancelling_ends_what_does_not_run_and_lets_the_next_one_in(world: World) {
     let asked = join_all((0..3).map(|_| world.accept(ask("a")))).await;
-    assert_eq!(world.store.cancel_task(asked[0].task_id.unwrap()).await.unwrap(), "cancelled");
-    assert_eq!(world.store.cancel_task(asked[2].task_id.unwrap()).await.unwrap(), "cancelled");
+    assert_eq!(world.store.cancel_task(asked[0].task_id.unwrap()).await.unwrap().status, "cancelled");
+    assert_eq!(world.store.cancel_task(asked[2].task_id.unwrap()).await.unwrap().status, "cancelled");
     world.is_consistent().await;
     let task = world.claim().await;
     assert_eq!(Some(task.id), asked[1].task_id);
     world.end(&task, End::Waiting("{}".into())).await;
-    assert_eq!(world.store.cancel_task(task.id).await.unwrap(), "cancelled");
-    assert_eq!(world.store.cancel_task(task.id).await.unwrap(), "cancelled");
+    assert_eq!(world.store.cancel_task(task.id).await.unwrap().status, "cancelled");
+    assert_eq!(world.store.cancel_task(task.id).await.unwrap().status, "cancelled");
     assert!(world.store.cancel_task(Uuid::nil()).await.is_err());
     assert_eq!(world.statuses().await, ["cancelled"; 3]);
     world.is_consistent().await;

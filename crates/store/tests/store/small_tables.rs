@@ -39,17 +39,17 @@ async fn a_notice_is_counted_while_it_is_open_and_new_when_it_was_closed(world: 
     };
     raise("first").await.unwrap();
     raise("second").await.unwrap();
-    let open = world.store.notices(true, None, 9).await.unwrap();
+    let open = world.store.notices(Some(true), None, 9).await.unwrap();
     assert_eq!((open.len(), open[0].count, open[0].detail.as_str()), (1, 2, "second"));
     assert!(world.store.close_notice("connection:example").await.unwrap());
     assert!(!world.store.close_notice("connection:example").await.unwrap());
     raise("third").await.unwrap();
-    let open = world.store.notices(true, None, 9).await.unwrap();
+    let open = world.store.notices(Some(true), None, 9).await.unwrap();
     assert_eq!((open.len(), open[0].count), (1, 1));
     assert!(world.store.dismiss_notice(open[0].id).await.unwrap());
     assert!(!world.store.dismiss_notice(open[0].id).await.unwrap());
-    assert_eq!(world.store.notices(true, None, 9).await.unwrap().len(), 0);
-    assert_eq!(world.store.notices(false, None, 9).await.unwrap().len(), 2);
+    assert_eq!(world.store.notices(Some(true), None, 9).await.unwrap().len(), 0);
+    assert_eq!(world.store.notices(None, None, 9).await.unwrap().len(), 2);
 }
 
 async fn settings_are_set_replaced_and_removed_together(world: World) {

@@ -1,10 +1,14 @@
 //! Copies of the database: while it is used, and before it is migrated.
 
-use crate::world::{ask, schedule, store};
+use crate::{
+    attachments::attachment,
+    world::{ask, schedule, store},
+};
 use rusqlite::Connection;
+use serde_json::json;
 use std::{fs, path::Path};
 use tercel_store::{
-    DirectoryLock, Schedule, Store, inspect,
+    DirectoryLock, Schedule, Store, Uuid, inspect,
     left_out::{Form, SEALED},
     snapshot,
 };
@@ -35,6 +39,21 @@ async fn a_copy_is_of_one_moment_and_writers_go_on() {
 async fn an_earlier_schema_is_copied_before_it_is_migrated_and_one_copy_is_kept() {
     let mut world = store().await;
     world.store.put_settings("one", "default", vec![("name".into(), Some("kept".into()))]).await.unwrap();
+    for number in 1..=3 {
+        world.store.put_attachment(attachment(number, None)).await.unwrap();
+    }
+    let mut with_files = ask("a");
+    let message = &mut with_files.items[0].message;
+    message.attachments = vec![Uuid::from_u128(1), Uuid::from_u128(3)];
+    let files: Vec<_> = message.attachments.iter().map(|id| json!({"id": id, "filename": "\u{0}"})).collect();
+    message.metadata = Some(json!({"attachments": files, "author": Uuid::from_u128(2)}).to_string());
+    world.accept(with_files).await;
+    let mut odd = ask("b");
+    odd.items[0].message.metadata = Some(json!({"attachments": {"is": "no list"}}).to_string());
+    world.accept(odd).await;
+    const FILES: &str = "SELECT attachment_id, message_id FROM attached ORDER BY 1";
+    let attached = world.rows(FILES).await;
+    assert_eq!(attached.len(), 2);
     world.store.close().await;
     let path = world.directory.path().to_owned();
     let copies = || {
@@ -54,15 +73,16 @@ async fn an_earlier_schema_is_copied_before_it_is_migrated_and_one_copy_is_kept(
     run(&file, back);
     fs::write(path.join("tercel.db.schema-0"), "an earlier one").unwrap();
     world.restart().await;
+    assert_eq!(world.rows(FILES).await, attached, "the messages say which files they have");
     let [copy] = &copies()[..] else { panic!("one copy is kept: {:?}", copies()) };
     let elsewhere = tempfile::tempdir().unwrap();
     fs::copy(path.join(copy), elsewhere.path().join("tercel.db")).unwrap();
-    let before = inspect(elsewhere.path()).await.unwrap().unwrap();
+    let before = inspect(elsewhere.path(), "").await.unwrap().unwrap();
     assert_eq!(
         (before.settings[0].value.as_str(), format!("tercel.db.schema-{}", before.schema)),
         ("kept", copy.clone())
     );
-    assert_eq!(inspect(&path).await.unwrap().unwrap().schema, snapshot::newest_schema());
+    assert_eq!(inspect(&path, "").await.unwrap().unwrap().schema, snapshot::newest_schema());
     let lock = DirectoryLock::take(elsewhere.path()).unwrap();
     Store::open(&lock, elsewhere.path()).await.unwrap().close().await;
 }

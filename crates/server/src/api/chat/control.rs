@@ -8,6 +8,7 @@ use crate::{
     },
     app::App,
     catalog::DEFAULT,
+    runner,
 };
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ use std::sync::Arc;
 use tercel_agent::Step;
 use tercel_sdk::Kind;
 use tercel_store::{Session, Uuid};
+
+/// The newest runs of a session, in which a call that was answered before is looked for.
+const LOOKED_AT: i64 = 50;
 
 /// Which run: one of these.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -55,9 +59,8 @@ pub async fn cancel(State(app): State<Arc<App>>, Body(body): Body<Cancel>) -> Re
     };
     let mut cancelled = false;
     if let Some(task) = task_id {
-        let status = app.store.cancel_task(task).await?;
+        let status = runner::cancel(&app, task).await?;
         cancelled = !["complete", "failed"].contains(&status.as_str());
-        app.runs.cancel(task);
     }
     Ok(Json(Cancelled { cancelled, task_id, session_id }))
 }
@@ -106,9 +109,10 @@ pub async fn tool_result(State(app): State<Arc<App>>, Body(body): Body<ToolResul
         (Some(task), _) => tasks::find(&app, task).await?.id,
         (None, Some(session)) => {
             sessions::find(&app, session).await?;
-            let task = app.store.task_of_client(session, Some(&body.call_id)).await?;
-            let missing = || format!("No call `{}` of session {session} waits for a result", body.call_id);
-            task.ok_or_else(|| Error::not_found(missing()))?
+            match app.store.task_of_client(session, Some(&body.call_id)).await? {
+                Some(task) => task,
+                None => return answered_before(&app, session, body.call_id).await,
+            }
         }
         (None, None) => return Err(Error::invalid("task_id: name the task of the call, or the session_id")),
     };
@@ -124,6 +128,16 @@ pub async fn tool_result(State(app): State<Arc<App>>, Body(body): Body<ToolResul
         true => Ok(Json(Taken { task_id: task, call_id: body.call_id })),
         false => Err(Error::not_found(format!("No call `{}` of task {task} waits for a result", body.call_id))),
     }
+}
+
+/// The same answer again is taken as the first time, when its run has gone on or is over.
+async fn answered_before(app: &App, session: Uuid, call_id: String) -> Result<Json<Taken>> {
+    for task in app.store.tasks(None, Some(session), None, LOOKED_AT).await? {
+        if has_result(app, task.id, &call_id).await? {
+            return Ok(Json(Taken { task_id: task.id, call_id }));
+        }
+    }
+    Err(Error::not_found(format!("No call `{call_id}` of session {session} waits for a result")))
 }
 
 /// Whether the result of a call is among the steps: the first one counts.

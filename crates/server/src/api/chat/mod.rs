@@ -17,15 +17,16 @@ use super::{
 use crate::{
     app::App,
     catalog::DEFAULT,
-    inject::{self, inject},
+    inject::{self, Injected, inject},
     mirror::{self, Author},
     runner::USUAL_WAIT,
 };
 use axum::{Extension, Json, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::{collections::HashSet, sync::Arc};
-use tercel_sdk::chat::ToolSpec;
+use tercel_sdk::{Kind, chat::ToolSpec};
 use tercel_store::{NewSession, Session, StepRow, Task, Uuid};
 
 /// Tools that one client may offer.
@@ -89,6 +90,17 @@ pub struct ChatAnswer {
     task_id: Uuid,
 }
 
+impl ChatRequest {
+    /// Tells it from another request under the same Idempotency-Key, before anything is heard or kept.
+    fn fingerprint(&self) -> String {
+        let Self { message, session_id, client_id, bot_id, thread, source, attachments, .. } = self;
+        let said = json!([message, session_id, client_id, bot_id, thread, source, attachments]);
+        let mut hash = Sha256::new_with_prefix(said.to_string());
+        hash.update(self.audio_data.as_deref().unwrap_or_default());
+        hex::encode(&hash.finalize()[..16])
+    }
+}
+
 /// A message that was taken.
 struct Submitted {
     session_id: Uuid,
@@ -110,8 +122,10 @@ struct Submitted {
         (status = 200, body = ChatAnswer),
         (status = 400, description = "There is nothing in it"),
         (status = 404, description = "There is no such bot or session"),
-        (status = 409, description = "The run was cancelled"),
+        (status = 409, description = "The run was cancelled, or the Idempotency-Key was used for another request"),
+        (status = 429, description = "A ceiling is reached: the run waits, and its answer will be in the session"),
         (status = 502, description = "The model did not answer"),
+        (status = 503, description = "The run waits for somebody: its answer will be in the session"),
     ),
 )]
 pub async fn say(
@@ -134,6 +148,7 @@ pub async fn say(
                 Ok(Json(ChatAnswer { session_id, response, transcript, client_actions, task_id }))
             }
             "cancelled" => Err(Error::conflict(format!("The run was cancelled (task {task_id})"))),
+            "waiting" => Err(waits(&app, &task)),
             _ => Err(Error::model(failure(&task))),
         };
     }
@@ -145,6 +160,7 @@ pub async fn say(
 /// Stores the message and the run that answers it.
 async fn submit(app: &Arc<App>, identity: &Identity, key: Option<String>, body: ChatRequest) -> Result<Submitted> {
     super::has_room(app)?;
+    let asked = key.is_some().then(|| body.fingerprint());
     let is_empty = body.message.trim().is_empty() && body.attachments.is_empty();
     if is_empty && body.audio_data.as_deref().is_none_or(|data| data.trim().is_empty()) {
         return Err(Error::bad_request("message: there is nothing in it"));
@@ -163,6 +179,12 @@ async fn submit(app: &Arc<App>, identity: &Identity, key: Option<String>, body: 
     name("source", &source, 64)?;
     if app.runs.is_backed_up(app).await {
         return Err(Error::unavailable("Too many runs are waiting: try again later"));
+    }
+    let key = key.map(|key| identity.idempotency("chat", &key));
+    if let (Some(key), Some(asked)) = (&key, &asked)
+        && let Some((injected, transcript)) = inject::repeated(app, key, asked).await?
+    {
+        return submitted(injected, transcript);
     }
     let session = session(app, identity, body.session_id, body.client_id, body.bot_id, body.thread).await?;
     let transcript = match body.audio_data.filter(|data| !data.trim().is_empty()) {
@@ -184,13 +206,18 @@ async fn submit(app: &Arc<App>, identity: &Identity, key: Option<String>, body: 
         attachments,
         author: body.user,
         busy: body.on_busy.map(Into::into).unwrap_or_default(),
-        idempotency: key.map(|key| identity.idempotency("chat", &key)),
+        idempotency: key.map(|key| (key, inject::a_day_from_now())),
+        fingerprint: asked,
+        transcript: transcript.clone(),
         ..inject::Input::new(session.id, content)
     };
     if let Some(folder) = &identity.folder {
         folder.check(app, &mut input)?;
     }
-    let injected = inject(app, input).await?;
+    submitted(inject(app, input).await?, transcript)
+}
+
+fn submitted(injected: Injected, transcript: Option<String>) -> Result<Submitted> {
     match injected.task_id {
         Some(task_id) => Ok(Submitted { session_id: injected.session_id, task_id, transcript }),
         None => {
@@ -243,7 +270,7 @@ async fn session(
         sealed_target: None,
         opened_by: identity.folder.as_ref().map(|folder| folder.integration.clone()),
     };
-    Ok(sessions::got_or_made(app, identity, wanted).await?.0)
+    Ok(sessions::got_or_made(app, identity, wanted, None).await?.0)
 }
 
 fn client_tools(app: &App, tools: Vec<ClientTool>) -> Result<Vec<ToolSpec>> {
@@ -294,6 +321,16 @@ impl Outcome {
 
 fn body_of(app: &App, row: &StepRow) -> Value {
     app.catalog().redactor.json(super::json(Some(&row.body)))
+}
+
+/// What a run waits for. Nothing failed: its answer comes later, into its session.
+fn waits(app: &App, task: &Task) -> Error {
+    let why = format!("{} (task {}, session {})", failure(task), task.id, task.session_id);
+    let error: Option<tercel_sdk::Error> = task.error.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    match error.filter(|error| error.kind == Kind::RateLimited && !app.ceilings.paused.has(&task.origin)) {
+        Some(error) => Error::rate_limited(why, error.retry_after.map_or(60, |wait| wait.as_secs())),
+        None => Error::unavailable(why),
+    }
 }
 
 /// Why a run did not come to an answer, for people.

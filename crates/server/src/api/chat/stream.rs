@@ -11,6 +11,7 @@ use crate::{
         tasks,
     },
     app::App,
+    inject,
 };
 use axum::{
     Extension,
@@ -76,7 +77,9 @@ pub async fn watch(
     headers: HeaderMap,
 ) -> Result<impl IntoResponse> {
     let task = tasks::find(&app, which.task_id).await?;
-    let place = Place { session: task.session_id, task: task.id, transcript: None };
+    let message = app.store.message(task.message_id).await?;
+    let transcript = message.and_then(|message| inject::transcript(&message));
+    let place = Place { session: task.session_id, task: task.id, transcript };
     Ok(watched(app, place, last_seen(&headers)))
 }
 
@@ -112,14 +115,8 @@ fn watched(app: Arc<App>, place: Place, last: Option<i64>) -> impl IntoResponse 
 impl Watched {
     async fn take(&mut self, seen: Seen) {
         match seen {
-            Seen::Text { text, reset, .. } => {
-                let mut data = json!({"text": text});
-                if reset {
-                    data["reset"] = true.into();
-                }
-                self.say("text_delta", data);
-            }
-            Seen::Thinking(text) => self.say("thinking", json!({"text": text})),
+            Seen::Text { text, reset, .. } => self.piece("text_delta", text, reset),
+            Seen::Thinking { text, reset } => self.piece("thinking", text, reset),
             Seen::Request(request) => self.say("tool_request", json!(request)),
             Seen::Step(row) => self.step(row).await,
             Seen::Over(task) => self.end(*task).await,
@@ -192,6 +189,14 @@ impl Watched {
                 self.say("error", json!({"message": failure(&task), "code": error["code"]}));
             }
         }
+    }
+
+    fn piece(&mut self, kind: &str, text: String, reset: bool) {
+        let mut data = json!({"text": text});
+        if reset {
+            data["reset"] = true.into();
+        }
+        self.say(kind, data);
     }
 
     fn say(&mut self, kind: &str, data: Value) {

@@ -59,10 +59,12 @@ pub async fn put(app: &Arc<App>, bot: &Bot, place: Place<'_>, ask: &Ask) -> Resu
         .ok_or_else(|| Error::rate_limited(injected.reason.unwrap_or_else(|| "No run was started".into()), 60))
 }
 
-/// Passes on what the run says, and last how it ended. The run goes on when nobody listens any more.
-pub async fn watch(app: Arc<App>, task: Uuid, listener: UnboundedSender<Said>) {
+/// Passes on what the run says, as it comes for a `stream`, and last how it ended. The run goes on when nobody listens any
+/// more.
+pub async fn watch(app: Arc<App>, task: Uuid, listener: UnboundedSender<Said>, stream: bool) {
     let mut follower = Follower::new(app, task, 0, false);
-    let (mut telling, mut reply) = (Telling { listener, texts: Vec::new(), now: String::new() }, Reply::default());
+    let mut telling = Telling { listener, stream, texts: Vec::new(), now: String::new() };
+    let mut reply = Reply::default();
     while let Some(seen) = follower.next().await {
         let is_fine = match seen {
             Seen::Text { text, reset, .. } => telling.take(text, reset),
@@ -74,7 +76,7 @@ pub async fn watch(app: Arc<App>, task: Uuid, listener: UnboundedSender<Said>) {
                 let said = ended(*task, Reply { text: telling.texts.join("\n\n"), ..reply });
                 return telling.end(said);
             }
-            Seen::Thinking(_) | Seen::Request(_) => true,
+            Seen::Thinking { .. } | Seen::Request(_) => true,
         };
         if !is_fine {
             let message = format!("The answer broke off and was begun anew: it will be in its session (task {task})");
@@ -87,9 +89,10 @@ pub async fn watch(app: Arc<App>, task: Uuid, listener: UnboundedSender<Said>) {
     telling.end(Err(Error::unavailable("The server is stopping: the answer will be in its session")));
 }
 
-/// What was told cannot be taken back.
+/// What was told cannot be taken back. To who gets the whole at its end, nothing is told before.
 struct Telling {
     listener: UnboundedSender<Said>,
+    stream: bool,
     /// What earlier steps said.
     texts: Vec<String>,
     /// What this one has said.
@@ -101,6 +104,10 @@ impl Telling {
     fn take(&mut self, text: String, reset: bool) -> bool {
         let more = match reset {
             false => text,
+            true if !self.stream => {
+                self.now.clear();
+                text
+            }
             true => match text.strip_prefix(self.now.as_str()) {
                 Some(more) => more.to_owned(),
                 None => return false,
@@ -108,7 +115,9 @@ impl Telling {
         };
         if !more.is_empty() {
             let gap = if self.now.is_empty() && !self.texts.is_empty() { "\n\n" } else { "" };
-            let _ = self.listener.send(Said::Text(format!("{gap}{more}")));
+            if self.stream {
+                let _ = self.listener.send(Said::Text(format!("{gap}{more}")));
+            }
             self.now.push_str(&more);
         }
         true
@@ -121,6 +130,10 @@ impl Telling {
                 if !self.now.is_empty() {
                     self.texts.push(std::mem::take(&mut self.now));
                 }
+                true
+            }
+            "model_failed" if !self.stream => {
+                self.now.clear();
                 true
             }
             "model_failed" => self.now.is_empty(),

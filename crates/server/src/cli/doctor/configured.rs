@@ -8,8 +8,9 @@ use crate::{
 };
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
+use std::path::PathBuf;
 use tercel_sdk::{Field, Integration};
-use tercel_store::{Inspection, Sealer, now};
+use tercel_store::{Inspection, Provider, Sealer, now, seal};
 
 /// Checkpoints keep the log near 4 MB; one that has grown so far is not carried over any more.
 const LARGE_LOG: u64 = 256 << 20;
@@ -66,33 +67,66 @@ pub fn span(micros: i64) -> String {
     }
 }
 
-/// The key, and whether it opens every secret that is stored.
-pub fn secrets(config: &Config, inspection: Option<&Inspection>) -> Vec<Finding> {
-    let file = config.data_dir.join("key");
-    let (source, sealer) = match &config.encryption_key {
-        Some(key) => ("ENCRYPTION_KEY".to_owned(), Sealer::from_hex(key.expose_secret())),
-        // Looking must not make a key.
-        None if !file.exists() => {
-            let stored = inspection
-                .is_some_and(|inspection| inspection.settings.iter().any(|s| s.value.starts_with("sealed:1:")));
-            return vec![match stored {
+/// The key that a server would use.
+pub enum Key {
+    /// The first start makes one, where secrets need none yet.
+    None(PathBuf),
+    Bad(tercel_store::Error),
+    /// Where it comes from.
+    Good(String, Box<Sealer>),
+}
+
+impl Key {
+    /// Looking makes none.
+    pub fn look(config: &Config) -> Self {
+        let file = config.data_dir.join("key");
+        let (source, sealer) = match &config.encryption_key {
+            Some(key) => ("ENCRYPTION_KEY".to_owned(), Sealer::from_hex(key.expose_secret())),
+            None if !file.exists() => return Self::None(file),
+            None => (file.display().to_string(), Sealer::from_file(&file)),
+        };
+        match sealer {
+            Ok(sealer) => Self::Good(source, Box::new(sealer)),
+            Err(error) => Self::Bad(error),
+        }
+    }
+
+    /// Empty without a key.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Good(_, sealer) => sealer.id(),
+            Self::None(_) | Self::Bad(_) => "",
+        }
+    }
+}
+
+/// Whether a server would start with this key, and whether it opens every secret that is stored.
+pub fn secrets(config: &Config, key: &Key, inspection: Option<&Inspection>) -> Vec<Finding> {
+    let first = inspection.and_then(|inspection| inspection.key.as_deref());
+    let (source, sealer) = match key {
+        Key::Good(source, sealer) => (source, sealer),
+        Key::Bad(error) => {
+            return vec![Finding::fail("secrets", error.to_string(), "Without its key no stored secret can be used")];
+        }
+        Key::None(file) => {
+            let stored = inspection.is_some_and(|inspection| !inspection.sealed_otherwise.is_empty());
+            let gone = stored || first.is_some() || seal::first_key(&config.data_dir).is_some();
+            return vec![match gone {
                 true => Finding::fail(
                     "secrets",
                     format!("The key file {} is gone, and secrets are sealed with it", file.display()),
-                    "Put it back or set ENCRYPTION_KEY; else enter the secrets again",
+                    "Put it back or set ENCRYPTION_KEY: a server does not start with another one",
                 ),
                 false => Finding::ok("secrets", "There is no key yet; the first start makes one"),
             }];
         }
-        None => (file.display().to_string(), Sealer::from_file(&file)),
     };
-    let sealer = match sealer {
-        Ok(sealer) => sealer,
-        Err(error) => {
-            return vec![Finding::fail("secrets", error.to_string(), "Without its key no stored secret can be used")];
-        }
-    };
+    let fits = sealer.fits_directory(&config.data_dir);
+    let fits = fits.and_then(|()| first.map_or(Ok(()), |first| sealer.fits_database(first)));
     let mut findings = Vec::new();
+    if let Err(error) = fits {
+        findings.push(Finding::fail("secrets", error.to_string(), "A server does not start with this key"));
+    }
     let settings = inspection.map(|inspection| inspection.settings.as_slice()).unwrap_or_default();
     for setting in settings {
         let at = place(&setting.integration, &setting.connection, &setting.key);
@@ -107,13 +141,41 @@ pub fn secrets(config: &Config, inspection: Option<&Inspection>) -> Vec<Finding>
             ));
         }
     }
+    let others = inspection.map(|inspection| inspection.sealed_otherwise.as_slice()).unwrap_or_default();
+    for (table, count) in others.iter().filter(|(table, _)| *table != "settings") {
+        findings.push(Finding::fail(
+            "secrets",
+            format!("{count} rows of `{table}` have secrets that another key has sealed"),
+            "Set the earlier ENCRYPTION_KEY; what they are for cannot be done without",
+        ));
+    }
     if findings.is_empty() {
         findings.push(Finding::ok("secrets", format!("The key in {source} opens all of them")));
     }
     findings
 }
 
-pub fn model(config: &Config) -> Finding {
+/// Who answers: the provider of the environment, and those that were made by the API.
+pub fn models(config: &Config, inspection: Option<&Inspection>) -> Vec<Finding> {
+    let made = inspection.map(|inspection| inspection.providers.as_slice()).unwrap_or_default();
+    let mut findings = vec![model(config)];
+    if !made.is_empty() && config.llm.base_url.is_none() {
+        let detail = "LLM_BASE_URL is not set: bots whose model no provider lists have none";
+        findings = vec![Finding::ok("model", detail)];
+    }
+    findings.extend(made.iter().map(provider));
+    findings
+}
+
+fn provider(provider: &Provider) -> Finding {
+    let models: Vec<String> = serde_json::from_str(&provider.models).unwrap_or_default();
+    let models = if models.is_empty() { "no models named".into() } else { models.join(", ") };
+    let key = if provider.sealed_api_key.is_some() { "with a key" } else { "without a key" };
+    let Provider { id, kind, base_url, .. } = provider;
+    Finding::ok("provider", format!("{id}: {kind} at {}, {key}: {models} (not called now)", address(base_url)))
+}
+
+fn model(config: &Config) -> Finding {
     let llm = &config.llm;
     match (&llm.base_url, &llm.api_key) {
         (None, _) => Finding::warn(
@@ -215,6 +277,9 @@ mod tests {
             latest: None,
             overview: None,
             tables: Vec::new(),
+            providers: Vec::new(),
+            key: None,
+            sealed_otherwise: Vec::new(),
             free: 0,
         }
     }
@@ -233,16 +298,60 @@ mod tests {
             key: "token".into(),
             value,
         }]);
-        let by = |key: [u8; 32]| secrets(&config(&[("ENCRYPTION_KEY", &hex::encode(key))]), Some(&stored));
+        let looked = |config: &Config, inspection: Option<&Inspection>| secrets(config, &Key::look(config), inspection);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let with = |key: [u8; 32]| {
+            config(&[("ENCRYPTION_KEY", &hex::encode(key)), ("TERCEL_DATA_DIR", elsewhere.path().to_str().unwrap())])
+        };
+        let by = |key: [u8; 32]| looked(&with(key), Some(&stored));
         assert_eq!(levels(&by([7; 32])), [Level::Ok]);
         let wrong = by([8; 32]);
         assert_eq!(levels(&wrong), [Level::Fail]);
         assert!(!format!("{wrong:?}").contains("the secret itself"));
         let place = tempfile::tempdir().unwrap();
         let without = config(&[("TERCEL_DATA_DIR", place.path().to_str().unwrap())]);
-        assert_eq!(levels(&secrets(&without, Some(&stored))), [Level::Fail], "the key file is gone");
-        assert_eq!(levels(&secrets(&without, None)), [Level::Ok]);
+        let gone = Inspection { sealed_otherwise: vec![("settings", 1)], ..inspection(Vec::new()) };
+        assert_eq!(levels(&looked(&without, Some(&gone))), [Level::Fail], "the key file is gone");
+        assert_eq!(levels(&looked(&without, None)), [Level::Ok]);
         assert!(!place.path().join("key").exists());
+    }
+
+    #[test]
+    fn a_key_that_a_server_would_refuse_is_refused_in_the_same_words() {
+        let place = tempfile::tempdir().unwrap();
+        let used = Sealer::new(&[7; 32]);
+        used.check_directory(place.path()).unwrap();
+        let directory = place.path().to_str().unwrap();
+        let other = config(&[("ENCRYPTION_KEY", &hex::encode([8; 32])), ("TERCEL_DATA_DIR", directory)]);
+        let said = |inspection: &Inspection| secrets(&other, &Key::look(&other), Some(inspection));
+        let refused = Sealer::new(&[8; 32]).check_directory(place.path()).unwrap_err().to_string();
+        let findings = said(&inspection(Vec::new()));
+        assert_eq!((findings[0].level, &findings[0].detail), (Level::Fail, &refused));
+
+        let right = config(&[("ENCRYPTION_KEY", &hex::encode([7; 32])), ("TERCEL_DATA_DIR", directory)]);
+        let stored = Inspection {
+            key: Some("0badc0de".into()),
+            sealed_otherwise: vec![("outbox", 2), ("providers", 1)],
+            ..inspection(Vec::new())
+        };
+        let findings = secrets(&right, &Key::look(&right), Some(&stored));
+        assert_eq!(levels(&findings), [Level::Fail; 3]);
+        assert!(findings[0].detail.contains("sealed with key 0badc0de"), "{findings:?}");
+        assert!(findings[1].detail.contains("2 rows of `outbox`"), "{findings:?}");
+        let without = config(&[("TERCEL_DATA_DIR", directory)]);
+        assert_eq!(levels(&secrets(&without, &Key::look(&without), None)), [Level::Fail], "it is noted there");
+    }
+
+    #[test]
+    fn a_log_that_does_not_shrink_is_found() {
+        let place = tempfile::tempdir().unwrap();
+        let config = config(&[("TERCEL_DATA_DIR", place.path().to_str().unwrap())]);
+        let log = std::fs::File::create(place.path().join("tercel.db-wal")).unwrap();
+        let look = || database(&config, &Ok(Some(inspection(Vec::new()))), true).remove(0);
+        log.set_len(4 << 20).unwrap();
+        assert_eq!((look().level, look().detail.contains("4 MB of log")), (Level::Ok, true));
+        log.set_len(LARGE_LOG + 1).unwrap();
+        assert_eq!((look().level, look().detail.contains("256 MB of log")), (Level::Warn, true));
     }
 
     #[test]
@@ -256,6 +365,25 @@ mod tests {
     fn the_address_of_the_model_is_shown_without_what_is_secret_in_it() {
         let config = config(&[("LLM_BASE_URL", "https://me:hush@models.example/v1?key=hush"), ("LLM_MODEL", "m")]);
         assert_eq!(model(&config).detail, "m at https://models.example/v1, without LLM_API_KEY (not called now)");
+    }
+
+    #[test]
+    fn a_provider_that_was_made_by_the_api_is_one_that_answers() {
+        let made = Provider {
+            id: "claude".into(),
+            kind: "anthropic".into(),
+            base_url: "https://me:hush@models.example/v1".into(),
+            sealed_api_key: Some("sealed".into()),
+            models: "[\"a\",\"b\"]".into(),
+            defaults: "{}".into(),
+            updated_at: 0,
+        };
+        let stored = Inspection { providers: vec![made], ..inspection(Vec::new()) };
+        let findings = models(&config(&[]), Some(&stored));
+        assert_eq!(levels(&findings), [Level::Ok, Level::Ok], "no rehearsal answers");
+        let said = "claude: anthropic at https://models.example/v1, with a key: a, b (not called now)";
+        assert_eq!(findings[1].detail, said);
+        assert_eq!(levels(&models(&config(&[]), None)), [Level::Warn]);
     }
 
     #[test]

@@ -48,24 +48,28 @@ pub fn directory(data: &Path) -> Vec<Finding> {
 }
 
 pub fn space(data: &Path) -> Option<Finding> {
-    let disk::Room { free, floor } = disk::room(existing(data))?;
+    disk::room(existing(data)).map(judge_space)
+}
+
+fn judge_space(disk::Room { free, floor }: disk::Room) -> Finding {
     let detail = format!("{} MB are free", free >> 20);
-    Some(match free {
+    match free {
         _ if free < floor => {
             let repair = format!("Free some space: under {} MB nothing is accepted", floor >> 20);
             Finding::fail("disk", detail, repair)
         }
         _ if free < 2 * floor => Finding::warn("disk", detail, format!("Under {} MB nothing is accepted", floor >> 20)),
         _ => Finding::ok("disk", detail),
-    })
+    }
 }
 
 /// How long a commit waits for the disk, measured.
 pub fn disk(data: &Path) -> Option<Finding> {
-    if !data.is_dir() {
-        return None;
-    }
-    Some(match fsync(data) {
+    data.is_dir().then(|| judge_disk(data, fsync(data)))
+}
+
+fn judge_disk(data: &Path, measured: std::io::Result<Duration>) -> Finding {
+    match measured {
         Ok(time) if time > SLOW => {
             let detail = format!("A write is safe after {:.1} ms", time.as_secs_f64() * 1000.0);
             Finding::warn("disk", detail, "Every accepted webhook waits for one: a faster disk, or a local one, helps")
@@ -75,7 +79,7 @@ pub fn disk(data: &Path) -> Option<Finding> {
             let repair = "Check the owner of the directory, and that the disk is not full or read-only";
             Finding::fail("disk", format!("{} cannot be written: {error}", data.display()), repair)
         }
-    })
+    }
 }
 
 /// The middle of ten.
@@ -158,12 +162,17 @@ pub fn changed_files(config: &Config, running: bool) -> Option<Finding> {
     if !running {
         return None;
     }
-    let written = |file: &Path| fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
-    let started = written(&config.data_dir.join("address"))?;
-    let changed =
-        ["tercel.toml", ".env"].into_iter().find(|name| written(Path::new(name)).is_some_and(|at| at > started))?;
+    let changed = changed_since(written(&config.data_dir.join("address"))?, Path::new(""))?;
     let detail = format!("{changed} was changed after the server had started");
     Some(Finding::warn("configuration", detail, "Changes count after a restart"))
+}
+
+fn changed_since(started: SystemTime, directory: &Path) -> Option<&'static str> {
+    ["tercel.toml", ".env"].into_iter().find(|name| written(&directory.join(name)).is_some_and(|at| at > started))
+}
+
+fn written(file: &Path) -> Option<SystemTime> {
+    fs::metadata(file).and_then(|metadata| metadata.modified()).ok()
 }
 
 fn is_locked(file: &Path) -> bool {
@@ -209,6 +218,28 @@ mod tests {
         rights(place.path(), 0o755);
         let levels: Vec<Level> = directory(place.path()).iter().map(|finding| finding.level).collect();
         assert_eq!(levels, [Level::Warn, Level::Fail]);
+    }
+
+    #[test]
+    fn a_disk_that_is_nearly_full_slow_or_read_only_is_found() {
+        let level = |free: u64| judge_space(disk::Room { free, floor: 100 << 20 }).level;
+        assert_eq!([300 << 20, 150 << 20, 50 << 20].map(level), [Level::Ok, Level::Warn, Level::Fail]);
+        let data = Path::new("/data");
+        let judged = |measured| judge_disk(data, measured);
+        assert_eq!(judged(Ok(Duration::from_millis(3))).level, Level::Ok);
+        let slow = judged(Ok(Duration::from_millis(80)));
+        assert_eq!((slow.level, slow.detail.as_str()), (Level::Warn, "A write is safe after 80.0 ms"));
+        let refused = judged(Err(std::io::ErrorKind::ReadOnlyFilesystem.into()));
+        assert_eq!((refused.level, refused.detail.contains("/data cannot be written")), (Level::Fail, true));
+    }
+
+    #[test]
+    fn a_file_that_was_written_after_the_start_is_found() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join(".env"), "").unwrap();
+        let at = written(&place.path().join(".env")).unwrap();
+        assert_eq!(changed_since(at, place.path()), None, "the server has read it");
+        assert_eq!(changed_since(at - Duration::from_secs(1), place.path()), Some(".env"));
     }
 
     #[test]

@@ -46,6 +46,19 @@ pub fn find(integration: &Integration, named: &str, further: &[String]) -> Resul
         Some(sample) => of_sample(named, sample.clone())?,
         None => of_file(integration, named)?,
     };
+    complete(&mut event, further)?;
+    Ok(event)
+}
+
+/// The event of a file that was read.
+pub fn of_text(file: &Path, text: &[u8], further: &[String]) -> Result<Event> {
+    let mut event = of_bytes(file, text.to_vec())?;
+    complete(&mut event, further)?;
+    Ok(event)
+}
+
+/// Headers that were given beside the event, and the type of its body.
+fn complete(event: &mut Event, further: &[String]) -> Result<()> {
     for line in further {
         let (name, value) =
             line.split_once(':').with_context(|| format!("--header `{line}`: write it as `Name: value`"))?;
@@ -54,7 +67,7 @@ pub fn find(integration: &Integration, named: &str, further: &[String]) -> Resul
     if !event.headers.contains_key(header::CONTENT_TYPE) {
         put(&mut event.headers, "content-type", "application/json")?;
     }
-    Ok(event)
+    Ok(())
 }
 
 fn of_sample(name: &str, sample: Sample) -> Result<Event> {
@@ -76,8 +89,14 @@ fn of_file(integration: &Integration, named: &str) -> Result<Event> {
         );
     }
     let bytes = std::fs::read(file).with_context(|| format!("{named} cannot be read"))?;
+    of_bytes(file, bytes)
+}
+
+/// A file like a sample, or one that is the body.
+fn of_bytes(file: &Path, bytes: Vec<u8>) -> Result<Event> {
+    let named = file.display();
     let json: Value = serde_json::from_slice(&bytes).with_context(|| format!("{named} is not JSON"))?;
-    let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or(named);
+    let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     if json["headers"].is_object() && json.get("body").is_some() {
         let sample = serde_json::from_value(json).with_context(|| format!("{named} is not a sample"))?;
         return of_sample(name, sample);

@@ -15,11 +15,12 @@ pub struct Watching<'a> {
     gap: &'static str,
     tail: Mutex<Tail>,
     has_shown: AtomicBool,
-    shown: &'a Shown<'a>,
+    /// None where the whole is given at its end.
+    shown: Option<&'a Shown<'a>>,
 }
 
 impl<'a> Watching<'a> {
-    pub fn new(app: &'a App, gap: &'static str, shown: &'a Shown<'a>) -> Self {
+    pub fn new(app: &'a App, gap: &'static str, shown: Option<&'a Shown<'a>>) -> Self {
         Self { app, gap, tail: Mutex::default(), has_shown: AtomicBool::new(false), shown }
     }
 
@@ -33,12 +34,10 @@ impl<'a> Watching<'a> {
     }
 
     fn show(&self, text: String) {
-        if text.is_empty() {
-            return;
-        }
+        let Some(shown) = self.shown.filter(|_| !text.is_empty()) else { return };
         match self.has_shown.swap(true, Ordering::Relaxed) {
-            true => (self.shown)(text),
-            false => (self.shown)(format!("{}{text}", self.gap)),
+            true => shown(text),
+            false => shown(format!("{}{text}", self.gap)),
         }
     }
 

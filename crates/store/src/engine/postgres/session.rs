@@ -23,14 +23,18 @@ pub(crate) struct Session {
     /// None once it is lost.
     connection: Option<PgConnection>,
     /// Whose transactions these are; 0 before it has entered.
-    pub worker: i64,
+    worker: i64,
     /// Number of the newest transaction that was to be committed; the worker's row has it when it was.
     transaction: i64,
     /// The open transaction has changed something.
     changed: bool,
-    /// COMMIT was sent and not answered.
+    /// COMMIT was sent and not answered, and nobody knows yet what became of it.
     unanswered: bool,
-    /// A later server had the lock when we last tried.
+    /// What became of a COMMIT that was not answered, once that is known and until somebody asks.
+    outcome: Option<bool>,
+    /// The newest server when we last had the lock.
+    newest: i64,
+    /// A later one has the lock.
     replaced: bool,
 }
 
@@ -43,8 +47,15 @@ impl Session {
             transaction: 0,
             changed: false,
             unanswered: false,
+            outcome: None,
+            newest: 0,
             replaced: false,
         }
+    }
+
+    /// This worker has entered, and none is newer: we have the lock.
+    pub fn works_for(&mut self, worker: i64) {
+        (self.worker, self.newest) = (worker, worker);
     }
 
     pub async fn all<T: Record>(&mut self, sql: Sql, args: Vec<Arg>) -> Result<Vec<T>> {
@@ -112,42 +123,53 @@ impl Session {
         self.unanswered
     }
 
+    pub fn take_outcome(&mut self) -> Option<bool> {
+        self.outcome.take()
+    }
+
     pub fn is_replaced(&self) -> bool {
         self.replaced
+    }
+
+    pub fn newest(&self) -> i64 {
+        self.newest
     }
 
     pub fn lose(&mut self) {
         self.connection = None;
     }
 
-    /// Connects and takes the lock again, in one try. Answers whether the COMMIT that was not answered was one.
-    pub async fn revive(&mut self) -> Result<bool> {
+    /// Connects and takes the lock again, in one try.
+    pub async fn revive(&mut self) -> Result<()> {
+        let worker = self.worker;
         let revived = tokio::time::timeout(CONNECTING, async {
             let mut connection = connect(&self.address).await?;
-            if !try_lock(&mut connection).await? {
-                let sql = "SELECT EXISTS (SELECT 1 FROM workers WHERE id > $1)";
-                (self.replaced,) = sqlx::query_as(sql).bind(self.worker).fetch_one(&mut connection).await?;
-                let holder = holder(&mut connection).await?;
-                let place = &self.address.place;
-                return Err(Error::Away(format!("Another server{holder} has the database {place} now")));
-            }
-            // The session that sent the COMMIT held the lock: it has ended, and its transaction before it.
-            let row: Option<(i64,)> = sqlx::query_as("SELECT commits FROM workers WHERE id = $1")
-                .bind(self.worker)
-                .fetch_optional(&mut connection)
-                .await?;
-            let (commits,) = row.ok_or_else(|| {
-                let place = &self.address.place;
-                Error::Away(format!("The database {place} is another one than before: start this server again"))
-            })?;
-            Ok((connection, commits))
+            let has_lock = try_lock(&mut connection).await?;
+            // In one look: what a newer server shows of us is what our session left behind.
+            let sql = "SELECT (SELECT commits FROM workers WHERE id = $1), (SELECT COALESCE(MAX(id), 0) FROM workers)";
+            let (commits, newest): (Option<i64>, i64) =
+                sqlx::query_as(sql).bind(worker).fetch_one(&mut connection).await?;
+            let holder = if has_lock { String::new() } else { holder(&mut connection).await? };
+            Ok::<_, Error>((connection, has_lock, commits, newest, holder))
         });
-        let (connection, commits) = revived
+        let place = &self.address.place;
+        let (connection, has_lock, commits, newest, holder) = revived
             .await
             .map_err(|_| Error::Away(format!("PostgreSQL at {} does not answer", self.address.server)))??;
-        self.connection = Some(connection);
-        self.replaced = false;
-        Ok(std::mem::take(&mut self.unanswered) && commits == self.transaction)
+        let commits = commits.ok_or_else(|| {
+            Error::Away(format!("The database {place} is another one than before: start this server again"))
+        })?;
+        self.replaced = !has_lock && newest > self.newest;
+        // The session that sent the COMMIT held the lock. Whoever has it by now came after its end, and that of its
+        // transaction. A lock that nobody new has may still be the old session's.
+        if (has_lock || self.replaced) && std::mem::take(&mut self.unanswered) {
+            self.outcome = Some(commits == self.transaction);
+        }
+        if !has_lock {
+            return Err(Error::Away(format!("Another server{holder} has the database {place} now")));
+        }
+        (self.connection, self.newest) = (Some(connection), newest);
+        Ok(())
     }
 
     pub async fn close(self) -> Result<()> {

@@ -1,0 +1,32 @@
+"""What is wrong, where, and how much it matters."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Problem:
+    file: str
+    line: int | None
+    # An error is something that does not work; a warning is something that will hurt somebody.
+    level: Literal["error", "warning"]
+    message: str
+
+
+def error(file: str, line: int | None, message: str) -> Problem:
+    return Problem(file, line, "error", message)
+
+
+def warning(file: str, line: int | None, message: str) -> Problem:
+    return Problem(file, line, "warning", message)
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """`; is x meant?`, or all that there is when nothing is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name.lower(), [one.lower() for one in names], 1, 0.6)
+    if near:
+        return f"; is `{next(one for one in names if one.lower() == near[0])}` meant?"
+    return f"; there are {', '.join(names)}" if names else ""
