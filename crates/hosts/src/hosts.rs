@@ -74,7 +74,10 @@ impl Hosts {
     ///
     /// # Errors
     /// When the data directory cannot be written.
-    pub fn start(config: Config, sandbox: Arc<Sandbox>, server: Arc<dyn Server>) -> Result<Self> {
+    pub fn start(mut config: Config, sandbox: Arc<Sandbox>, server: Arc<dyn Server>) -> Result<Self> {
+        // Processes have working directories of their own.
+        config.data = std::path::absolute(&config.data).context("The data directory cannot be named")?;
+        crate::leftovers::end(&config.data);
         for place in ["folders", "envs", "state", "run"] {
             let place = config.data.join(place);
             fs::create_dir_all(&place).with_context(|| format!("{} cannot be made", place.display()))?;

@@ -12,6 +12,7 @@ mod environment;
 mod hosts;
 mod integration;
 mod launch;
+mod leftovers;
 mod load;
 mod log;
 mod manifest;
