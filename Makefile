@@ -41,7 +41,7 @@ $(ZIG)/bin/cargo-zigbuild:
 
 # Every test, and everything that a change must pass. Whole-program tests run on both engines; the second run says which
 # of them are about SQLite alone, and why.
-test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(POSTGRES)
+test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(POSTGRES) $(PYTHON)/.installed
 	$(CARGO) build -p tercel -p tercel-tests
 	$(DEBUG)/with-postgres $(CARGO) test --workspace
 	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test -p tercel-tests

@@ -2,8 +2,8 @@
 //! tested against.
 
 use serde_json::{Value, json};
-use std::process::Command;
-use tercel_tests::{FakeAnthropic, FakeModel, Receiver, Turn, World, anthropic, model, server::KEY, tree};
+use std::{process::Command, time::Duration};
+use tercel_tests::{FakeAnthropic, FakeModel, Receiver, Turn, World, anthropic, model, server::KEY, tree, wait};
 
 /// What a script of `tests/clients` says.
 #[track_caller]
@@ -110,10 +110,20 @@ fn a_session_by_metadata_remembers() {
 fn an_answer_in_a_session_comes_in_pieces_too() {
     let world = World::start();
     let (turn, gate) = Turn::pieces(&["One ", "two ", "three."]);
-    gate.add_permits(9);
     world.model.queue([turn]);
     let expected = json!(["One two three.", true, "stop", 18, 0]);
-    assert_eq!(openai(&world, "placed", &["openai:bob"]), expected);
+    let answer = std::thread::scope(|scope| {
+        // Pieces that are there at the same time are one.
+        scope.spawn(|| {
+            world.model.wait_for_calls(1);
+            for _ in 0..9 {
+                gate.add_permits(1);
+                wait::pause(Duration::from_millis(100));
+            }
+        });
+        openai(&world, "placed", &["openai:bob"])
+    });
+    assert_eq!(answer, expected);
     // Who reads too late to see the pieces has the whole all the same, and both find it in the session.
     assert_eq!(openai(&world, "placed", &["openai:bob"])[0], "Understood.");
     let session = world.server.list("/api/v1/sessions?client_id=openai:bob")[0]["id"].clone();
