@@ -74,7 +74,16 @@ pub fn find(app: &App, id: &str) -> Result<Arc<Entry>, Failure> {
 }
 
 pub fn routes(entry: &Entry) -> Result<Routes, Failure> {
-    let none = || Failure::NotFound(format!("The integration `{}` has no routes", entry.integration.name));
+    let name = &entry.integration.name;
+    let worker = entry.listed.place.as_ref().and_then(|place| place.worker.as_ref());
+    let none = || match worker.map(|worker| worker.state()).filter(|state| state.state == "preparing") {
+        // What it has is known once its code can run.
+        Some(state) => {
+            let far = state.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            Failure::Unavailable(format!("`{name}` is being prepared{far}"), 5)
+        }
+        None => Failure::NotFound(format!("The integration `{name}` has no routes")),
+    };
     entry.integration.routes.clone().ok_or_else(none)
 }
 
