@@ -39,13 +39,15 @@ $(ZIG)/bin/cargo-zigbuild:
 	python3 -m venv $(ZIG)
 	$(ZIG)/bin/pip install --quiet --disable-pip-version-check ziglang==0.17.0 cargo-zigbuild==0.24.0
 
+# The whole-program tests by name: chosen from the whole workspace, they are the programs that were built for the first run.
+WHOLE := $(shell sed -n '/^\[\[test\]\]/{n;s/^name = "\(.*\)"/--test \1/p}' tests/Cargo.toml)
+
 # Every test, and everything that a change must pass. Whole-program tests run on both engines; the second run says which
 # of them are about SQLite alone, and why.
 test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(POSTGRES) $(PYTHON)/.installed
 	$(CARGO) build -p tercel -p tercel-tests
 	$(DEBUG)/with-postgres $(CARGO) test --workspace
-	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test -p tercel-tests
-	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test -p tercel --test faults
+	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test --workspace $(WHOLE) --test faults
 	$(MAKE) python-test
 
 # The Python package: style, types, tests.
