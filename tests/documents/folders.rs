@@ -35,6 +35,9 @@ impl Place {
             let card = all["integrations"].as_array().unwrap().iter().find(|card| card["id"] == id)?.clone();
             let has_parts =
                 ["has_router", "has_tools", "has_dispatcher", "has_hooks"].iter().any(|part| card[part] == true);
+            if card["worker"]["state"] == "preparing" {
+                return None;
+            }
             (has_parts || card["status"] == "error" || !card["env_vars"].as_array().unwrap().is_empty()).then_some(card)
         })
     }

@@ -67,6 +67,7 @@ impl Options {
 
     /// Environments for Python are made of packages that were fetched before, if they were, and fetched as on this
     /// machine.
+    #[expect(clippy::disallowed_methods, reason = "what fetches packages is set up for the machine, not for a test")]
     pub fn with_python(mut self) -> Self {
         let tools = crate::python::interpreter().parent().unwrap().to_owned();
         let cache = tools.parent().unwrap().with_file_name("uv-cache");

@@ -258,6 +258,8 @@ impl Entry {
             Standing::Disabled => return "disabled",
             Standing::Missing => return "missing",
             Standing::Awaiting => return "awaiting_approval",
+            // It will have more.
+            Standing::Preparing => return "partial",
             Standing::Broken | Standing::Works => {}
         }
         if self.error.is_some() || self.listed.standing == Standing::Broken {

@@ -44,9 +44,14 @@ fn of_loaded(loaded: &Loaded, known: Known, hides: Option<String>) -> Listed {
     let integration = loaded.integration.clone();
     let abilities = Abilities::of(&integration);
     let is_empty = abilities == Abilities::default() && integration.connector.is_none();
-    let cannot = || ["preparing", "failing"].contains(&loaded.worker.state().state);
-    let is_broken = is_empty && (!loaded.problems.is_empty() || cannot());
-    let (integration, abilities, dispatch_types) = match is_broken {
+    let standing = match loaded.worker.state().state {
+        _ if !is_empty => Standing::Works,
+        "preparing" => Standing::Preparing,
+        "failing" => Standing::Broken,
+        _ if !loaded.problems.is_empty() => Standing::Broken,
+        _ => Standing::Works,
+    };
+    let (integration, abilities, dispatch_types) = match standing != Standing::Works {
         // What it was, so that its settings are there and its answers wait.
         true => (known.integration(&loaded.folder.id), known.abilities, known.dispatch_types),
         false => {
@@ -55,7 +60,7 @@ fn of_loaded(loaded: &Loaded, known: Known, hides: Option<String>) -> Listed {
         }
     };
     Listed {
-        standing: if is_broken { Standing::Broken } else { Standing::Works },
+        standing,
         abilities,
         dispatch_types,
         place: Some(Place {

@@ -26,6 +26,8 @@ pub enum Standing {
     Missing,
     /// Of the workspace: nobody has approved what lies there now.
     Awaiting,
+    /// What it needs is being made, such as an environment for its code.
+    Preparing,
     /// Nothing of it could be loaded.
     Broken,
 }
@@ -152,10 +154,11 @@ impl Listed {
             Standing::Disabled => Some(format!("`{name}` is switched off")),
             Standing::Missing => Some(format!("`{name}` is missing: its folder is gone")),
             Standing::Awaiting => Some(format!("`{name}` waits for an approval")),
-            Standing::Broken => {
+            Standing::Preparing | Standing::Broken => {
                 let worker = self.place.as_ref().and_then(|place| place.worker.as_ref());
                 let why = worker.and_then(|worker| worker.state().reason).map(|why| format!(": {why}"));
-                Some(format!("`{name}` could not be loaded{}", why.unwrap_or_default()))
+                let what = if self.standing == Standing::Broken { "could not be loaded" } else { "is being prepared" };
+                Some(format!("`{name}` {what}{}", why.unwrap_or_default()))
             }
         }
     }

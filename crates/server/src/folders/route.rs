@@ -3,6 +3,7 @@
 use super::{
     deliveries,
     headers::{self, Sender},
+    listed::Standing,
 };
 use crate::{
     app::{App, Call},
@@ -68,22 +69,16 @@ pub fn find(app: &App, id: &str) -> Result<Arc<Entry>, Failure> {
     let entry = app.catalog().integrations.get(id).cloned();
     let entry = entry.ok_or_else(|| Failure::NotFound(format!("There is no integration `{id}`")))?;
     match entry.listed.obstacle() {
-        Some(obstacle) => Err(Failure::Unavailable(obstacle, 60)),
+        Some(obstacle) => {
+            let seconds = if entry.listed.standing == Standing::Preparing { 5 } else { 60 };
+            Err(Failure::Unavailable(obstacle, seconds))
+        }
         None => Ok(entry),
     }
 }
 
 pub fn routes(entry: &Entry) -> Result<Routes, Failure> {
-    let name = &entry.integration.name;
-    let worker = entry.listed.place.as_ref().and_then(|place| place.worker.as_ref());
-    let none = || match worker.map(|worker| worker.state()).filter(|state| state.state == "preparing") {
-        // What it has is known once its code can run.
-        Some(state) => {
-            let far = state.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-            Failure::Unavailable(format!("`{name}` is being prepared{far}"), 5)
-        }
-        None => Failure::NotFound(format!("The integration `{name}` has no routes")),
-    };
+    let none = || Failure::NotFound(format!("The integration `{}` has no routes", entry.integration.name));
     entry.integration.routes.clone().ok_or_else(none)
 }
 
