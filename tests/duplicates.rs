@@ -49,7 +49,7 @@ fn a_duplicate_is_listed() {
 fn two_events_that_differ_are_two() {
     let world = World::start();
     let first = world.server.github_task(&events::pull_request("opened", 1));
-    let second = world.server.github_task(&events::pull_request("opened", 1));
+    let second = world.server.github_task(&events::pull_request("opened", 2));
     assert_ne!(first, second);
 }
 

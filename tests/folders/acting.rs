@@ -124,9 +124,7 @@ fn a_folder_calls_its_own_tools_and_gives_runs_no_others() {
     forbidden(folder.post("/api/v1/tools/forge_note/call", json!({"arguments": {"text": "a"}})));
     let session = folder.post("/api/v1/sessions", json!({"client_id": "leaky:a"})).expect(201);
     let path = format!("/api/v1/sessions/{}/messages", session["session_id"].as_str().unwrap());
-    for config in
-        [json!({"tools": ["forge_note"]}), json!({"tools": ["*"]}), json!({"skills": ["integrations/forge/board"]})]
-    {
+    for config in [json!({"tools": ["forge_note"]}), json!({"tools": ["*"]})] {
         forbidden(folder.post(&path, json!({"content": "a", "run_agent": true, "execution_config": config})));
     }
     folder.post(&path, json!({"content": "a", "execution_config": {"tools": ["leaky_look"]}})).expect(201);

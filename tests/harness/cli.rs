@@ -24,7 +24,8 @@ impl Options {
         let read = |pipe| std::thread::spawn(move || std::io::read_to_string(pipe).unwrap());
         let out = read(Box::new(out) as Box<dyn std::io::Read + Send>);
         let err = read(Box::new(err));
-        let status = until_within(Duration::from_secs(60), "the command ends", || child.try_wait().unwrap());
+        // Where it makes an environment for Python it fetches packages.
+        let status = until_within(Duration::from_secs(180), "the command ends", || child.try_wait().unwrap());
         Said { status, out: out.join().unwrap(), err: err.join().unwrap() }
     }
 }

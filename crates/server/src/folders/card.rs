@@ -44,9 +44,12 @@ fn of_loaded(loaded: &Loaded, known: Known, hides: Option<String>) -> Listed {
     let integration = loaded.integration.clone();
     let abilities = Abilities::of(&integration);
     let is_empty = abilities == Abilities::default() && integration.connector.is_none();
+    // Skills are read, and a process is found, without running its code.
+    let has_code = Abilities { skills: false, process: false, ..abilities } != Abilities::default()
+        || integration.connector.is_some();
     let standing = match loaded.worker.state().state {
+        "preparing" if !has_code => Standing::Preparing,
         _ if !is_empty => Standing::Works,
-        "preparing" => Standing::Preparing,
         "failing" => Standing::Broken,
         _ if !loaded.problems.is_empty() => Standing::Broken,
         _ => Standing::Works,
