@@ -115,7 +115,8 @@ fn an_answer_in_a_session_comes_in_pieces_too() {
     let answer = std::thread::scope(|scope| {
         // Pieces that are there at the same time are one.
         scope.spawn(|| {
-            world.model.wait_for_calls(1);
+            let asked = || (world.model.calls() > 0).then_some(());
+            wait::until_within(Duration::from_secs(60), "the client has started and asks", asked);
             for _ in 0..9 {
                 gate.add_permits(1);
                 wait::pause(Duration::from_millis(100));
