@@ -11,7 +11,7 @@ use std::{
 use tercel_tests::{FakeModel, Options, Receiver, Server, until, wait::until_within};
 
 /// Loading a folder starts an interpreter, on a machine that has much else to do.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A folder in the documents' layout: takes webhooks, starts runs, sends answers to a service.
 pub const FORGE: &[(&str, &str)] = &[

@@ -3,8 +3,7 @@
 use crate::{
     app::{App, Call},
     catalog::DEFAULT,
-    emission,
-    hooks,
+    emission, hooks,
 };
 use bytes::Bytes;
 use secrecy::ExposeSecret;

@@ -1,7 +1,11 @@
 //! Requests that the code of a folder makes in the course of a call: what they store belongs to it.
 
 use super::{auth::Identity, error::Result};
-use crate::{app::App, folders::Open, inject::{self, Input}};
+use crate::{
+    app::App,
+    folders::Open,
+    inject::{self, Input},
+};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use std::{convert::Infallible, sync::Arc};
 use tercel_store::Uuid;
