@@ -170,7 +170,6 @@ fn environments() -> &'static Path {
         let server = Server::start(options);
         until_within(Duration::from_secs(240), "an environment for Python", || {
             let card = card(&server, "plain");
-            assert_ne!(card["worker"]["state"], "failing", "{card:#}");
             (card["status"] == "ready").then_some(())
         });
         shared
