@@ -57,7 +57,7 @@ fn forbidden(answer: Answer) -> String {
 
 #[test]
 fn a_folder_sees_its_own_settings_and_those_of_no_other() {
-    let Acting { folder, .. } = acting();
+    let Acting { folder, world: _world } = acting();
     folder.get("/api/v1/admin/integrations/leaky/settings").expect(200);
     assert!(forbidden(folder.get("/api/v1/admin/integrations/forge/settings")).contains("forge"));
     let path = "/api/v1/admin/integrations/forge/settings";
@@ -116,7 +116,7 @@ fn a_folder_uses_the_sessions_that_it_opened_and_those_of_its_places() {
 
 #[test]
 fn a_folder_calls_its_own_tools_and_gives_runs_no_others() {
-    let Acting { folder, .. } = acting();
+    let Acting { folder, world: _world } = acting();
     let tools: Vec<Value> = folder.get("/api/v1/tools").expect(200).as_array().unwrap().clone();
     assert_eq!(tools.iter().map(|tool| &tool["name"]).collect::<Vec<_>>(), ["leaky_look"]);
     let called = folder.post("/api/v1/tools/leaky_look/call", json!({})).expect(200);

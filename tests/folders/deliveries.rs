@@ -1,8 +1,8 @@
 //! What a service sends to the code of a folder is stored first, and processed once.
 
-use crate::world::{FORGE, World, loads, root, stands};
+use crate::world::{FORGE, PATIENCE, World, loads, root, stands};
 use serde_json::{Value, json};
-use tercel_tests::{Turn, until};
+use tercel_tests::{Turn, until, wait::until_within};
 
 fn texts(world: &World) -> Vec<String> {
     let session = world.server.session("forge:board");
@@ -124,13 +124,17 @@ fn webhooks_of_a_folder_that_is_gone_are_answered_503_and_its_answers_wait() {
     assert_eq!(card["path"], folder.canonicalize().unwrap_or(folder.clone()).to_str().unwrap());
     let refused = world.event(&[], json!({"text": "a"}));
     assert!(refused.refused(503, "unavailable").contains("its folder is gone"), "{refused}");
-    let body = json!({"content": "hello", "dispatch_type": "forge", "dispatch_config": {"channel": "c2"}});
+    let body =
+        json!({"content": "hello", "notify": false, "dispatch_type": "forge", "dispatch_config": {"channel": "c2"}});
     let task = world.server.ask_with(&session, body);
     world.server.complete(&task);
     world.server.outbox(&task, &["parked"]);
     assert_eq!(world.server.get("/api/v1/admin/integrations/forge/settings").status, 200, "nothing is deleted");
     crate::world::put(&root(&world.server.options), "forge", FORGE);
     loads(&world.server, "forge");
-    world.server.outbox(&task, &["sent"]);
-    assert_eq!(world.service.wait_for(1).len(), 1);
+    until_within(PATIENCE, "the answer leaves", || {
+        let rows = world.server.list("/api/v1/outbox");
+        rows.iter().any(|row| row["task_id"] == task.as_str() && row["state"] == "sent").then_some(())
+    });
+    assert_eq!(world.service.received().len(), 1);
 }

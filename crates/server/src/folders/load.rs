@@ -62,7 +62,7 @@ fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
     if config.rehearse {
         return only(config);
     }
-    let root = |path: PathBuf, kind| Root { path, kind };
+    let root = |path: PathBuf, kind| Root { path: std::path::absolute(&path).unwrap_or(path), kind };
     // Programs that are started elsewhere get these paths, too.
     let data = std::path::absolute(&config.data_dir)?;
     let operator = [PathBuf::from("integrations"), data.join("integrations")];

@@ -137,6 +137,14 @@ impl Folders {
         self.read(|state| state.loaded.get(integration).cloned())
     }
 
+    /// Folders whose code did not start when it was to be loaded.
+    fn failing(&self) -> Vec<String> {
+        self.read(|state| {
+            let failing = state.loaded.values().filter(|loaded| loaded.worker.state().state == "failing");
+            failing.map(|loaded| loaded.folder.id.clone()).collect()
+        })
+    }
+
     /// How many folders were found.
     pub fn count(&self) -> usize {
         self.read(|state| state.found.folders.len())
