@@ -335,7 +335,7 @@ fn is_about_folders(page: &Source) -> bool {
 #[test]
 fn the_folders_of_the_guides_load_and_have_nothing_wrong_with_them() {
     let mut loaded = Vec::new();
-    for guide in pages().into_iter().filter(|page| is_about_folders(page)) {
+    for guide in pages().into_iter().filter(is_about_folders) {
         let options = Options::new();
         let place = options.place().to_owned();
         let mut names = BTreeSet::new();
