@@ -150,12 +150,14 @@ fn one_that_does_not_stay_is_a_notice_with_its_last_words() {
 
 #[test]
 fn a_flood_is_cut_a_changed_setting_starts_it_anew_and_one_that_does_not_hear_is_killed() {
-    let script = "trap '' TERM; (trap '' TERM; sleep 600) & echo $!; sleep 2; yes flood | head -c 5000000; sleep 2; echo last; sleep 600\n";
+    let script = "trap '' TERM; (trap '' TERM; sleep 600) & echo $!; sleep 2; yes flood | head -c 1000000; sleep 5; echo last; sleep 600\n";
     let server = Server::start(options(script));
     until_within(PREPARING, "the folder is there", || (process(&server)["status"] == "waiting").then_some(()));
     give_the_token(&server);
     let first = is(&server, "running")["pid"].as_u64().unwrap() as u32;
-    until("it has said all", || said(&server).iter().any(|line| line == "last").then_some(()));
+    until_within(Duration::from_secs(60), "it has said all", || {
+        said(&server).iter().any(|line| line == "last").then_some(())
+    });
     let lines = said(&server);
     let bytes: usize = lines.iter().map(String::len).sum();
     assert!(bytes < 1 << 20, "{bytes} bytes are kept");
