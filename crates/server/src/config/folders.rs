@@ -66,10 +66,10 @@ mod tests {
     #[test]
     fn directories_are_separated_by_colons_and_a_tilde_is_the_home() {
         let mut env = Environment::default();
-        env.set("HOME", "/home/me");
+        env.set("HOME", "/srv/me");
         env.set("INTEGRATION_DIRS", "~/mine: /srv/theirs::~other");
         let folders = Folders::from(&env, Path::new("data")).unwrap();
-        assert_eq!(folders.directories, ["/home/me/mine", "/srv/theirs", "~other"].map(PathBuf::from));
+        assert_eq!(folders.directories, ["/srv/me/mine", "/srv/theirs", "~other"].map(PathBuf::from));
         assert_eq!(folders.workspace, PathBuf::from("data/workspace"));
         env.set("TERCEL_WORKSPACE_TRUST", "always");
         assert!(Folders::from(&env, Path::new("data")).unwrap_err().to_string().contains("approve or automatic"));
