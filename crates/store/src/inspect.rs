@@ -91,7 +91,11 @@ async fn look_around(mut connection: Connection, key: &str) -> Result<Option<Ins
             .first::<(String,)>("SELECT value FROM server_settings WHERE key = $1", list![KEY_ID])
             .await?
             .map(|(key,)| key),
-        sealed_otherwise: left_out::sealed_otherwise(&mut connection, key).await?,
+        // An earlier version has other columns.
+        sealed_otherwise: match schema < crate::snapshot::newest_schema() {
+            true => Vec::new(),
+            false => left_out::sealed_otherwise(&mut connection, key).await?,
+        },
         tables: connection.all(tables, list![]).await?,
         free: connection.first::<(i64,)>(free, list![]).await?.unwrap_or_default().0,
         settings: connection.all("SELECT integration, connection, key, value FROM settings", list![]).await?,
