@@ -49,8 +49,8 @@ fn of_loaded(loaded: &Loaded, known: Known, hides: Option<String>) -> Listed {
         || integration.connector.is_some();
     let standing = match loaded.worker.state().state {
         "preparing" if !has_code => Standing::Preparing,
+        "failing" if !has_code => Standing::Broken,
         _ if !is_empty => Standing::Works,
-        "failing" => Standing::Broken,
         _ if !loaded.problems.is_empty() => Standing::Broken,
         _ => Standing::Works,
     };
