@@ -40,28 +40,15 @@ $(ZIG)/bin/cargo-zigbuild:
 	$(ZIG)/bin/pip install --quiet --disable-pip-version-check ziglang==0.17.0 cargo-zigbuild==0.24.0
 
 # The whole-program tests by name: chosen from the whole workspace, they are the programs that were built for the first run.
-NAMED := $(shell sed -n '/^\[\[test\]\]/{n;s/^name = "\(.*\)"/\1/p}' tests/Cargo.toml)
-# Those that make environments for Python from packages take minutes: `make test-folders`.
-FOLDERS := folders documents authoring
-WHOLE := $(addprefix --test ,$(filter-out $(FOLDERS),$(NAMED)))
-# Those of single crates.
-INSIDE := $(addprefix --test ,agent board faults guide hosts promises sandbox scaffold store)
+WHOLE := $(addprefix --test ,$(shell sed -n '/^\[\[test\]\]/{n;s/^name = "\(.*\)"/\1/p}' tests/Cargo.toml))
 
 # Every test, and everything that a change must pass. Whole-program tests run on both engines; the second run says which
 # of them are about SQLite alone, and why.
 test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(POSTGRES) $(PYTHON)/.installed
 	$(CARGO) build -p tercel -p tercel-tests
-	$(DEBUG)/with-postgres $(CARGO) test --workspace --lib --bins $(INSIDE) $(WHOLE)
-	$(CARGO) test --workspace --doc
+	$(DEBUG)/with-postgres $(CARGO) test --workspace
 	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test --workspace $(WHOLE) --test faults
 	$(MAKE) python-test
-
-# Folders from the front door, on both engines, and every example of the documents beside this checkout.
-.PHONY: test-folders
-test-folders: $(DEBUG)/tercel-failpoints $(PYTHON)/.installed $(POSTGRES)
-	$(CARGO) build -p tercel -p tercel-tests
-	$(DEBUG)/with-postgres $(CARGO) test --workspace $(addprefix --test ,$(FOLDERS))
-	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test --workspace $(addprefix --test ,$(FOLDERS))
 
 # The Python package: style, types, tests.
 python-test: $(PYTHON)/.installed
