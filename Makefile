@@ -46,8 +46,8 @@ WHOLE := $(addprefix --test ,$(shell sed -n '/^\[\[test\]\]/{n;s/^name = "\(.*\)
 # of them are about SQLite alone, and why.
 test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(POSTGRES) $(PYTHON)/.installed
 	$(CARGO) build -p tercel -p tercel-tests
-	$(DEBUG)/with-postgres $(CARGO) test --workspace
-	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test --workspace $(WHOLE) --test faults
+	$(DEBUG)/with-postgres $(CARGO) test --workspace --no-fail-fast
+	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test --workspace --no-fail-fast $(WHOLE) --test faults
 	$(MAKE) python-test
 
 # The Python package: style, types, tests.

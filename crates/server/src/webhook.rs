@@ -1,33 +1,32 @@
 //! The front door for services: verify, take apart, store in one commit, answer.
 
+mod dedupe;
+mod places;
+mod refusals;
+
+pub use dedupe::keys;
+pub use refusals::{Refusals, Refused};
+
 use crate::{
     app::{App, Call},
-    bot::Bot,
-    catalog::Catalog,
-    ceilings,
-    channel::Channel,
-    disk,
+    ceilings, disk,
     folders::{deliveries, route::Failure},
     receiving::{self, Fault},
 };
-use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use bytes::Bytes;
+use dedupe::{key_of_event, key_of_news};
 use http::HeaderMap;
+use places::{items, outcome, reaches};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     net::IpAddr,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
-use tercel_sdk::{Dedupe, Event, Host, Inbound, News, Outcome, Received, Refusal, Trust, inbound::Webhook};
-use tercel_store::{
-    Accept, Accepted, Delivery, Item, NewDelivery, NewMessage, NewTask, SessionRef, Uuid, accept::Busy, now,
-};
+use tercel_sdk::{Dedupe, Event, Host, Inbound, News, Outcome, Received, Refusal, inbound::Webhook};
+use tercel_store::{Accept, Accepted, Delivery, NewDelivery, Uuid};
 
-const MINUTE: i64 = 60_000_000;
-const DAY: i64 = 24 * 60 * MINUTE;
 /// What vouches for news that we asked for.
 const POLLED: &str = "poll";
 
@@ -68,34 +67,6 @@ pub enum Error {
     NotFound(String),
     #[error(transparent)]
     Store(#[from] tercel_store::Error),
-}
-
-/// The last refusal of an integration, and how many there were.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct Refused {
-    pub count: u64,
-    /// Microseconds since 1970.
-    pub last_at: i64,
-    pub reason: String,
-    pub source: Option<String>,
-}
-
-/// Refused requests leave no row: only this.
-#[derive(Default)]
-pub struct Refusals(Mutex<HashMap<String, Refused>>);
-
-impl Refusals {
-    pub fn of(&self, integration: &str) -> Option<Refused> {
-        self.0.lock().expect("no holder of this lock panics").get(integration).cloned()
-    }
-
-    pub fn note(&self, integration: &str, reason: &str, source: Option<IpAddr>) {
-        metrics::counter!("tercel_webhooks_refused_total", "integration" => integration.to_owned()).increment(1);
-        let mut all = self.0.lock().expect("no holder of this lock panics");
-        let count = all.get(integration).map_or(0, |refused| refused.count) + 1;
-        let refused = Refused { count, last_at: now(), reason: reason.into(), source: source.map(|ip| ip.to_string()) };
-        all.insert(integration.into(), refused);
-    }
 }
 
 /// Takes one request to `/integrations/<integration>/webhook`.
@@ -212,20 +183,8 @@ pub fn polled(app: &App, integration: &str, connection: &str, news: News) -> Acc
         answer: None,
         sealed_request: None,
     };
-    let dedupe = vec![(event_key(integration, connection, &news.id), now() + 30 * DAY)];
+    let dedupe = vec![key_of_news(integration, connection, &news.id)];
     Accept { delivery: Some(delivery), dedupe, items, ..Accept::default() }
-}
-
-/// What becomes of an event, and why, if that is nothing. `reaches`: there is a place that wants events of its name.
-fn outcome(items: &[Item], reaches: bool, name: &str) -> (&'static str, Option<String>) {
-    match items.iter().any(|item| item.task.is_some()) {
-        true => ("run", None),
-        false if !items.is_empty() => ("stored", None),
-        false if reaches => {
-            ("ignored", Some("It mentions no bot, and no channel keeps what it does not answer".into()))
-        }
-        false => ("ignored", Some(format!("No binding of its place has `{name}` in its event_filter"))),
-    }
 }
 
 fn part(app: &Arc<App>, integration: &str, connection: &str) -> Result<(Webhook, Host), Error> {
@@ -339,165 +298,6 @@ impl From<StoredReply> for Answer {
     fn from(reply: StoredReply) -> Self {
         Self::Reply { status: reply.status, content_type: reply.content_type, body: reply.body.into() }
     }
-}
-
-fn reaches(app: &App, name: &str, event: &Event) -> bool {
-    !places(&app.catalog(), name, event).is_empty()
-}
-
-/// One item for every channel that the event reaches; where none is bound, for the bot it names.
-fn items(app: &App, integration: &str, name: &str, event: Event) -> Vec<Item> {
-    let catalog = app.catalog();
-    let places = places(&catalog, name, &event);
-    let is_meant = |place: &Place| {
-        let bot = catalog.bots.get(&place.bot_id);
-        place.channel.as_ref().is_none_or(|channel| is_addressed(channel, bot, &event.text))
-    };
-    let is_kept = |place: &Place| place.channel.as_ref().is_none_or(|channel| channel.options.passive_memory);
-    places
-        .into_iter()
-        .filter(|place| is_kept(place) || is_meant(place))
-        .map(|place| {
-            let bot = catalog.bots.get(&place.bot_id);
-            let model = event.brief.as_ref().and_then(|brief| brief.model.as_deref());
-            let (_, rehearse) = app.model_of(model.or(bot.and_then(|bot| bot.model.as_deref())));
-            let brief = event.brief.as_ref().filter(|_| is_meant(&place) && may_answer(&place, &event));
-            let task = brief.map(|brief| NewTask {
-                id: Uuid::now_v7(),
-                bot_id: place.bot_id.clone(),
-                channel_id: place.channel.as_ref().map(|channel| channel.id),
-                origin: integration.into(),
-                execution_config: serde_json::to_string(brief).ok(),
-                sealed_target: event.reply_to.as_ref().map(|target| app.seal_target(target)),
-                rehearse,
-            });
-            Item {
-                ceilings: ceilings::of_run(app, &place.bot_id, integration, &place.client_id, rehearse),
-                session: SessionRef::Key {
-                    client_id: place.client_id,
-                    bot_id: place.bot_id,
-                    thread: place.thread,
-                    channel_id: place.channel.map(|channel| channel.id),
-                },
-                message: NewMessage {
-                    id: Uuid::now_v7(),
-                    role: "user",
-                    content: event.text.clone(),
-                    source: Some(integration.into()),
-                    trusted: event.trust == Trust::Trusted,
-                    hops: 0,
-                    metadata: Some(serde_json::json!({"event": name, "from": event.from}).to_string()),
-                    attachments: Vec::new(),
-                },
-                task,
-                busy: Busy::Enqueue,
-                shown: Vec::new(),
-            }
-        })
-        .collect()
-}
-
-/// What bots write is answered only where somebody said so.
-fn may_answer(place: &Place, event: &Event) -> bool {
-    !event.by_bot || place.channel.as_ref().is_some_and(|channel| channel.options.allow_bot_messages)
-}
-
-struct Place {
-    client_id: String,
-    thread: String,
-    bot_id: String,
-    channel: Option<Arc<Channel>>,
-}
-
-fn places(catalog: &Catalog, name: &str, event: &Event) -> Vec<Place> {
-    let thread = event.thread.clone().unwrap_or_default();
-    let own = catalog.channels.get(&event.from).cloned();
-    let mut places: Vec<Place> = own
-        .into_iter()
-        .map(|channel| Place {
-            client_id: event.from.clone(),
-            thread: thread.clone(),
-            bot_id: channel.bot_id.clone(),
-            channel: Some(channel),
-        })
-        .collect();
-    let bindings = catalog.bindings.get(&event.from).map(Vec::as_slice).unwrap_or_default();
-    let bound = bindings.iter().filter_map(|binding| Some((binding, catalog.channel(binding.channel_id)?)));
-    let mut is_bound = !places.is_empty();
-    for (binding, channel) in bound {
-        is_bound = true;
-        if binding.wants(name) && channel.client_id != event.from {
-            // Two places bound to one channel may both have a thread `pr/1`.
-            let thread = if thread.is_empty() { String::new() } else { format!("{}/{thread}", event.from) };
-            let bot_id = channel.bot_id.clone();
-            places.push(Place { client_id: channel.client_id.clone(), thread, bot_id, channel: Some(channel.clone()) });
-        }
-    }
-    if !is_bound {
-        let bot_id = event.bot.clone().unwrap_or_else(|| crate::catalog::DEFAULT.into());
-        places.push(Place { client_id: event.from.clone(), thread, bot_id, channel: None });
-    }
-    places
-}
-
-/// A channel that wants to be mentioned keeps what does not mention its bot, and answers the rest.
-fn is_addressed(channel: &Channel, bot: Option<&Arc<Bot>>, text: &str) -> bool {
-    if !channel.options.require_mention {
-        return true;
-    }
-    let text = text.to_lowercase();
-    let names = bot.into_iter().flat_map(|bot| [Some(&bot.id), bot.name.as_ref(), bot.display_name.as_ref()]).flatten();
-    names.into_iter().any(|name| mentions(&text, &name.to_lowercase()))
-}
-
-/// Whether `@name` stands in the text as a whole: `@rev` is not in `@reviewer`, nor in `me@rev.example`.
-fn mentions(text: &str, name: &str) -> bool {
-    let goes_on = |c: char| c.is_alphanumeric() || c == '_';
-    let is_whole = |at: usize, mention: &str| {
-        let mut after = text[at + mention.len()..].chars();
-        let ends = match after.next() {
-            // A name may have these inside, and a sentence ends with one.
-            Some('-' | '.') => !after.next().is_some_and(goes_on),
-            Some(next) => !goes_on(next),
-            None => true,
-        };
-        ends && !text[..at].chars().next_back().is_some_and(goes_on)
-    };
-    !name.is_empty() && text.match_indices(&format!("@{name}")).any(|(at, mention)| is_whole(at, mention))
-}
-
-pub fn keys(integration: &str, connection: &str, dedupe: &Dedupe, body: &[u8]) -> Vec<(String, i64)> {
-    let time = now();
-    let key = |by: &str, what: &[u8]| short_key(&[integration.as_bytes(), connection.as_bytes(), by.as_bytes(), what]);
-    let by_id = |id: &str| (key("id", id.as_bytes()), time + 30 * DAY);
-    let by_body = |span: i64| (key("body", &Sha256::digest(body)), time + span);
-    match dedupe {
-        Dedupe::Never => Vec::new(),
-        Dedupe::Body => vec![by_body(MINUTE)],
-        Dedupe::SignedId(id) => vec![by_id(id)],
-        Dedupe::UnsignedId(id) => vec![by_id(id), by_body(DAY)],
-    }
-}
-
-/// One delivery may have come by a poll before, if all of it is one event.
-fn key_of_event(integration: &str, connection: &str, outcome: &Outcome) -> Option<(String, i64)> {
-    let Outcome::Events(events) = outcome else { return None };
-    let [event] = &events[..] else { return None };
-    Some((event_key(integration, connection, event.id.as_ref()?), now() + 30 * DAY))
-}
-
-fn event_key(integration: &str, connection: &str, id: &str) -> String {
-    format!("event/{integration}/{connection}/{id}")
-}
-
-/// 128 bits stand for all of it: there is a key for every delivery of 30 days, and each lies on a page of its own.
-fn short_key(pieces: &[&[u8]]) -> String {
-    let mut hash = Sha256::new();
-    for piece in pieces {
-        hash.update((piece.len() as u64).to_le_bytes());
-        hash.update(piece);
-    }
-    format!("delivery/{}", BASE64_URL_SAFE_NO_PAD.encode(&hash.finalize()[..16]))
 }
 
 /// The headers that are kept with a delivery: what describes it, nothing that proves it.
