@@ -55,6 +55,12 @@ pub struct FieldOf {
     pub help: String,
     /// Environment name, where it is not made of the integration's name and the key.
     pub env: Option<String>,
+    pub options: Vec<String>,
+    pub pattern: Option<String>,
+    pub multiline: bool,
+    pub generate: bool,
+    /// Seconds for which the secret before a new one still counts.
+    pub rotate: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

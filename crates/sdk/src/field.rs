@@ -1,6 +1,7 @@
 //! One thing that an operator fills in. The list of fields serves the connection form and the settings alike.
 
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -31,6 +32,21 @@ pub struct Field {
     pub placeholder: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub help: String,
+    /// What may be chosen; anything when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// A regular expression that the whole value matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// A text of several lines, such as a key file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub multiline: bool,
+    /// The server can make a random value, to be entered at the service.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub generate: bool,
+    /// The service shows this secret to us: for so long the one before still counts after it was replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate: Option<Duration>,
 }
 
 impl Field {
@@ -59,6 +75,11 @@ impl Field {
             default: None,
             placeholder: String::new(),
             help: String::new(),
+            options: Vec::new(),
+            pattern: None,
+            multiline: false,
+            generate: false,
+            rotate: None,
         }
     }
 
@@ -79,6 +100,34 @@ impl Field {
 
     pub fn help(mut self, text: &str) -> Self {
         self.help = text.into();
+        self
+    }
+
+    pub fn options(mut self, values: &[&str]) -> Self {
+        self.options = values.iter().map(|value| (*value).to_owned()).collect();
+        self
+    }
+
+    /// A regular expression that the whole value matches.
+    pub fn pattern(mut self, pattern: &str) -> Self {
+        self.pattern = Some(pattern.into());
+        self
+    }
+
+    pub fn multiline(mut self) -> Self {
+        self.multiline = true;
+        self
+    }
+
+    /// The server makes a random value when none is given.
+    pub fn generate(mut self) -> Self {
+        self.generate = true;
+        self
+    }
+
+    /// For a secret by which requests of the service are verified: the one before counts so long after a new one.
+    pub fn rotate(mut self, overlap: Duration) -> Self {
+        self.rotate = Some(overlap);
         self
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     poll::{Cursor, Gap, Missed, Poll, Polled},
     process::Process,
     routes::Routes,
+    sync,
     tool::Unnamed,
 };
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,16 @@ pub struct Checked {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     pub message: String,
+}
+
+/// What the service did when it was asked to revoke credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Revoked {
+    /// They are worth nothing any more.
+    Done,
+    /// It has no way to revoke such ones; where a person does it.
+    Impossible(String),
 }
 
 /// A webhook request as the service sends it, for rehearsals and tests.
@@ -77,6 +88,8 @@ pub struct Integration {
     /// Name of a lucide icon.
     pub icon: String,
     pub tier: String,
+    /// Tiers that single actions need, by feature: `forge_sync`.
+    pub features: BTreeMap<String, String>,
     pub fields: Vec<Field>,
     pub webhook: Option<Webhook>,
     /// HTTP in, HTTP out: what code answers itself. One with a webhook of its own has no `webhook` part beside it.
@@ -84,6 +97,9 @@ pub struct Integration {
     /// By dispatch type, which is the integration's name unless code says otherwise.
     pub dispatchers: BTreeMap<String, Dispatcher>,
     pub connector: Option<Handler>,
+    /// Makes the credentials of a connection worthless at the service. Out comes a [`Revoked`].
+    pub revoke: Option<Handler>,
+    pub sync: Option<sync::Part>,
     pub polls: Vec<Poll>,
     pub missed: Option<Handler>,
     pub tools: Vec<Tool>,
@@ -122,11 +138,14 @@ impl Integration {
             description: String::new(),
             icon: "Plug".into(),
             tier: "free".into(),
+            features: BTreeMap::new(),
             fields: Vec::new(),
             webhook: None,
             routes: None,
             dispatchers: BTreeMap::new(),
             connector: None,
+            revoke: None,
+            sync: None,
             polls: Vec::new(),
             missed: None,
             tools: Vec::new(),
@@ -196,6 +215,35 @@ impl Integration {
         Fut: Future<Output = Result<Checked>> + Send + 'static,
     {
         self.connector = Some(erase(move |host: H, _: Value| check(host)));
+        self
+    }
+
+    /// Called when the connection is disconnected, before its values are forgotten.
+    pub fn revoke<H, F, Fut>(mut self, revoke: F) -> Self
+    where
+        H: FromHost,
+        F: Fn(H) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Result<Revoked>> + Send + 'static,
+    {
+        self.revoke = Some(erase(move |host: H, _: Value| revoke(host)));
+        self
+    }
+
+    /// Pushes records to the service: `.sync(syncs("jobs", push).find(find))`.
+    pub fn sync(mut self, part: sync::Part) -> Self {
+        self.sync = Some(part);
+        self
+    }
+
+    /// The tier that the whole of it needs: `free`, `paid` or `premium`.
+    pub fn tier(mut self, tier: &str) -> Self {
+        self.tier = tier.into();
+        self
+    }
+
+    /// A single action that needs a tier of its own. `<name>_sync` is asked for before records are pushed.
+    pub fn feature(mut self, feature: &str, tier: &str) -> Self {
+        self.features.insert(feature.into(), tier.into());
         self
     }
 

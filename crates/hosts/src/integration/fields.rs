@@ -6,6 +6,7 @@ use crate::{
     worker::is_reserved,
 };
 use serde_json::Value;
+use std::time::Duration;
 use tercel_sdk::{Field, field::FieldType};
 
 pub fn fields(id: &str, described: &Description, problems: &mut Vec<Problem>) -> Vec<Field> {
@@ -64,23 +65,27 @@ fn of_form(id: &str, field: &FieldOf, variables: &[Variable]) -> Field {
         default,
         placeholder: field.placeholder.clone(),
         help: field.help.clone(),
+        options: field.options.clone(),
+        pattern: field.pattern.clone(),
+        multiline: field.multiline,
+        generate: field.generate,
+        rotate: field.rotate.map(Duration::from_secs),
     }
 }
 
 fn of_variable(id: &str, variable: &Variable) -> Field {
     let prefix = format!("{}_", id.to_uppercase());
     let key = variable.key.strip_prefix(&prefix).filter(|rest| !rest.is_empty()).unwrap_or(&variable.key);
-    let kind = if variable.secret { FieldType::Password } else { FieldType::Text };
+    let made = match variable.secret {
+        true => Field::password(&key.to_lowercase(), &variable.key),
+        false => Field::text(&key.to_lowercase(), &variable.key),
+    };
     Field {
-        key: key.to_lowercase(),
         env: variable.key.clone(),
-        label: variable.key.clone(),
-        kind,
         required: variable.required,
-        secret: variable.secret,
         default: variable.default.clone().filter(|default| !default.is_empty()),
-        placeholder: String::new(),
         help: variable.description.clone(),
+        ..made
     }
 }
 

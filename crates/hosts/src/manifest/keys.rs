@@ -101,6 +101,7 @@ impl From<Field> for FieldOf {
             placeholder: field.placeholder,
             help: field.help,
             env: field.env,
+            ..Self::default()
         }
     }
 }
