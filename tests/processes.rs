@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 use tercel_tests::{
-    Options, Server, World, until,
+    Options, Server, World,
+    environments::environments,
+    until,
     wait::{pause, until_within},
 };
 
@@ -28,8 +30,7 @@ fn options(script: &str) -> Options {
     // Its user gets through to what is its own.
     fs::set_permissions(options.place(), fs::Permissions::from_mode(0o711)).unwrap();
     // One environment for all tests: making it takes a while.
-    let shared = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("envs");
-    fs::create_dir_all(&shared).unwrap();
+    let shared = environments(env!("CARGO_TARGET_TMPDIR"));
     fs::create_dir_all(options.data_directory()).unwrap();
     symlink(shared, options.data_directory().join("envs")).unwrap();
     installing(options.env("INTEGRATION_DIRS", root.to_str().unwrap()))

@@ -40,10 +40,17 @@ pub fn directory() -> Result<TempDir> {
     tempfile::Builder::new().prefix("bench-").tempdir_in(parent).context("no directory for data can be made")
 }
 
+/// Whether a variable says how packages are fetched on this machine, which folders in Python need once.
+fn fetches(name: &str) -> bool {
+    const BEGINNINGS: [&str; 7] =
+        ["PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+    BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+}
+
 /// A data directory, and what the server is told.
 pub struct Place {
     directory: TempDir,
-    environment: BTreeMap<&'static str, String>,
+    environment: BTreeMap<String, String>,
     program: PathBuf,
     /// What the program is told to do.
     order: &'static str,
@@ -56,7 +63,7 @@ impl Place {
         let directory = directory()?;
         let outside = &bench.outside;
         let database = bench.engine.database()?;
-        let mut environment = BTreeMap::from([
+        let own = [
             ("PATH", "/usr/local/bin:/usr/bin:/bin".into()),
             ("HOME", directory.path().display().to_string()),
             ("TERCEL_DATA_DIR", directory.path().join("data").display().to_string()),
@@ -73,12 +80,14 @@ impl Place {
             ("GITHUB_API_URL", outside.url()),
             ("GITHUB_TOKEN", "ghp_of_the_bench_0123456789".into()),
             ("GITHUB_WEBHOOK_SECRET", SECRET.into()),
-        ]);
+        ];
+        let mut environment: BTreeMap<String, String> = std::env::vars().filter(|(name, _)| fetches(name)).collect();
+        environment.extend(own.map(|(name, value): (&str, String)| (name.to_owned(), value)));
         if let Some(database) = &database {
-            environment.insert("DATABASE_URL", database.url.clone());
+            environment.insert("DATABASE_URL".into(), database.url.clone());
         }
         fs::create_dir(directory.path().join("folders"))?;
-        environment.insert("INTEGRATION_DIRS", directory.path().join("folders").display().to_string());
+        environment.insert("INTEGRATION_DIRS".into(), directory.path().join("folders").display().to_string());
         Ok(Self { directory, environment, program: program()?, order: "serve", database })
     }
 

@@ -8,7 +8,9 @@ use std::{
     sync::OnceLock,
     time::Duration,
 };
-use tercel_tests::{FakeModel, Options, Receiver, Server, until, wait::until_within};
+use tercel_tests::{
+    FakeModel, Options, Receiver, Server, environments::environments as shared, until, wait::until_within,
+};
 
 /// Loading a folder starts an interpreter, on a machine that has much else to do.
 pub const PATIENCE: Duration = Duration::from_secs(180);
@@ -162,8 +164,7 @@ pub fn options() -> Options {
 fn environments() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
-        let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("envs");
-        fs::create_dir_all(&shared).unwrap();
+        let shared = shared(env!("CARGO_TARGET_TMPDIR"));
         let options = fresh();
         share(&shared, &options);
         put(&root(&options), "plain", &[("router.py", "from fastapi import APIRouter\nrouter = APIRouter()\n")]);

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod client;
 pub mod disk;
 pub mod engine;
+pub mod environments;
 pub mod events;
 pub mod github;
 pub mod loopback;

@@ -158,7 +158,10 @@ fn why_not(data: &Path) -> Option<String> {
         return Some(format!("this container has no users {FIRST} to {LAST}"));
     }
     let data = std::path::absolute(data).ok()?;
-    let closed = data.ancestors().find(|path| fs::metadata(path).is_ok_and(|found| found.mode() & 0o001 == 0))?;
+    // A rehearsal has its data elsewhere, and runs in the environments of the real ones.
+    let environments = data.join("envs").canonicalize().unwrap_or_default();
+    let mut ways = data.ancestors().chain(environments.ancestors().skip(1));
+    let closed = ways.find(|path| fs::metadata(path).is_ok_and(|found| found.mode() & 0o001 == 0))?;
     Some(format!("others cannot get through {} (chmod o+x)", closed.display()))
 }
 
@@ -170,4 +173,26 @@ fn covers(map: &str) -> bool {
         };
         inner <= FIRST.into() && u64::from(LAST) < inner + length
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn users_need_a_way_to_the_environments_wherever_they_lie() {
+        let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let open = |place: &Path, mode| fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
+        open(data.path(), 0o711);
+        open(elsewhere.path(), 0o711);
+        fs::create_dir(elsewhere.path().join("envs")).unwrap();
+        symlink(elsewhere.path().join("envs"), data.path().join("envs")).unwrap();
+        let before = why_not(data.path());
+        open(elsewhere.path(), 0o700);
+        let after = why_not(data.path()).unwrap();
+        if before.is_none() {
+            assert!(after.contains(elsewhere.path().to_str().unwrap()), "{after}");
+        }
+    }
 }

@@ -22,6 +22,11 @@ use tercel_sdk::{
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+#[path = "../../../../tests/harness/environments.rs"]
+mod shared;
+
+use shared::environments;
+
 /// An environment may have to be made first, once for all tests.
 const PREPARING: Duration = Duration::from_secs(240);
 
@@ -81,9 +86,7 @@ impl World {
         let data = place.path().join("data");
         fs::create_dir_all(place.path().join("integrations")).unwrap();
         fs::create_dir_all(&data).unwrap();
-        let shared = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("envs");
-        fs::create_dir_all(&shared).unwrap();
-        symlink(shared, data.join("envs")).unwrap();
+        symlink(environments(env!("CARGO_TARGET_TMPDIR")), data.join("envs")).unwrap();
         let root = Root { path: place.path().join("integrations"), kind: RootKind::Operator };
         let mut config = Config {
             data: data.clone(),
