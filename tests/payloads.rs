@@ -30,6 +30,17 @@ fn examples() -> Vec<(String, Value)> {
     examples
 }
 
+/// What was opened or written: told again it is no news, whatever else the payload says. Some examples show the same.
+fn subject(name: &str, body: &Value) -> Option<String> {
+    let of = match (name, body["action"].as_str()?) {
+        ("issue_comment" | "pull_request_review_comment", "created") => &body["comment"]["id"],
+        ("issues", "opened") => &body["issue"]["number"],
+        ("pull_request", "opened") => &body["pull_request"]["number"],
+        _ => return None,
+    };
+    Some(format!("{name} {} {of}", body["repository"]["full_name"]))
+}
+
 #[test]
 fn every_example_is_processed_stored_or_ignored() {
     let world = World::start_with(|options| options.ceilings(1_000_000, 1_000_000));
@@ -37,7 +48,9 @@ fn every_example_is_processed_stored_or_ignored() {
     assert!(examples.len() > 300, "only {} examples", examples.len());
     let mut counted: BTreeMap<String, usize> = BTreeMap::new();
     let mut wrong = Vec::new();
+    let mut subjects = BTreeSet::new();
     for (name, body) in &examples {
+        let is_new = subject(name, body).is_none_or(|subject| subjects.insert(subject));
         let answer = world.server.github(&Event::new(name, body.clone()));
         let status = if answer.status < 300 {
             answer.json()["status"].as_str().unwrap_or("none").to_owned()
@@ -47,6 +60,7 @@ fn every_example_is_processed_stored_or_ignored() {
         match status.as_str() {
             "processed" | "stored" | "ignored" => {}
             "pong" if name == "ping" => {}
+            "duplicate" if !is_new => {}
             other => wrong.push(format!("{name} {}: {other}", body["action"])),
         }
         *counted.entry(status).or_default() += 1;
