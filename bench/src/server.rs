@@ -40,11 +40,12 @@ pub fn directory() -> Result<TempDir> {
     tempfile::Builder::new().prefix("bench-").tempdir_in(parent).context("no directory for data can be made")
 }
 
-/// Whether a variable says how packages are fetched on this machine, which folders in Python need once.
-fn fetches(name: &str) -> bool {
-    const BEGINNINGS: [&str; 7] =
+/// How packages are fetched on this machine, which folders in Python need once.
+#[expect(clippy::disallowed_methods, reason = "it is set up for the machine, not for a measurement")]
+fn fetching() -> BTreeMap<String, String> {
+    const NAMES: [&str; 7] =
         ["PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
-    BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+    std::env::vars().filter(|(name, _)| NAMES.iter().any(|beginning| name.starts_with(beginning))).collect()
 }
 
 /// A data directory, and what the server is told.
@@ -81,7 +82,7 @@ impl Place {
             ("GITHUB_TOKEN", "ghp_of_the_bench_0123456789".into()),
             ("GITHUB_WEBHOOK_SECRET", SECRET.into()),
         ];
-        let mut environment: BTreeMap<String, String> = std::env::vars().filter(|(name, _)| fetches(name)).collect();
+        let mut environment = fetching();
         environment.extend(own.map(|(name, value): (&str, String)| (name.to_owned(), value)));
         if let Some(database) = &database {
             environment.insert("DATABASE_URL".into(), database.url.clone());
