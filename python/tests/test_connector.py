@@ -49,9 +49,25 @@ CONNECTOR = """
                     print(f"[demo] {job['id']}: no title")
                 elif job.get("worse"):
                     raise KeyError("title")
+                elif job.get("to"):
+                    done += self.push(job)
+                elif job.get("nothing"):
+                    return None
                 else:
                     done += 1
             return done
+
+        def push(self, job):
+            import requests
+            try:
+                requests.post(job["to"], json=job, timeout=0.3).raise_for_status()
+            except Exception as e:
+                if job.get("raises"):
+                    raise
+                if job.get("says"):
+                    print(f"[demo] {job['says']}")
+                return 0
+            return 1
 """
 
 FILES = {"connector.py": CONNECTOR, "words.py": "GREETING = 'hello'\n"}
@@ -66,9 +82,16 @@ def worker(start_once: Start) -> Worker:
 def service() -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path == "/hang":
+                threading.Event().wait(1)
+                return
             self.send_response(int(self.path[1:4]))
             self.send_header("Content-Length", "0")
             self.end_headers()
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -162,12 +185,50 @@ def test_records_are_synced_one_by_one_with_what_was_printed_as_reason(worker: W
     answer = worker.call("sync", "demo", {"values": {"url": "u"}, "records": records, "collection": "jobs"})
     assert answer["result"]["results"] == [
         {"id": "1", "ok": True, "remote_id": None, "reason": None},
-        {"id": "2", "ok": False, "remote_id": None, "reason": "[demo] 2: no title"},
-        {"id": "3", "ok": False, "remote_id": None, "reason": "KeyError: 'title'"},
+        not_done("2", "[demo] 2: no title", "error"),
+        not_done("3", "KeyError: 'title'", "unknown_outcome"),
         {"id": "x", "ok": True, "remote_id": None, "reason": None},
     ]
     error = worker.call("sync", "demo", {"values": {}, "records": records})["error"]
     assert error["code"] == "not_configured"
+
+
+def not_done(id: str, reason: str, code: str, status: int | None = None) -> dict[str, Any]:
+    return {"id": id, "ok": False, "remote_id": None, "reason": reason, "code": code, "status": status}
+
+
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize(
+    ("path", "code", "status"),
+    [
+        ("/401", "auth", 401),
+        ("/422", "schema", 422),
+        ("/429", "rate_limited", 429),
+        # The service may have it all the same.
+        ("/500", "unknown_outcome", 500),
+        ("/hang", "unknown_outcome", None),
+        ("http://127.0.0.1:1/", "network", None),
+    ],
+)
+def test_a_record_that_is_not_done_has_the_reason_that_the_service_gave(
+    worker: Worker, service: str, path: str, code: str, status: int | None, raises: bool
+) -> None:
+    to = path if path.startswith("http") else service + path
+    # Another record before it, whose answer is no reason for this one.
+    records = [{"id": 1, "to": service + "/404"}, {"id": 2, "to": to, "raises": raises}, {"id": 3}]
+    first, second, third = worker.call("sync", "demo", {"values": {"url": "u"}, "records": records})["result"][
+        "results"
+    ]
+    assert (first["code"], third["ok"]) == ("not_found", True)
+    assert (second["ok"], second["code"], second["status"]) == (False, code, status)
+    assert second["reason"]
+
+
+def test_what_the_class_prints_is_the_reason_and_nothing_is_no_count(worker: Worker, service: str) -> None:
+    records = [{"id": 1, "to": service + "/403", "says": "this plan has no API"}, {"id": 2, "nothing": True}]
+    first, second = worker.call("sync", "demo", {"values": {"url": "u"}, "records": records})["result"]["results"]
+    assert first == not_done("1", "[demo] this plan has no API", "forbidden", 403)
+    assert "returned None" in second["reason"]
 
 
 def test_a_class_that_answers_results_gets_all_records_at_once(start: Start) -> None:
@@ -192,6 +253,8 @@ def test_a_class_that_answers_results_gets_all_records_at_once(start: Start) -> 
                         return True
 
                     def sync(self, jobs):
+                        if jobs[0]["id"] == "odd":
+                            return len(jobs)
                         self.n = len(jobs)
                         return [{"id": job["id"], "remote_id": self.n, "ok": job["id"] != 2, "reason": "odd"} for job in jobs[:2]]
             """
@@ -201,10 +264,12 @@ def test_a_class_that_answers_results_gets_all_records_at_once(start: Start) -> 
     assert (described["problems"], described["connector"]["sync_results"]) == ([], True)
     answer = worker.call("sync", "demo", {"values": {}, "records": [{"id": 1}, {"id": 2}, {"id": 3}]})
     assert answer["result"]["results"] == [
-        {"id": "1", "ok": True, "remote_id": "3", "reason": "odd"},
-        {"id": "2", "ok": False, "remote_id": "3", "reason": "odd"},
-        {"id": "3", "ok": False, "remote_id": None, "reason": "sync() said nothing about it"},
+        {"id": "1", "ok": True, "remote_id": "3", "reason": "odd", "code": "ok"},
+        {"id": "2", "ok": False, "remote_id": "3", "reason": "odd", "code": "error"},
+        not_done("3", "sync() said nothing about it", "unknown_outcome"),
     ]
+    error = worker.call("sync", "demo", {"values": {}, "records": [{"id": "odd"}]})["error"]
+    assert (error["code"], "what it did is not known" in error["message"]) == ("unknown_outcome", True)
 
 
 def test_connectors_that_cannot_be_used_are_problems(start: Start) -> None:

@@ -87,8 +87,8 @@ def service() -> Iterator[str]:
                 case "/hang":
                     ended.wait(5)
                 case _:
-                    self.send_response(int(self.path[1:]))
-                    if self.path == "/429":
+                    self.send_response(int(self.path[1:4]))
+                    if self.path.endswith("7"):
                         self.send_header("Retry-After", "7")
                     self.send_header("Content-Length", "0")
                     self.end_headers()
@@ -161,8 +161,11 @@ def test_an_answer_says_whether_it_was_sent(worker: Worker, do: str, answer: Any
         ("/401", "auth", 401),
         ("/403", "forbidden", 403),
         ("/404", "not_found", 404),
-        ("/429", "rate_limited", 429),
+        ("/408", "network", 408),
+        ("/409", "schema", 409),
+        ("/429/7", "rate_limited", 429),
         ("/500", "unknown_outcome", 500),
+        ("/503/7", "network", 503),
         ("/503", "unknown_outcome", 503),
         ("/drop", "unknown_outcome", None),
     ],
@@ -172,7 +175,7 @@ def test_a_refusal_was_not_sent_and_of_anything_else_nobody_knows(
 ) -> None:
     error = deliver(worker, client, service + path)["error"]
     assert (error["code"], error["status"]) == (code, status)
-    assert error["retry_after"] == (7.0 if path == "/429" else None)
+    assert error["retry_after"] == (7.0 if path.endswith("7") else None)
 
 
 @pytest.mark.parametrize("client", ["requests", "httpx", "urllib"])
@@ -187,7 +190,7 @@ def test_a_service_that_does_not_answer_may_have_it(worker: Worker, service: str
 
 
 def test_a_refusal_after_something_was_posted_is_not_certain(worker: Worker, service: str) -> None:
-    assert deliver(worker, "requests", service + "/409")["error"]["code"] == "error"
+    assert deliver(worker, "requests", service + "/409")["error"]["code"] == "schema"
     assert deliver(worker, "requests_twice", service + "/409")["error"]["code"] == "unknown_outcome"
 
 

@@ -104,9 +104,8 @@ fn the_documented_folder_takes_part_in_a_run_from_the_webhook_to_the_answer() {
     let session = json!({"client_id": "mygithub:7", "bot_id": "code_review_bot"});
     let session = place.server.post("/api/v1/sessions", session).expect(201);
     let target = json!({"webhook_url": "https://forge.example/hook"});
-    // The example's post_message() says that it sends nothing, which counts for the injected message, too.
-    let body =
-        json!({"content": "Say it there", "dispatch_type": "mygithub", "dispatch_config": target, "notify": false});
+    // The example's post_message() says that it does not send the injected message, which does not hold the answer up.
+    let body = json!({"content": "Say it there", "dispatch_type": "mygithub", "dispatch_config": target});
     let task = place.server.ask_with(session["session_id"].as_str().unwrap(), body);
     place.server.complete(&task);
     let asked = place.model.asked();

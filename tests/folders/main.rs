@@ -5,5 +5,6 @@ mod deliveries;
 mod faults;
 mod living;
 mod path;
+mod places;
 mod routes;
 mod world;

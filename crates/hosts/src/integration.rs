@@ -5,7 +5,7 @@ mod dispatchers;
 mod documents;
 mod fields;
 mod hooks;
-mod people;
+mod places;
 mod routes;
 mod tools;
 
@@ -47,8 +47,10 @@ pub fn integration(
     made.hooks = hooks::hooks(described, worker, &mut problems);
     made.routes = routes::routes(id, described, worker, extra, &mut problems);
     made.connector = connector.map(|connector| connector::connector(connector, described, worker));
-    made.user_attribution = people::user_attribution(described, worker);
-    made.display_names = people::display_names(described, worker);
+    made.sync = connector.and_then(|connector| connector::sync(connector, described, worker));
+    made.user_attribution = places::user_attribution(described, worker);
+    made.display_names = places::display_names(described, worker);
+    made.place_target = places::place_target(described, worker);
     for prefix in described.meta.iter().filter_map(|meta| meta.client_id_prefix.clone()) {
         if !prefix.is_empty() && !made.prefixes.contains(&prefix) {
             made.prefixes.push(prefix);

@@ -46,6 +46,9 @@ pub struct Outbound {
     pub session_id: Option<Uuid>,
     /// When the row was made, RFC 3339: `find` need not look further back.
     pub created_at: String,
+    /// What tools of the run ask the client to do. They come with the last part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_actions: Vec<Value>,
 }
 
 /// Proof that a part arrived.

@@ -108,10 +108,12 @@ pub struct Integration {
     pub readme: String,
     pub samples: Vec<Sample>,
     pub exchanges: Vec<Exchange>,
-    /// [`User`] in; out come the fields that the dispatcher finds as `user_attribution` in its target.
+    /// [`User`] in, with the dispatch type as the kind of the call's target; out come the fields that the dispatcher finds as `user_attribution` in its target.
     pub user_attribution: Option<Handler>,
     /// Names for client ids: a list of them in, an object from client id to name out.
     pub display_names: Option<Handler>,
+    /// Where a place is answered that nobody gave a target: its client id in, a [`crate::Target`] or null out.
+    pub place_target: Option<Handler>,
     /// Client ids that begin like this are this integration's: `<name>:` and what code declares.
     pub prefixes: Vec<String>,
     pub process: Option<Process>,
@@ -156,6 +158,7 @@ impl Integration {
             exchanges: Vec::new(),
             user_attribution: None,
             display_names: None,
+            place_target: None,
             prefixes: vec![format!("{name}:")],
             process: None,
             sidebar_section: None,

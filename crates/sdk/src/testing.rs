@@ -223,5 +223,6 @@ pub fn outbound(text: &str) -> Outbound {
         task_id: None,
         session_id: None,
         created_at: "2026-01-01T00:00:00Z".into(),
+        client_actions: Vec::new(),
     }
 }

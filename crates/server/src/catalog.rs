@@ -231,15 +231,12 @@ impl Catalog {
         self.channels.values().find(|channel| channel.id == id)
     }
 
-    /// Where the answers of a channel go unless something else is said: to its own target, else to the first place it is
-    /// bound to that has one.
-    pub fn target_of(&self, channel: tercel_store::Uuid) -> Option<&String> {
-        let own = self.channel(channel).and_then(|channel| channel.sealed_target.as_ref());
-        own.or_else(|| {
-            let bindings = self.bindings.values().flatten().filter(|binding| binding.channel_id == channel);
-            let first = bindings.filter(|binding| binding.sealed_target.is_some()).min_by_key(|binding| binding.id)?;
-            first.sealed_target.as_ref()
-        })
+    /// The places that a channel is bound to, in the order in which they were.
+    pub fn bindings_of(&self, channel: tercel_store::Uuid) -> Vec<&Arc<Binding>> {
+        let bindings = self.bindings.values().flatten();
+        let mut bindings: Vec<_> = bindings.filter(|binding| binding.channel_id == channel).collect();
+        bindings.sort_by_key(|binding| binding.id);
+        bindings
     }
 }
 

@@ -74,11 +74,6 @@ impl Channel {
             created_at: self.created_at,
         })
     }
-
-    /// The integration that a client_id belongs to: what stands before the colon.
-    pub fn integration(&self) -> Option<&str> {
-        self.client_id.split_once(':').map(|(prefix, _)| prefix)
-    }
 }
 
 impl Binding {

@@ -5,6 +5,7 @@ use crate::{
     attachments::Attached,
     ceilings,
     mirror::{self, Author},
+    places,
     runner::{RunConfig, Wanted},
 };
 use serde_json::{Map, Value, json};
@@ -127,12 +128,14 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
     let origin = input.origin.clone().or_else(|| input.source.clone()).unwrap_or_else(|| "api".into());
     let catalog = app.catalog();
     let sealed_target = input.target.as_ref().map(|target| app.seal_target(target));
-    let effective =
-        sealed_target.clone().or(session.sealed_target).or_else(|| catalog.target_of(session.channel_id?).cloned());
+    let effective = match (sealed_target.clone().or(session.sealed_target), session.channel_id) {
+        (None, Some(channel)) => places::target_of(app, channel).await,
+        (own, _) => own,
+    };
     let bot = catalog.bots.get(&session.bot_id);
     let model = input.brief.as_ref().and_then(|brief| brief.model.as_deref());
     let (_, rehearse) = app.model_of(model.or(bot.and_then(|bot| bot.model.as_deref())));
-    let bound = mirror::targets(app, &origin, session.channel_id);
+    let bound = mirror::targets(app, &origin, session.channel_id).await;
     let shown =
         shown(app, effective.filter(|_| input.notify), bound, &origin, &input, &session.bot_id, rehearse).await?;
     let task = input.run_agent.then(|| NewTask {

@@ -28,6 +28,7 @@ pub mod outbound;
 pub mod outbox;
 pub mod part;
 pub mod pause;
+pub mod places;
 pub mod polls;
 pub mod processes;
 pub mod providers;

@@ -4,11 +4,12 @@ use crate::{
     app::{App, Call},
     catalog::{Catalog, DEFAULT},
     part::within,
+    places,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
-use tercel_sdk::{Kind, Target, User, text};
+use tercel_sdk::{Kind, Target, User, host::Ids, text};
 use tercel_store::{NewOutbox, Uuid, now};
 
 /// The source of messages that people type at the server itself.
@@ -26,13 +27,11 @@ pub struct Author {
 }
 
 /// Where a channel is bound to: the sealed targets.
-pub fn targets(app: &App, origin: &str, channel: Option<Uuid>) -> Vec<String> {
-    let Some(channel) = channel.filter(|_| origin == SOURCE) else { return Vec::new() };
-    let catalog = app.catalog();
-    let mut bindings: Vec<_> =
-        catalog.bindings.values().flatten().filter(|binding| binding.channel_id == channel).collect();
-    bindings.sort_by_key(|binding| binding.id);
-    bindings.into_iter().filter_map(|binding| binding.sealed_target.clone()).collect()
+pub async fn targets(app: &Arc<App>, origin: &str, channel: Option<Uuid>) -> Vec<String> {
+    match channel.filter(|_| origin == SOURCE) {
+        Some(channel) => places::all_targets_of(app, channel).await,
+        None => Vec::new(),
+    }
 }
 
 /// The rows that show a message at one target, with the name of who typed it: as the service shows senders, else in the
@@ -77,7 +76,8 @@ async fn attribution(app: &Arc<App>, catalog: &Catalog, kind: &str, author: &Aut
     let integration = &catalog.dispatchers.get(kind)?.integration;
     let attribute = catalog.integrations.get(integration)?.integration.user_attribution.clone()?;
     let limit = app.config.limits.hook;
-    let host = app.host(integration, DEFAULT, Call { timeout: Some(limit), ..Call::default() })?;
+    let ids = Ids { target: Some(Target::new(kind, Value::Null)), ..Ids::default() };
+    let host = app.host(integration, DEFAULT, Call { ids, timeout: Some(limit), ..Call::default() })?;
     let user = User {
         display_name: author.display_name.clone(),
         avatar_url: author.avatar_url.clone(),

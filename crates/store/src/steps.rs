@@ -231,4 +231,11 @@ impl Store {
             "SELECT task_id, n, attempt, kind, body, created_at FROM steps WHERE task_id = $1 AND n > $2 ORDER BY n";
         self.engine.read(sql, list![task, after]).await
     }
+
+    /// What tools answered in a run.
+    pub async fn tool_steps(&self, task: Uuid) -> Result<Vec<String>> {
+        let sql = "SELECT body FROM steps WHERE task_id = $1 AND kind = 'tool' ORDER BY n";
+        let rows: Vec<(String,)> = self.engine.read(sql, list![task]).await?;
+        Ok(rows.into_iter().map(|(body,)| body).collect())
+    }
 }

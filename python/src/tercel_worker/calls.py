@@ -33,6 +33,10 @@ class Exchange:
     status: int | None
     failure: BaseException | None = None
 
+    @property
+    def writes(self) -> bool:
+        return self.method.upper() not in ("GET", "HEAD", "OPTIONS")
+
 
 @dataclass(slots=True, eq=False)
 class Call:

@@ -98,9 +98,6 @@ def _note(request: Any, answer: Any, raised: BaseException | None) -> None:
 def wrote_to(call: calls.Call, host: str | None) -> bool:
     """Something of this call may have changed the service already."""
     return any(
-        exchange.method not in ("GET", "HEAD", "OPTIONS")
-        and exchange.status is not None
-        and exchange.status < 400
-        and host in (None, exchange.host)
+        exchange.writes and exchange.status is not None and exchange.status < 400 and host in (None, exchange.host)
         for exchange in call.exchanges
     )

@@ -83,18 +83,23 @@ def words(raised: BaseException) -> str:
 
 
 def by_status(status: int) -> Code:
+    """The code of an answer that did not do what was asked."""
     match status:
         case 401:
             return "auth"
-        case 403:
+        case 402 | 403 | 407 | 451:
             return "forbidden"
         case 404 | 410:
             return "not_found"
-        case 408:
-            return "timeout"
+        case 408 | 502 | 503 | 504:
+            return "network"
         case 429:
             return "rate_limited"
-        case 400 | 422:
+        case 405 | 426:
+            return "unsupported"
+        case _ if 300 <= status < 400:
+            return "unsupported"
+        case _ if 400 <= status < 500:
             return "schema"
         case _:
             return "error"

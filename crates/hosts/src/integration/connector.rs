@@ -1,4 +1,4 @@
-//! The connection test of a connector class: `connect` with the values, then `test`.
+//! A connector class: `connect` with the values, then `test`, or `sync` with records.
 
 use super::fields;
 use crate::{
@@ -9,7 +9,12 @@ use crate::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use tercel_sdk::{Checked, Depth, Error, Field, Handler, Host, Kind, Result, field::FieldType};
+use tercel_sdk::{Checked, Depth, Error, Field, Handler, Host, Kind, Push, Pushed, Result, field::FieldType, sync};
+
+/// The records that connector classes take.
+const JOBS: &str = "jobs";
+/// Records of one call for a class that says of each what became of it.
+const BATCH: usize = 100;
 
 #[derive(Deserialize)]
 struct Verdict {
@@ -25,9 +30,19 @@ struct Verdict {
     depth: Option<Depth>,
 }
 
+/// What a class says of one record.
+#[derive(Deserialize)]
+struct Answer {
+    ok: bool,
+    #[serde(default)]
+    code: Value,
+    remote_id: Option<String>,
+    reason: Option<String>,
+    status: Option<u16>,
+}
+
 pub fn connector(described: &ConnectorOf, all: &Description, worker: &Supervisor) -> Handler {
-    let id = &worker.spec().integration;
-    let fields: Arc<[Field]> = fields::fields(id, all, &mut Vec::new()).into();
+    let fields = form(all, worker);
     let part = |kind| Part { worker: worker.clone(), kind, name: described.name.clone(), risk: Risk::None };
     let (connect, test) = (part("connect"), part("test"));
     Arc::new(move |host, _| {
@@ -44,6 +59,42 @@ pub fn connector(described: &ConnectorOf, all: &Description, worker: &Supervisor
             })?)
         })
     })
+}
+
+/// A class is given what is new or was changed, whole. It has no words for looking one up, nor for deleting.
+pub fn sync(described: &ConnectorOf, all: &Description, worker: &Supervisor) -> Option<sync::Part> {
+    let fields = form(all, worker);
+    let part = Part { worker: worker.clone(), kind: "sync", name: described.name.clone(), risk: Risk::Effect };
+    let push = move |host: Host, pushes: Vec<Push>| {
+        let (part, fields) = (part.clone(), fields.clone());
+        async move {
+            let records: Vec<&Value> = pushes.iter().map(|push| &push.row).collect();
+            let arguments = json!({"values": values(&host, &fields), "collection": JOBS, "records": records});
+            let mut answer = part.call(&host, &arguments).await?;
+            let answers: Vec<Answer> = serde_json::from_value(answer["results"].take()).unwrap_or_default();
+            if answers.len() != pushes.len() {
+                let message =
+                    format!("sync of `{}` answered for {} of {} records", part.name, answers.len(), pushes.len());
+                return Err(Error::new(Kind::UnknownOutcome, message));
+            }
+            Ok(pushes.into_iter().zip(answers).map(|(push, answer)| pushed(push.id, answer)).collect())
+        }
+    };
+    let batch = if described.sync_results { BATCH } else { 1 };
+    described.sync.then(|| sync::syncs(JOBS, push).batch(batch))
+}
+
+fn form(all: &Description, worker: &Supervisor) -> Arc<[Field]> {
+    fields::fields(&worker.spec().integration, all, &mut Vec::new()).into()
+}
+
+fn pushed(id: String, Answer { ok, code, remote_id, reason, status }: Answer) -> Pushed {
+    let error = (!ok).then(|| {
+        let kind = serde_json::from_value(code).unwrap_or(Kind::Error);
+        let reason = reason.filter(|reason| !reason.is_empty()).unwrap_or_else(|| "It does not say why".into());
+        Error { status, ..Error::new(kind, reason) }
+    });
+    Pushed { id, remote_id, error }
 }
 
 /// By field key, with the types that a form gives.

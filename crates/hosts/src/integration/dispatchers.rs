@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 use tercel_sdk::{Approval, Call, Dispatcher, Error, Handler, Host, Kind, Outbound, Receipt, Result};
 
+/// How often a dispatcher may say of a message that is no answer that it did not send it: answers wait behind it.
+const POSTS: u32 = 3;
+
 pub fn dispatchers(described: &Description, worker: &Supervisor) -> BTreeMap<String, Dispatcher> {
     let described = described.dispatchers.iter().filter(|dispatcher| !dispatcher.kind.is_empty());
     described
@@ -34,12 +37,12 @@ pub fn dispatchers(described: &Description, worker: &Supervisor) -> BTreeMap<Str
 fn deliver(delivers: Part, posts: Part) -> Handler {
     handler((delivers, posts), |(delivers, posts), host, call| async move {
         let outbound: Outbound = serde_json::from_value(call["outbound"].clone())?;
-        let answer = if outbound.task_id.is_some() {
-            delivers.call(&host, &delivery(&delivers, &host, &call, &outbound)).await?
+        if outbound.task_id.is_some() {
+            receipt(&delivers, &delivers.call(&host, &delivery(&delivers, &host, &call, &outbound)).await?)
         } else {
-            posts.call(&host, &post(&call, &outbound)).await?
-        };
-        receipt(&delivers, &answer)
+            let answer = posts.call(&host, &post(&call, &outbound)).await?;
+            receipt(&posts, &answer).map_err(|error| if outbound.attempt < POSTS { error } else { in_vain(&posts) })
+        }
     })
 }
 
@@ -86,8 +89,8 @@ fn delivery(part: &Part, host: &Host, call: &Value, outbound: &Outbound) -> Valu
     json!({
         "task": task(part, host, &call["target"], &json!(outbound.bot_id)),
         "result": outbound.text,
-        "client_actions": call.get("client_actions"),
-        "extra_metadata": call.get("extra_metadata"),
+        "client_actions": actions(outbound),
+        "extra_metadata": null,
         "outbound": of(outbound),
     })
 }
@@ -102,8 +105,8 @@ fn post(call: &Value, outbound: &Outbound) -> Value {
         "username": attribution(target, "username"),
         "icon_emoji": attribution(target, "icon_emoji"),
         "icon_url": attribution(target, "icon_url"),
-        "client_actions": call.get("client_actions"),
-        "extra_metadata": call.get("extra_metadata"),
+        "client_actions": actions(outbound),
+        "extra_metadata": null,
         "outbound": of(outbound),
     })
 }
@@ -126,6 +129,10 @@ fn task(part: &Part, host: &Host, target: &Value, bot: &Value) -> Value {
     })
 }
 
+fn actions(outbound: &Outbound) -> Option<&[Value]> {
+    Some(outbound.client_actions.as_slice()).filter(|actions| !actions.is_empty())
+}
+
 fn of(outbound: &Outbound) -> Value {
     let Outbound { id, marker, part, parts, attempt, created_at, .. } = outbound;
     json!({"id": id, "marker": marker, "part": part, "parts": parts, "attempt": attempt, "created_at": created_at})
@@ -142,4 +149,10 @@ fn receipt(part: &Part, answer: &Value) -> Result<Value> {
         Some(receipt) => serde_json::from_value(receipt.clone()).unwrap_or_default(),
     };
     Ok(serde_json::to_value(receipt)?)
+}
+
+fn in_vain(part: &Part) -> Error {
+    let message =
+        format!("`post_message` of the dispatcher `{}` said {POSTS} times that it did not send this", part.name);
+    Error::new(Kind::Unsupported, message).hint("Its log may say why; answers of runs leave by `deliver`")
 }

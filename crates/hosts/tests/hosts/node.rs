@@ -67,6 +67,7 @@ async fn it_delivers_and_hears_of_events() {
         task_id: Some(Uuid::now_v7()),
         session_id: None,
         created_at: "2026-01-01T00:00:00Z".into(),
+        client_actions: Vec::new(),
     };
     let target = Target::new("board", json!({"wall": "west"}));
     let deliver = &board.integration.dispatchers["board"].deliver;

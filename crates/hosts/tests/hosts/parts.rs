@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tercel_hosts::Loaded;
-use tercel_sdk::{Approval, Call, Dispatcher, Kind, Outbound, Target, hook::Watches, host::Ids};
+use tercel_sdk::{Approval, Call, Dispatcher, Kind, Outbound, Push, Target, hook::Watches, host::Ids, sync::Change};
 use uuid::Uuid;
 
 const DISPATCHER: &str = r#"
@@ -28,7 +28,7 @@ class Crm:
     async def post_message(self, dispatch_config, text, *, bot_id=None, reply_in_thread=True, username=None,
                            icon_emoji=None, icon_url=None, client_actions=None, extra_metadata=None):
         print(["post", text, username], flush=True)
-        return True
+        return text != "refused"
 
     async def notify_start(self, task):
         task.dispatch_config["note"] = "seen"
@@ -48,7 +48,25 @@ def attribute(user):
     return {"username": user.display_name}
 
 
-register_integration(IntegrationMeta(integration_type="crm", client_id_prefix="crm-", user_attribution=attribute))
+async def names(channels):
+    return {channel.id: f"Room {channel.client_id[4:]}" for channel in channels if channel.client_id != "crm-9"}
+
+
+register_integration(IntegrationMeta(integration_type="crm", client_id_prefix="crm-", user_attribution=attribute,
+                                     resolve_display_names=names))
+
+
+def who(user):
+    return {"name": user.display_name}
+
+
+def place(client_id):
+    return {"type": "crm", "place": client_id} if client_id == "crm-mail-1" else None
+
+
+register_integration(IntegrationMeta(integration_type="mail", client_id_prefix="crm-mail-", user_attribution=who,
+                                     resolve_display_names=lambda channels: {c.id: "Post" for c in channels},
+                                     resolve_dispatch_config=place))
 
 
 async def after(ctx, **kwargs):
@@ -84,6 +102,7 @@ fn outbound(text: &str, task_id: Option<Uuid>) -> Outbound {
         task_id,
         session_id: None,
         created_at: "2026-01-01T00:00:00Z".into(),
+        client_actions: Vec::new(),
     }
 }
 
@@ -118,6 +137,11 @@ async fn what_was_not_sent_is_told_from_what_nobody_knows() {
     let crm = crm(&mut world).await;
     let task = Some(Uuid::now_v7());
     assert_eq!(deliver(&crm, "refused", task).await.unwrap_err().kind, Kind::Network);
+    for (attempt, kind) in [(1, Kind::Network), (2, Kind::Network), (3, Kind::Unsupported)] {
+        let outbound = Outbound { attempt, ..outbound("refused", None) };
+        let post = (crm.integration.dispatchers["crm"].deliver)(host(20.0), Dispatcher::call(&target(), &outbound));
+        assert_eq!(post.await.unwrap_err().kind, kind, "no answer is held up by it for long");
+    }
     let unknown = deliver(&crm, "breaks", task).await.unwrap_err();
     assert_eq!(unknown.kind, Kind::UnknownOutcome);
     assert!(unknown.message.contains("the line is cut"), "{}", unknown.message);
@@ -164,11 +188,23 @@ async fn hooks_hear_and_answer() {
 async fn prefixes_people_and_skills_are_there() {
     let mut world = World::new();
     let crm = crm(&mut world).await;
-    assert_eq!(crm.integration.prefixes, ["crm:", "crm-"]);
+    assert_eq!(crm.integration.prefixes, ["crm:", "crm-", "crm-mail-"]);
     assert_eq!(crm.integration.skills[0].id, "integrations/crm/crm");
     let attribute = crm.integration.user_attribution.clone().unwrap();
     let user = json!({"display_name": "Ann", "avatar_url": null, "integration_config": {}});
-    assert_eq!(attribute(host(20.0), user.into()).await.unwrap(), json!({"username": "Ann"}));
+    for (kind, expected) in [("", json!({"username": "Ann"})), ("mail", json!({"name": "Ann"}))] {
+        let ids = Ids { target: Some(Target::new(kind, Value::Null)), ..Ids::default() };
+        let shown = attribute(host_of(20.0, ids, BTreeMap::new()), user.clone().into()).await.unwrap();
+        assert_eq!(shown, expected, "{kind}");
+    }
+    let names = crm.integration.display_names.clone().unwrap();
+    let named = names(host(20.0), json!(["crm-1", "crm-9", "crm-mail-2"]).into()).await.unwrap();
+    assert_eq!(named, json!({"crm-1": "Room 1", "crm-mail-2": "Post"}), "each is asked for its own places");
+    let target = crm.integration.place_target.clone().unwrap();
+    let target = |place: &str| target(host(20.0), json!(place).into());
+    assert_eq!(target("crm-mail-1").await.unwrap(), json!({"type": "crm", "place": "crm-mail-1"}));
+    assert_eq!(target("crm-mail-2").await.unwrap(), Value::Null);
+    assert_eq!(target("crm-1").await.unwrap(), Value::Null, "nobody says it of this one");
 }
 
 #[tokio::test]
@@ -211,6 +247,85 @@ class Ledger(IntegrationBase):
     assert_eq!(with("right").await.unwrap()["depth"], json!("auth"));
     assert_eq!(with("").await.unwrap_err().kind, Kind::NotConfigured);
     assert_eq!(with("wrong").await.unwrap_err().kind, Kind::Error);
+    assert!(it.sync.is_none(), "the class does not say how");
+}
+
+#[tokio::test]
+async fn records_are_pushed_one_by_one_or_all_at_once() {
+    let mut world = World::new();
+    let class = |name: &str, more: &str| {
+        format!(
+            r#"
+from scripts.integrations.base import IntegrationBase
+
+
+class Service(IntegrationBase):
+    name = "{name}"
+    label = "Service"
+
+    def fields(self):
+        return [{{"key": "token", "label": "Token", "type": "password", "required": True}}]
+
+    def connect(self, config):
+        self.token = config.get("token")
+        return bool(self.token)
+
+    def test(self):
+        return True
+
+{more}
+"#
+        )
+    };
+    let one_by_one = r#"
+    def sync(self, jobs):
+        print("jobs", [job["id"] for job in jobs], self.token, flush=True)
+        if jobs[0].get("full"):
+            print("there is no room")
+            return 0
+        return 1
+"#;
+    let batch = r#"
+    sync_results = True
+
+    def sync(self, jobs):
+        if jobs[0]["id"] == "late":
+            import time
+            time.sleep(30)
+        return [{"id": job["id"], "ok": n != 1, "remote_id": n, "reason": "twice" if n == 1 else None}
+                for n, job in enumerate(jobs)]
+"#;
+    world.write("slow/connector.py", &class("slow", one_by_one));
+    world.write("quick/connector.py", &class("quick", batch));
+    let (slow, quick) = (world.load("slow").await, world.load("quick").await);
+    assert_eq!((&slow.problems, &quick.problems), (&vec![], &vec![]), "{:?}", log(&slow));
+    let push = |loaded: &Loaded, token: &str, rows: Value| {
+        let sync = loaded.integration.sync.clone().unwrap();
+        let fields = BTreeMap::from([("token".to_owned(), token.to_owned())]);
+        let push = |row: &Value| Push {
+            id: row["id"].as_str().map_or_else(|| row["id"].to_string(), str::to_owned),
+            key: "k".into(),
+            change: Change::Create,
+            remote_id: None,
+            row: row.clone(),
+        };
+        let pushes: Vec<Push> = rows.as_array().unwrap().iter().map(push).collect();
+        (sync.push)(host_of(3.0, Ids::default(), fields), json!(pushes).into())
+    };
+    let parts = [&slow, &quick].map(|loaded| loaded.integration.sync.clone().unwrap());
+    assert_eq!(parts.each_ref().map(|part| (part.collection.as_str(), part.batch)), [("jobs", 1), ("jobs", 100)]);
+    let pushed = push(&slow, "t", json!([{"id": 7}])).await.unwrap();
+    assert_eq!(pushed, json!([{"id": "7"}]));
+    printed(&slow, "jobs [7] t").await;
+    let pushed = push(&slow, "t", json!([{"id": "a", "full": true}])).await.unwrap();
+    assert_eq!(pushed[0]["error"]["code"], "error");
+    assert!(pushed[0]["error"]["message"].as_str().unwrap().contains("there is no room"), "{pushed}");
+    assert_eq!(push(&slow, "", json!([{"id": 7}])).await.unwrap_err().kind, Kind::NotConfigured);
+    let pushed = push(&quick, "t", json!([{"id": "a"}, {"id": "b"}, {"id": 3}])).await.unwrap();
+    let twice = json!({"id": "b", "remote_id": "1", "error": {"code": "error", "message": "twice"}});
+    assert_eq!(pushed, json!([{"id": "a", "remote_id": "0"}, twice, {"id": "3", "remote_id": "2"}]));
+    let late = push(&quick, "t", json!([{"id": "late"}])).await.unwrap_err();
+    assert_eq!(late.kind, Kind::UnknownOutcome, "some of it may be there");
 }
 
 #[tokio::test]

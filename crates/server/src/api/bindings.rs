@@ -28,6 +28,13 @@ pub struct Binding {
     created_at: Time,
 }
 
+impl Binding {
+    /// The place, and what it is called.
+    pub fn name(&mut self) -> (&str, &mut Option<String>) {
+        (&self.client_id, &mut self.display_name)
+    }
+}
+
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBinding {

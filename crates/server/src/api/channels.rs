@@ -13,6 +13,7 @@ use crate::{
     app::App,
     catalog::{Catalog, DEFAULT},
     channel::{self, Options},
+    places,
 };
 use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
@@ -128,7 +129,9 @@ pub async fn list(
     let mut rows: Vec<_> = rows.filter(|row| is_open(row) && filter.fits(&catalog, row)).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.id));
     let (rows, next) = page.cut(rows, |row| row.id.to_string());
-    Ok(page.list(rows.into_iter().map(|row| shown(&app, row)).collect(), next))
+    let mut shown: Vec<Channel> = rows.into_iter().map(|row| shown(&app, row)).collect();
+    named(&app, shown.iter_mut()).await;
+    Ok(page.list(shown, next))
 }
 
 /// Make a channel
@@ -187,7 +190,11 @@ pub async fn show(
     let channel = find(&app, id)?;
     match &identity.folder {
         Some(folder) if !folder.has_channel(&app.catalog(), id) => Err(missing(id)),
-        _ => Ok(Json(shown(&app, &channel))),
+        _ => {
+            let mut shown = shown(&app, &channel);
+            named(&app, std::iter::once(&mut shown)).await;
+            Ok(Json(shown))
+        }
     }
 }
 
@@ -264,12 +271,27 @@ pub fn check_display_name(display_name: Option<&str>) -> Result<()> {
     display_name.map_or(Ok(()), |text| name("display_name", text, 255))
 }
 
+/// Puts in what their integrations call places that nobody here gave a name.
+async fn named<'a>(app: &Arc<App>, channels: impl Iterator<Item = &'a mut Channel>) {
+    let mut nameless: Vec<(&str, &mut Option<String>)> = Vec::new();
+    for channel in channels {
+        nameless.push((&channel.client_id, &mut channel.display_name));
+        nameless.extend(channel.bindings.iter_mut().map(Binding::name));
+    }
+    nameless.retain(|(_, name)| name.is_none());
+    let wanted = nameless.iter().map(|(place, _)| (*place).to_owned()).collect();
+    let names = places::names::of(app, wanted).await;
+    for (place, name) in nameless {
+        *name = names.get(place).cloned();
+    }
+}
+
 fn shown(app: &App, channel: &channel::Channel) -> Channel {
     Channel {
         id: channel.id,
         client_id: channel.client_id.clone(),
         bot_id: channel.bot_id.clone(),
-        integration: channel.integration().map(str::to_owned),
+        integration: app.catalog().owner(&channel.client_id).map(str::to_owned),
         display_name: channel.display_name.clone(),
         options: channel.options.clone(),
         dispatch_config: app.masked_target(channel.sealed_target.as_deref()),

@@ -112,7 +112,7 @@ async fn dispatch_type(app: &App, task: &tercel_store::Task) -> tercel_store::Re
     if sealed.is_none() {
         sealed = app.store.session(task.session_id).await?.and_then(|session| session.sealed_target);
     }
-    let channel = || app.catalog().target_of(task.channel_id?).cloned();
+    let channel = || crate::places::known_target_of(app, task.channel_id?);
     let target = sealed.or_else(channel).map(|sealed| app.masked_target(Some(&sealed)));
     Ok(target.and_then(|target| Some(target["type"].as_str()?.to_owned())).unwrap_or_else(|| "none".into()))
 }

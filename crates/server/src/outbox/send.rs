@@ -16,9 +16,10 @@ use crate::{
 use chrono::{DateTime, SecondsFormat};
 use futures::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::{panic::AssertUnwindSafe, sync::Arc};
 use tercel_sdk::{Dispatcher, Error, Host, Kind, Mode, Outbound, Receipt, Result, Target, host::Ids};
-use tercel_store::{AttemptEnd, OutboxRow, now};
+use tercel_store::{AttemptEnd, OutboxRow, Uuid, now};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -71,7 +72,18 @@ async fn attempt(app: &Arc<App>, row: &OutboxRow) -> AttemptEnd {
         Ok(target) => target,
         Err(error) => return AttemptEnd::Parked(json(&Error::new(Kind::NotConfigured, error.to_string()))),
     };
-    let way = match way(app, row, &target) {
+    let about = match About::read(app, row, &target).await {
+        Ok(about) => about,
+        Err(error) => {
+            let error = Error::new(Kind::Network, format!("What it belongs to could not be read: {error}"));
+            return AttemptEnd::Retry {
+                at: now() + wait(1, None).as_micros() as i64,
+                error: json(&error),
+                unknown: row.unknown,
+            };
+        }
+    };
+    let way = match way(app, row, &target, about) {
         Ok(way) => way,
         Err(error) if error.kind == Kind::NotConfigured => return AttemptEnd::Parked(json(&error)),
         Err(error) if row.unknown => return AttemptEnd::Held(json(&error)),
@@ -151,6 +163,36 @@ fn unresolved(row: &OutboxRow, error: Error) -> AttemptEnd {
     }
 }
 
+/// The run that a row belongs to, as dispatchers see it.
+#[derive(Default)]
+struct About {
+    client_id: Option<String>,
+    channel: Option<Uuid>,
+    client_actions: Vec<Value>,
+}
+
+impl About {
+    async fn read(app: &App, row: &OutboxRow, target: &Target) -> tercel_store::Result<Self> {
+        let Some(session) = row.session_id.filter(|_| !core::TYPES.contains(&target.kind.as_str())) else {
+            return Ok(Self::default());
+        };
+        let session = patiently("Reading a session", || app.store.session(session)).await?;
+        let client_actions = match row.task_id.filter(|_| row.part == row.parts) {
+            Some(task) => patiently("Reading the steps of a run", || app.store.tool_steps(task)).await?,
+            None => Vec::new(),
+        };
+        let action = |step: String| {
+            let step: Value = serde_json::from_str(&step).ok()?;
+            Some(step["output"].get("client_action")?.clone()).filter(|action| !action.is_null())
+        };
+        Ok(Self {
+            channel: session.as_ref().and_then(|session| session.channel_id),
+            client_id: session.map(|session| session.client_id),
+            client_actions: client_actions.into_iter().filter_map(action).collect(),
+        })
+    }
+}
+
 /// How a row leaves.
 enum Way {
     Webhook,
@@ -160,7 +202,7 @@ enum Way {
 
 /// # Errors
 /// An unknown dispatch type.
-fn way(app: &Arc<App>, row: &OutboxRow, target: &Target) -> Result<Way> {
+fn way(app: &Arc<App>, row: &OutboxRow, target: &Target, about: About) -> Result<Way> {
     match target.kind.as_str() {
         "webhook" => return Ok(Way::Webhook),
         "internal" => return Ok(Way::Internal),
@@ -168,8 +210,17 @@ fn way(app: &Arc<App>, row: &OutboxRow, target: &Target) -> Result<Way> {
     }
     let catalog = app.catalog();
     let owned = catalog.dispatchers.get(&target.kind);
+    let ids = Ids {
+        task: row.task_id,
+        session: row.session_id,
+        channel: about.channel,
+        bot: Some(row.bot_id.clone()),
+        client_id: about.client_id,
+        target: serde_json::from_value(app.masked_target(Some(&row.sealed_target))).ok(),
+        ..Ids::default()
+    };
     let call = Call {
-        ids: Ids { task: row.task_id, session: row.session_id, bot: Some(row.bot_id.clone()), ..Ids::default() },
+        ids,
         mode: Mode::Live,
         idempotency_key: Some(row.id.to_string()),
         timeout: Some(app.config.limits.dispatcher),
@@ -178,7 +229,8 @@ fn way(app: &Arc<App>, row: &OutboxRow, target: &Target) -> Result<Way> {
     match owned.and_then(|owned| Some((owned, app.host(&owned.integration, DEFAULT, call)?))) {
         Some((owned, host)) => {
             let dispatcher = owned.dispatcher.clone();
-            Ok(Way::Part { dispatcher, host, outbound: Box::new(outbound(app, row)) })
+            let outbound = Outbound { client_actions: about.client_actions, ..outbound(app, row) };
+            Ok(Way::Part { dispatcher, host, outbound: Box::new(outbound) })
         }
         None if catalog.absent.contains_key(&target.kind) => {
             let name = &catalog.absent[&target.kind];
@@ -209,6 +261,7 @@ fn outbound(app: &App, row: &OutboxRow) -> Outbound {
         created_at: DateTime::from_timestamp_micros(row.created_at)
             .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
             .unwrap_or_default(),
+        client_actions: Vec::new(),
     }
 }
 

@@ -1,21 +1,24 @@
 //! From the text of an answer to the rows that carry it away.
 
 use super::prepare::Prepared;
-use crate::{app::App, mirror};
-use std::collections::HashSet;
+use crate::{app::App, mirror, places};
+use std::{collections::HashSet, sync::Arc};
 use tercel_sdk::Target;
 use tercel_store::{NewOutbox, Uuid};
 
 /// One row for each part of the answer, for the effective target: the task's, else the session's, else the channel's.
 /// What was typed at the server itself is answered where its channel is bound to, too.
-pub fn parts(app: &App, prepared: &Prepared, answer: &str) -> Vec<NewOutbox> {
+pub async fn parts(app: &Arc<App>, prepared: &Prepared, answer: &str) -> Vec<NewOutbox> {
     let catalog = app.catalog();
     let (task, session) = (&prepared.task, &prepared.session);
-    let own = task.sealed_target.as_ref().or(session.sealed_target.as_ref());
-    let effective = own.or_else(|| catalog.target_of(task.channel_id?)).cloned();
+    let own = task.sealed_target.clone().or_else(|| session.sealed_target.clone());
+    let effective = match (own, task.channel_id) {
+        (None, Some(channel)) => places::target_of(app, channel).await,
+        (own, _) => own,
+    };
     let mut told = HashSet::new();
     let mut rows = Vec::new();
-    for sealed in effective.into_iter().chain(mirror::targets(app, &task.origin, task.channel_id)) {
+    for sealed in effective.into_iter().chain(mirror::targets(app, &task.origin, task.channel_id).await) {
         // One that cannot be opened gets a row all the same: its attempt says why, and the answer is not lost.
         let target = app.open_target(&sealed).unwrap_or_else(|_| {
             let kind = app.masked_target(Some(&sealed))["type"].as_str().unwrap_or("unreadable").to_owned();

@@ -1,7 +1,7 @@
 //! What a run is given: its part of the conversation, skills, tools, models.
 
 use super::log::Log;
-use crate::{app::App, attachments, bot::Bot, catalog::Catalog, live::Feed, queue::patiently};
+use crate::{app::App, attachments, bot::Bot, catalog::Catalog, live::Feed, places, queue::patiently};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{collections::BTreeSet, sync::Arc};
@@ -189,9 +189,8 @@ pub fn from(metadata: Option<&str>) -> String {
 
 /// Where the answer of a run goes, with its secrets masked.
 fn target_of(app: &App, own: Option<&String>, channel: Option<Uuid>) -> Option<Target> {
-    let catalog = app.catalog();
-    let sealed = own.or_else(|| catalog.target_of(channel?))?;
-    serde_json::from_value(app.masked_target(Some(sealed))).ok()
+    let sealed = own.cloned().or_else(|| places::known_target_of(app, channel?))?;
+    serde_json::from_value(app.masked_target(Some(&sealed))).ok()
 }
 
 /// What is known before anything else was read.

@@ -148,7 +148,7 @@ async fn work(app: &Arc<App>, prepared: &mut Prepared, log: &mut Log) -> tercel_
                     message_id: Uuid::now_v7(),
                     trusted: is_trusted(prepared),
                     hops: prepared.task.hops as u32,
-                    outbox: answer::parts(app, prepared, &text),
+                    outbox: answer::parts(app, prepared, &text).await,
                     text,
                 };
                 return end(app, &prepared.ids, log, complete).await.map(Some);

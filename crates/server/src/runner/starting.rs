@@ -4,6 +4,7 @@ use crate::{
     app::{App, Call},
     catalog::DEFAULT,
     part::within,
+    places,
 };
 use std::sync::Arc;
 use tercel_sdk::{Dispatcher, Kind, Mode, Target, host::Ids};
@@ -27,9 +28,13 @@ pub async fn begin(app: &Arc<App>, task: &Arc<Task>, session: &Session, ids: Ids
 }
 
 async fn changed(app: &Arc<App>, task: &Task, session: &Session, ids: Ids) -> Option<Target> {
+    let own = task.sealed_target.clone().or_else(|| session.sealed_target.clone());
+    let sealed = match (own, task.channel_id) {
+        (None, Some(channel)) => places::target_of(app, channel).await,
+        (own, _) => own,
+    };
+    let target = app.open_target(&sealed?).ok()?;
     let catalog = app.catalog();
-    let own = task.sealed_target.as_ref().or(session.sealed_target.as_ref());
-    let target = app.open_target(own.or_else(|| catalog.target_of(task.channel_id?))?).ok()?;
     let owned = catalog.dispatchers.get(&target.kind)?;
     let start = owned.dispatcher.start.clone()?;
     let limit = app.config.limits.hook;

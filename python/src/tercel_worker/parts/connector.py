@@ -6,6 +6,7 @@ from typing import Any
 from tercel_worker import calls, failure, output
 from tercel_worker.failure import Failure
 from tercel_worker.folder import Folder
+from tercel_worker.parts import dispatch
 
 
 async def connect(folder: Folder, name: str, arguments: Any) -> Any:
@@ -98,37 +99,70 @@ def _outcome(
 async def _one(instance: Any, record: Any) -> dict[str, Any]:
     """One record: the class answers how many it did, and prints why it did not."""
     printed = output.capture()
-    result: dict[str, Any] = {"id": _id(record), "ok": False, "remote_id": None, "reason": None}
+    call = calls.current.get()
+    if call is not None:
+        # What was asked for other records says nothing of this one.
+        call.exchanges.clear()
     try:
         done = await calls.invoke(instance.sync, [record])
     except (Exception, SystemExit) as raised:
         failure.log(f"{type(instance).__name__}.sync", raised)
-        return {**result, "reason": failure.words(raised)}
+        return _not_done(record, dispatch.outcome(raised, call), "")
     if isinstance(done, int) and done >= 1:
-        return {**result, "ok": True}
-    return {**result, "reason": printed.text() or "The class counted no record as done and gave no reason"}
+        return {"id": _id(record), "ok": True, "remote_id": None, "reason": None}
+    if done is None:
+        return _not_done(record, Failure("error", "sync() must return how many records it did, and returned None"), "")
+    return _not_done(record, _swallowed(call), printed.text())
+
+
+def _swallowed(call: calls.Call | None) -> Failure:
+    """Why a class counted nothing as done, by the last request that was made for it."""
+    last = call.exchanges[-1] if call is not None and call.exchanges else None
+    if last is None:
+        return Failure("error", "The class counted the record as not done and gave no reason")
+    if last.failure is not None:
+        return dispatch.outcome(last.failure, call)
+    status = last.status or 0
+    code: failure.Code = "unknown_outcome" if status >= 500 and last.writes else failure.by_status(status)
+    return Failure(code, f"{last.host} answered {status}", status=status)
+
+
+def _not_done(record: Any, why: Failure, printed: str) -> dict[str, Any]:
+    reason = printed or why.message
+    return {
+        "id": _id(record),
+        "ok": False,
+        "remote_id": None,
+        "reason": reason,
+        "code": why.code,
+        "status": why.status,
+    }
 
 
 async def _batch(instance: Any, records: list[Any]) -> list[dict[str, Any]]:
     try:
         answered = await calls.invoke(instance.sync, records)
-    except SystemExit as raised:
-        raise failure.of(raised) from raised
+    except (Exception, SystemExit) as raised:
+        failure.log(f"{type(instance).__name__}.sync", raised)
+        raise dispatch.outcome(raised, calls.current.get()) from raised
     if not isinstance(answered, list):
-        raise Failure("schema", "With sync_results, sync() answers a list of {id, remote_id, ok, reason}")
+        message = "With sync_results, sync() returns a list of {id, remote_id, ok, reason}; what it did is not known"
+        raise Failure("unknown_outcome", message)
     by_id = {str(entry.get("id")): entry for entry in answered if isinstance(entry, dict)}
     return [_result(record, by_id.get(_id(record))) for record in records]
 
 
 def _result(record: Any, entry: dict[str, Any] | None) -> dict[str, Any]:
     if entry is None:
-        return {"id": _id(record), "ok": False, "remote_id": None, "reason": "sync() said nothing about it"}
+        return _not_done(record, Failure("unknown_outcome", "sync() said nothing about it"), "")
     remote = entry.get("remote_id")
+    ok, reason = bool(entry.get("ok")), entry.get("reason")
     return {
         "id": _id(record),
-        "ok": bool(entry.get("ok")),
+        "ok": ok,
         "remote_id": str(remote) if remote is not None else None,
-        "reason": entry.get("reason"),
+        "reason": str(reason) if reason is not None else None,
+        "code": "ok" if ok else entry.get("code") or "error",
     }
 
 

@@ -92,10 +92,13 @@ async def _post(function: Callable[..., Any], *arguments: Any, **named: Any) -> 
         raise outcome(raised, calls.current.get()) from raised
 
 
-def outcome(raised: Exception, call: calls.Call | None) -> Failure:
+def outcome(raised: BaseException, call: calls.Call | None) -> Failure:
     """Not sent, where that is certain: no connection, or the service said no. Else nobody knows."""
     known = failure.of(raised)
-    refused = known.status is not None and 400 <= known.status < 500
+    # A service that says when to come back has not taken it.
+    refused = known.status is not None and (
+        known.status < 500 or (known.status == 503 and known.retry_after is not None)
+    )
     certain = refused or failure.not_connected(raised) or isinstance(raised, Failure)
     # A second request that fails does not take back what the first one posted.
     if certain and not (call is not None and exchanges.wrote_to(call, _host(raised))):
