@@ -273,6 +273,7 @@ GOOD = {
                 "readiness_field": "f", "items": [{"label": "L", "href": "/board", "icon": "Plug"}],
             },
             "dashboard_modules": [{"id": "a", "label": "A", "icon": "Plug", "description": "d"}],
+            "features": {"board_sync": "paid"}, "api_permissions": ["documents:write"],
             "activation": {"carapaces": ["c"], "includes": [], "requires_workspace": False, "version": "1"},
         }
     """,

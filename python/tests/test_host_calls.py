@@ -70,13 +70,32 @@ FILES = {
                 "prefix": select(Channel).where(Channel.client_id.like("demo:%"), Channel.bot_id == "b"),
                 "none": select(Channel).where(Channel.client_id.like("demo_1"), Channel.bot_id != "b"),
                 "in": select(Channel).where(Channel.bot_id.in_(["b", "c"])).limit(1),
+                "not": select(Channel).filter(Channel.client_id.startswith("demo:"), Channel.bot_id.not_in(["b"])),
+                "case": select(Channel).where(Channel.client_id.ilike("DEMO:_"), Channel.thinking_display.is_(None)),
+                "id": select(Channel).filter_by(id="CHANNEL_ID"),
+                "gone": select(Channel).where(Channel.id == "nobody"),
                 "bindings": select(ChannelIntegration).where(ChannelIntegration.client_id == "other:2"),
                 "bots": select(Bot).where(Bot.id == "b"),
             }[which]
             async with async_session() as db:
                 result = await db.execute(statement)
                 first = (await db.execute(statement)).scalars().first()
+                assert [row for (row,) in result] == result.scalars().all() == (await db.scalars(statement)).all()
+                assert await db.scalar(statement) == first
             return [[row.id for row in result.scalars().all()], first and first.id]
+
+        @tool
+        async def one():
+            async with async_session() as db:
+                bot, nobody = await db.get(Bot, "b"), await db.get(Bot, "nobody")
+                exactly = (await db.execute(select(Bot).where(Bot.id == "b"))).scalar_one_or_none()
+                refused = []
+                for make in (lambda: db.execute("SELECT 1"), lambda: db.scalars(select(Bot))):
+                    try:
+                        (await make()).one()
+                    except (NotImplementedError, ValueError) as error:
+                        refused.append(str(error))
+            return [bot.id, nobody, exactly == bot, refused]
 
         @tool
         async def bound(client_id):
@@ -93,8 +112,9 @@ FILES = {
             await sessions.store_dispatch_echo(session_id, "demo:1", "b", "posted", {"ts": "1"})
 
         @tool
-        async def attach(message_id):
-            return await attachments.create_attachment(message_id, None, "a.txt", "text/plain", 2, "ann", "demo", b"hi")
+        async def attach(message_id, url=None):
+            data = None if url else b"hi"
+            return await attachments.create_attachment(message_id, None, "a.txt", "text/plain", 2, "ann", "demo", data, url)
 
         @tool
         async def key(value):
@@ -122,6 +142,8 @@ FILES = {
             return [UserProfile().tier, can_use("free", "demo_sync"), can_use("paid", "demo_sync")]
     """,
 }
+
+FILES["tools/asks.py"] = FILES["tools/asks.py"].replace("CHANNEL_ID", CHANNEL)
 
 CHANNELS = [
     {
@@ -237,15 +259,31 @@ def test_a_bot_has_its_documented_fields(ask: Any) -> None:
         ("prefix", "/api/v1/channels?limit=500&client_id_prefix=demo%3A", [CHANNEL]),
         ("none", "/api/v1/channels?limit=500&client_id_prefix=demo", []),
         ("in", "/api/v1/channels?limit=500", [CHANNEL]),
+        ("not", "/api/v1/channels?limit=500&client_id_prefix=demo%3A", []),
+        ("case", "/api/v1/channels?limit=500", [CHANNEL]),
+        ("id", f"/api/v1/channels/{CHANNEL}", [CHANNEL]),
+        ("gone", "/api/v1/channels/nobody", []),
         ("bindings", "/api/v1/channels?limit=500&client_id=other%3A2", [BINDING]),
-        ("bots", "/api/v1/bots?limit=500", ["b"]),
+        ("bots", "/api/v1/bots/b", ["b"]),
     ],
 )
 def test_rows_are_selected_by_their_columns(ask: Any, which: str, path: str, rows: list[str]) -> None:
-    answers = {"GET /api/v1/channels": CHANNELS, "GET /api/v1/bots": [{"id": "a"}, {"id": "b", "name": "Bee"}]}
+    answers = {
+        "GET /api/v1/channels": CHANNELS,
+        f"GET /api/v1/channels/{CHANNEL}": CHANNELS[0],
+        "GET /api/v1/bots/b": {"id": "b", "name": "Bee"},
+    }
     result, requests = ask("rows", answers, which=which)
     assert requests[0].path == path
     assert result == [rows, rows[0] if rows else None]
+
+
+def test_one_row_is_read_by_its_id_and_what_is_no_row_is_refused(ask: Any) -> None:
+    answers = {"GET /api/v1/bots": [{"id": "a"}, {"id": "b"}], "GET /api/v1/bots/b": {"id": "b"}}
+    bot, nobody, same, refused = ask("one", answers)[0]
+    assert (bot, nobody, same) == ("b", None, True)
+    assert refused[0].startswith("Folders read Channel, ChannelIntegration and Bot")
+    assert refused[1].startswith("2 rows were found")
 
 
 def test_a_list_is_read_page_after_page(ask: Any, world: tuple[Worker, Server]) -> None:
@@ -279,14 +317,19 @@ def test_what_was_posted_elsewhere_is_kept_as_the_assistant_s(ask: Any) -> None:
 
 
 def test_a_file_is_attached_to_its_message(ask: Any) -> None:
-    _, requests = ask("attach", {"POST /api/v1/attachments": (201, {"id": "a"})}, message_id=SESSION)
-    assert requests[0].body == {
+    answers = {"POST /api/v1/attachments": (201, [{"id": "a"}])}
+    stored, requests = ask("attach", answers, message_id=SESSION)
+    about = {
         "filename": "a.txt",
         "mime_type": "text/plain",
-        "metadata": {"size_bytes": 2, "posted_by": "ann", "source_integration": "demo"},
+        "metadata": {"posted_by": "ann", "source_integration": "demo"},
         "message_id": SESSION,
-        "data": "aGk=",
     }
+    assert (stored, requests[-1].body) == ({"id": "a"}, {**about, "data": "aGk="})
+    _, requests = ask("attach", answers, message_id=SESSION, url="https://x/a.txt")
+    assert requests[-1].body == {**about, "url": "https://x/a.txt", "size_bytes": 2}
+    _, requests = ask("attach", answers, message_id=None)
+    assert requests[-1].body == {"filename": "a.txt", "mime_type": "text/plain", "data": "aGk="}
 
 
 def test_a_key_is_checked_with_itself(ask: Any) -> None:

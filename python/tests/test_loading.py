@@ -113,10 +113,14 @@ def test_what_setup_process_and_source_declare_is_described(start: Start) -> Non
                     "dashboard_modules": [{"id": "m"}],
                     "activation": {"carapaces": ["c"]},
                     "hooks": "all",
+                    "features": {"demo_sync": "paid"},
+                    "api_permissions": ["documents:write"],
                 }
             """,
             "config.py": """
                 from pydantic_settings import BaseSettings
+
+                IDENTITY_FIELDS = [{"key": "user_id"}]
 
                 class Config(BaseSettings):
                     DEMO_URL: str = "http://x"
@@ -153,6 +157,8 @@ def test_what_setup_process_and_source_declare_is_described(start: Start) -> Non
     assert described["webhook"] == {"path": "/integrations/demo/webhook", "description": "Events"}
     assert described["sidebar_section"] == {"id": "demo", "items": []}
     assert (described["dashboard_modules"], described["activation"]) == ([{"id": "m"}], {"carapaces": ["c"]})
+    assert (described["features"], described["api_permissions"]) == ({"demo_sync": "paid"}, ["documents:write"])
+    assert described["identity_fields"] == [{"key": "user_id"}]
 
 
 def test_nothing_is_written_beside_the_code(start: Start) -> None:

@@ -144,9 +144,14 @@ def test_forms_of_the_server_are_classes_too(tmp_path: Path, server: Server) -> 
     api = "/api/v1/admin/integrations"
     field = {"key": "token", "label": "Token", "type": "password", "required": True}
     server.answers = {
-        f"GET {api}": {"integrations": [{"id": "github"}, {"id": "one"}, {"id": "formless"}]},
-        f"GET {api}/github/connection": {"label": "GitHub", "tier": "paid", "fields": [field]},
-        f"GET {api}/one/connection": {"label": "Other", "tier": "paid", "fields": [field]},
+        f"GET {api}/forms": {
+            "forms": [
+                {"name": "github", "label": "GitHub", "tier": "paid", "fields": [field]},
+                {"name": "one", "label": "Other", "tier": "paid", "fields": [field]},
+                {"name": "theirs", "label": "Theirs", "tier": "free", "fields": [field]},
+            ]
+        },
+        f"POST {api}/theirs/connection/test": (403, {"detail": "It is another's", "code": "forbidden"}),
         f"POST {api}/github/connection/test": {"ok": False, "code": "auth", "message": "Bad token"},
         f"POST {api}/github/connection/sync": (202, {"task_id": "t"}),
     }
@@ -160,16 +165,19 @@ one = kind()
 import io, contextlib
 with contextlib.redirect_stdout(io.StringIO()) as printed:
     tested = one.connect({"token": ""}), one.connect({"token": "t"}), one.test(), one.sync([{"id": 1}])
-print(json.dumps([sorted(REGISTRY), kind.label, kind.tier, one.fields()[0]["key"], tested, printed.getvalue(), REGISTRY["one"].label]))
+    theirs = REGISTRY["theirs"]()
+    refused = theirs.connect({"token": "t"}), theirs.test(), theirs.sync([{"id": 1}])
+print(json.dumps([sorted(REGISTRY), kind.label, kind.tier, one.fields()[0]["key"], tested, refused, printed.getvalue(), REGISTRY["one"].label]))
 """,
         {"AGENT_SERVER_URL": server.url, "AGENT_API_KEY": "k"},
     ) == [
-        ["github", "one"],
+        ["github", "one", "theirs"],
         "GitHub",
         "paid",
         "token",
         [False, True, False, 1],
-        "[github] auth: Bad token\n",
+        [True, False, 0],
+        "[github] auth: Bad token\n[theirs] It is another's\n[theirs] There is no /api/v1/admin/integrations/theirs/connection/sync\n",
         "Kind",
     ]
 
@@ -195,7 +203,8 @@ print(json.dumps({
     "right": [step_hardware.validate({"inference_profile": "cpu"}), step_tier.validate({"tier": "paid"}),
               step_identity.validate({"name": "A", "email": "a@b", "career_summary": "x"}), step_resume.validate({"experience": [{}]}),
               step_inference.validate({"endpoint_confirmed": True}), step_search.validate({"job_titles": ["x"], "locations": ["y"]})],
-    "blank": step_identity.validate({"name": " ", "email": "a@b", "career_summary": "x"}),
+    "blank": step_identity.validate({"name": " ", "email": "a@b", "career_summary": "x"})
+             + step_search.validate({"job_titles": [" "], "locations": "y"}) + step_resume.validate({"experience": "much"}),
     "available": [step_integrations.get_available(tier) for tier in ("free", "premium", "gold")],
     "connected": step_integrations.is_connected("one", pathlib.Path("config")),
 }))
@@ -207,7 +216,12 @@ print(json.dumps({
         "profile": ["premium", "premium"],
         "wrong": [1, 1, 3, 1, 1, 2, 0],
         "right": [[], [], [], [], [], []],
-        "blank": ["Your name is needed"],
+        "blank": [
+            "Your name is needed",
+            "At least one job title is needed",
+            "At least one location is needed",
+            "At least one entry of experience is needed",
+        ],
         "available": [[], ["one"], []],
         "connected": False,
     }
@@ -290,14 +304,83 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from app.db.models import Bot, Channel
 wrong = []
-for make in (lambda: select(int), lambda: select(Channel).where(True)):
+for make in (
+    lambda: select(int),
+    lambda: select(Channel, Bot),
+    lambda: select(Channel).where(True),
+    lambda: select(Channel).where(Channel.bot_id == "a" and Channel.client_id == "b"),
+    lambda: select(Channel).filter_by(name="x"),
+    lambda: select(Channel).join(Bot),
+    lambda: Channel.bot_id.desc(),
+):
+    try:
+        make()
+    except (NotImplementedError, AttributeError, TypeError) as error:
+        wrong.append(str(error))
+print(json.dumps([AsyncSession.__module__, len(select(Bot).where(Bot.id == "x").conditions), wrong]))
+""",
+    ) == [
+        "app.db.engine",
+        1,
+        [
+            "Only Channel, ChannelIntegration and Bot can be selected, each as a whole",
+            "Only Channel, ChannelIntegration and Bot can be selected, each as a whole",
+            "A condition compares a column with a value: Channel.client_id == …",
+            "A condition is no truth: give it to where(…), several of them side by side",
+            "Channel has no name; it has id, bot_id, client_id, integration, display_name, require_mention, passive_memory, "
+            "allow_bot_messages, thinking_display, dispatch_config",
+            "select(…) has where(), filter(), filter_by() and limit() here, and no join()",
+            "A column compares by == != is_ is_not in_ not_in like ilike startswith; it has no desc",
+        ],
+    ]
+
+
+def test_statements_of_the_real_sqlalchemy_are_understood(tmp_path: Path) -> None:
+    # As a folder writes it that brings it for tables of its own.
+    code = """
+import json
+from sqlalchemy import and_, column, or_, select, table, text
+from app.db import real
+from app.db.models import Bot, Channel
+
+def understood(statement):
+    selected = real.ours(statement)
+    return selected and [selected.table.__name__, [[c.column, c.operator, c.value] for c in selected.conditions], selected.most]
+
+many = and_(Channel.client_id.like("demo:%"), Channel.bot_id.in_(["a", "b"]))
+wrong = []
+for make in (
+    lambda: real.ours(select(Channel).where(or_(Channel.client_id == "a", Channel.bot_id == "b"))),
+    lambda: real.ours(select(Channel).where(column("client_id") == "a")),
+    lambda: real.ours(select(Channel, Bot)),
+):
     try:
         make()
     except NotImplementedError as error:
         wrong.append(str(error))
-print(json.dumps([AsyncSession.__module__, len(select(Bot).where(Bot.id == "x").conditions), len(wrong)]))
-""",
-    ) == ["app.db.engine", 1, 2]
+statements = [
+    select(Channel),
+    select(Bot).where(Bot.id == "b").limit(1),
+    select(Channel).where(many, Channel.thinking_display != None),
+    select(table("own", column("n"))),
+    text("SELECT 1"),
+]
+print(json.dumps([[understood(statement) for statement in statements], len(wrong)]))
+"""
+    assert run(tmp_path, code) == [
+        [
+            ["Channel", [], None],
+            ["Bot", [["id", "==", "b"]], 1],
+            [
+                "Channel",
+                [["client_id", "like", "demo:%"], ["bot_id", "in", ["a", "b"]], ["thinking_display", "!=", None]],
+                None,
+            ],
+            None,
+            None,
+        ],
+        3,
+    ]
 
 
 def test_a_sqlalchemy_that_is_installed_goes_first(tmp_path: Path) -> None:

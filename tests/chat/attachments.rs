@@ -60,6 +60,80 @@ fn a_file_is_sent_first_and_attached_by_its_id() {
 }
 
 #[test]
+fn a_message_that_is_there_is_given_files_and_addresses_of_files() {
+    let world = World::start();
+    let session = world.server.session("a:b");
+    let path = format!("/api/v1/sessions/{session}/messages");
+    let message = world.server.post(&path, json!({"content": "Look at these"})).expect(201)["message_id"].clone();
+    let give = |file: Value| {
+        let mut file = file;
+        file["message_id"] = message.clone();
+        world.server.post("/api/v1/attachments", file)
+    };
+    let mut told = file("notes.md", "text/markdown", b"The code is 7.");
+    told["metadata"] = json!({"posted_by": "ann"});
+    let kept = give(told).expect(201)[0].clone();
+    assert_eq!((&kept["size_bytes"], &kept["metadata"]), (&json!(14), &json!({"posted_by": "ann"})));
+    let plan =
+        json!({"url": "https://files.example/a%20b/plan.dwg?x=1", "mime_type": "image/vnd.dwg", "size_bytes": 9});
+    let elsewhere = give(plan.clone()).expect(201)[0].clone();
+    assert_eq!((&elsewhere["filename"], &elsewhere["url"]), (&json!("plan.dwg"), &plan["url"]));
+    let picture = json!({"url": "https://files.example/a.png", "mime_type": "image/png", "filename": "a.png"});
+    let picture = give(picture).expect(201)[0].clone();
+    let known = world.server.post("/api/v1/attachments", file("b.txt", "", b"b")).expect(201)[0]["id"].clone();
+    give(json!({"id": known})).expect(201);
+    let shown = world.server.messages(&session)[0]["attachments"].clone();
+    assert_eq!((&shown[0], &shown[1], &shown[2], &shown[3]["id"]), (&kept, &elsewhere, &picture, &known));
+    assert_eq!(&world.server.get(kept["url"].as_str().unwrap()).body[..], b"The code is 7.");
+
+    let task = world.server.ask(&session, "What is the code?");
+    world.server.complete(&task);
+    let asked = world.model.asked()[0].0.to_string();
+    assert!(asked.contains("notes.md (text/plain, 14 bytes)"), "{asked}");
+    assert!(
+        asked.contains("plan.dwg (image/vnd.dwg), which is at https://files.example/a%20b/plan.dwg?x=1"),
+        "{asked}"
+    );
+
+    // The same request is the same file.
+    let again = || {
+        let mut file = file("c.txt", "", b"c");
+        file["message_id"] = message.clone();
+        let headers = [("content-type", "application/json"), ("idempotency-key", "k")];
+        world.server.call("POST", "/api/v1/attachments", &headers, file.to_string()).expect(201)[0].clone()
+    };
+    assert_eq!(again(), again());
+    assert_eq!(world.server.messages(&session)[0]["attachments"].as_array().unwrap().len(), 5);
+
+    for (file, status, code) in [
+        (json!({"url": "ftp://files.example/a"}), 422, "invalid"),
+        (json!({"url": "javascript:alert(1)"}), 422, "invalid"),
+        (json!({"url": "https://me:secret@files.example/a"}), 422, "invalid"),
+        (json!({"url": "https://a.example/", "data": "eA=="}), 422, "invalid"),
+        (json!({"url": "https://a.example/", "mime_type": "a\nb"}), 422, "invalid"),
+        (json!({"data": "eA==", "metadata": {"a": "x".repeat(9000)}}), 422, "invalid"),
+        (json!({"data": "eA==", "metadata": []}), 422, "invalid"),
+        (json!({}), 422, "invalid"),
+        (json!({"id": uuid::Uuid::nil()}), 404, "not_found"),
+    ] {
+        give(file).refused(status, code);
+    }
+    let nowhere = json!({"data": "eA==", "message_id": uuid::Uuid::nil()});
+    world.server.post("/api/v1/attachments", nowhere).refused(404, "not_found");
+    world.server.post("/api/v1/attachments", json!({"url": "https://a.example/"})).refused(422, "invalid");
+    let other = json!({"content": "a", "attachments": [{"data": "eA==", "message_id": message}]});
+    world.server.post(&path, other).refused(422, "invalid");
+    let with = json!({"content": "a", "attachments": [{"url": "https://a.example/x.pdf", "metadata": {"n": 1}}]});
+    world.server.post(&path, with).expect(201);
+    let last = world.server.messages(&session).last().unwrap()["attachments"][0].clone();
+    assert_eq!((&last["filename"], &last["metadata"]), (&json!("x.pdf"), &json!({"n": 1})));
+    for n in 0..5 {
+        give(file(&format!("{n}.txt"), "", b"n")).expect(201);
+    }
+    give(file("more.txt", "", b"n")).refused(409, "conflict");
+}
+
+#[test]
 fn what_is_shown_of_a_file_can_run_nothing() {
     let world = World::start();
     let page = b"<html><script>alert(document.cookie)</script>";

@@ -94,6 +94,9 @@ fn a_folder_uses_the_sessions_that_it_opened_and_those_of_its_places() {
     assert!(forbidden(say(&foreign)).contains("leaky"));
     forbidden(open("forge:board"));
     forbidden(folder.get(&format!("/api/v1/sessions/{foreign}/messages")));
+    let said = world.server.post(&format!("/api/v1/sessions/{foreign}/messages"), json!({"content": "a"})).expect(201);
+    let file = json!({"message_id": said["message_id"], "data": "eA=="});
+    forbidden(folder.post("/api/v1/attachments", file));
     forbidden(folder.get(&format!("/api/v1/sessions/{foreign}")));
     let typed = world.server.session("web:alice");
     forbidden(say(&typed));

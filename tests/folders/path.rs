@@ -1,6 +1,6 @@
 //! From the webhook of a folder to the answer that its dispatcher sends.
 
-use crate::world::{World, card};
+use crate::world::{World, card, loads, put, root};
 use serde_json::json;
 use tercel_tests::{Turn, until};
 
@@ -40,6 +40,69 @@ fn a_tool_of_a_folder_is_called_in_a_run_that_names_it() {
     assert!(printed.to_string().contains("noted milk"), "{printed}");
     let said = world.server.options.run(&["logs", "forge"]).ok();
     assert!(said.contains("print") && said.contains("noted milk"), "{said}");
+}
+
+const CAMERA: &str = r#"
+import base64
+from integrations._register import register
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR and so on").decode()
+
+
+@register({"type": "function", "effect": "read", "function": {"name": "camera_look", "description": "Takes a picture",
+    "parameters": {"type": "object", "properties": {"odd": {"type": "boolean", "default": False}}}}})
+def look(odd: bool):
+    images = [{"mime_type": "image/png", "base64": PNG}]
+    if odd:
+        images = images * 6 + [{"mime_type": "image/png", "base64": "%"}]
+        images[1:2] = [{"mime_type": "text/html", "base64": "PGI+"}, {"base64": ""}]
+    return {"camera": "door", "injected_images": images}
+"#;
+
+#[test]
+fn pictures_that_a_tool_shows_are_seen_by_the_model_and_kept() {
+    let mut world =
+        World::start_with(|options| _ = put(&root(options), "camera", &[("tools/look.py", CAMERA)]), |options| options);
+    loads(&world.server, "camera");
+    let session = world.server.session("web:1");
+    let ask = |server: &tercel_tests::Server, content: &str| {
+        let config = json!({"tools": ["camera_look"]});
+        server.ask_with(&session, json!({"content": content, "execution_config": config}))
+    };
+    world.model.queue([Turn::call("camera_look", json!({})), Turn::Never]);
+    let task = ask(&world.server, "Who is at the door?");
+    world.model.wait_for_calls(2);
+    let seen = |asked: &tercel_tests::Asked| -> Vec<String> {
+        let last = asked.messages().last().unwrap();
+        let parts = last["content"].as_array().into_iter().flatten();
+        parts.filter_map(|part| part["image_url"]["url"].as_str().map(str::to_owned)).collect()
+    };
+    let first = world.model.asked()[1].clone();
+    assert!(seen(&first)[0].starts_with("data:image/png;base64,iVBORw0KGgo"), "{first:?}");
+    let result = first.messages().iter().find(|message| message["role"] == "tool").unwrap();
+    assert!(result["content"].as_str().unwrap().contains("1 picture, shown below"), "{result}");
+    // The next process shows the same.
+    world.server.kill9();
+    world.model.queue([Turn::text("Nobody.")]);
+    world.server.start_again();
+    assert_eq!(world.server.complete(&task)["result"], "Nobody.");
+    assert_eq!(seen(world.model.asked().last().unwrap()), seen(&first));
+    let trace = world.server.trace(&task);
+    let step = trace["steps"].as_array().unwrap().iter().find(|step| step["kind"] == "tool").unwrap();
+    let id = step["output"]["pictures"][0]["id"].as_str().unwrap();
+    assert!(!step.to_string().contains("iVBOR"), "the step says only where it is: {step:#}");
+    let kept = world.server.get(&format!("/api/v1/attachments/{id}/content"));
+    assert_eq!((kept.status, kept.header("content-type")), (200, Some("image/png")));
+
+    loads(&world.server, "camera");
+    world.model.queue([Turn::call("camera_look", json!({"odd": true})), Turn::text("Many.")]);
+    let task = ask(&world.server, "And all of them?");
+    world.server.complete(&task);
+    let last = world.model.asked().last().unwrap().clone();
+    assert_eq!(seen(&last).len(), 5);
+    let said = last.messages().iter().rfind(|message| message["role"] == "tool").unwrap()["content"].to_string();
+    assert!(said.contains("5 pictures, shown below") && said.contains("too many"), "{said}");
+    assert!(said.contains("no picture, or not of the type"), "{said}");
 }
 
 #[test]

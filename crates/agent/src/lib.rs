@@ -24,5 +24,5 @@ pub use context::{Parts, Past, assemble, skill_tags};
 pub use limits::Limits;
 pub use nearest::nearest;
 pub use next::{next, tools_used};
-pub use run::{Action, Committed, Finish, Next, Offered, Planned, Run, Step, ToolOutput};
+pub use run::{Action, Committed, Finish, Next, Offered, Picture, Planned, Run, Step, ToolOutput};
 pub use started::started;

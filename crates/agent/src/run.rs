@@ -100,6 +100,9 @@ pub struct ToolOutput {
     pub content: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_action: Option<Value>,
+    /// What it showed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<Picture>,
     /// The tool was not run; the content says why.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skipped: bool,
@@ -108,16 +111,27 @@ pub struct ToolOutput {
     pub trust: Trust,
 }
 
+/// A picture that a tool showed. Its bytes are kept elsewhere; a step says only where.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Picture {
+    /// The attachment.
+    pub id: String,
+    /// Absent where the bytes are not there any more.
+    #[serde(skip)]
+    pub image: Option<chat::Image>,
+}
+
 impl ToolOutput {
-    /// What a tool answered, as a model reads it. A `client_action` beside the result is taken out of it,
-    /// images are left out.
+    /// What a tool answered, as a model reads it. A `client_action` beside the result is taken out of it, images that
+    /// nobody has taken out are left out.
     pub fn of(result: sdk::Result<Value>) -> Self {
         match result {
             Ok(Value::String(content)) => Self { ok: true, content, ..Self::default() },
             Ok(mut value) => {
                 let client_action = value.as_object_mut().and_then(|object| object.shift_remove("client_action"));
-                if let Some(images) = value.get_mut("injected_images") {
-                    let count = images.as_array().map_or(1, Vec::len);
+                if let Some(images) = value.get_mut("injected_images")
+                    && let Some(count) = images.as_array().map(Vec::len)
+                {
                     *images = format!("{count} of them, which cannot be shown here").into();
                 }
                 Self { ok: true, content: value.to_string(), client_action, ..Self::default() }

@@ -3,6 +3,7 @@
 use crate::{Problem, Variable};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use tercel_sdk::{Effect, hook::Watches, routes::Route};
 
 /// The version of the worker protocol that this server speaks.
@@ -18,6 +19,9 @@ pub struct Description {
     pub description: String,
     pub icon: Option<String>,
     pub tier: Option<String>,
+    /// Tiers that single actions need, by feature.
+    #[serde(deserialize_with = "or_default")]
+    pub features: BTreeMap<String, String>,
     pub variables: Vec<Variable>,
     pub undeclared: Vec<String>,
     pub fields: Vec<FieldOf>,
@@ -34,6 +38,12 @@ pub struct Description {
     #[serde(deserialize_with = "or_default")]
     pub dashboard_modules: Vec<Value>,
     pub activation: Option<Value>,
+    /// What of a person or a bot the service needs to know: fields of `integration_config`.
+    #[serde(deserialize_with = "or_default")]
+    pub identity_fields: Vec<Value>,
+    /// Scopes of the API that its key is to have, where it does not want all that a folder has.
+    #[serde(deserialize_with = "or_default")]
+    pub api_permissions: Vec<String>,
     pub problems: Vec<Problem>,
     pub siblings: Vec<String>,
 }

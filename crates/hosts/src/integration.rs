@@ -5,6 +5,7 @@ mod dispatchers;
 mod documents;
 mod fields;
 mod hooks;
+mod panels;
 mod places;
 mod routes;
 mod tools;
@@ -57,8 +58,10 @@ pub fn integration(
         }
     }
     made.process = described.process.clone();
-    made.sidebar_section = described.sidebar_section.clone().filter(|section| section.is_object());
-    made.dashboard_modules = described.dashboard_modules.clone();
+    made.sidebar_section = panels::section(described, &mut problems);
+    made.dashboard_modules = panels::modules(described, &mut problems);
+    made.features = panels::features(described, &mut problems);
+    made.identity_fields = described.identity_fields.clone();
     made.activation = described.activation.clone().filter(|activation| activation.is_object());
     (made, problems)
 }

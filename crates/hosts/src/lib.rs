@@ -137,7 +137,7 @@ pub struct Permissions {
     pub tools: Vec<String>,
     /// Hosts that it may reach; none named is any, for a folder of the operator's.
     pub hosts: Vec<String>,
-    /// Scopes of the API.
+    /// Scopes of the API; none named are those of every folder.
     pub api: Vec<String>,
     /// Files and directories elsewhere.
     pub read: Vec<PathBuf>,

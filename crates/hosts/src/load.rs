@@ -98,6 +98,10 @@ impl Hosts {
             return self.not_loaded(folder, last, code.way, Some(snapshot), problems);
         }
         problems.extend(snapshot.problems.iter().cloned());
+        let mut permissions = code.permissions();
+        if permissions.api.is_empty() {
+            permissions.api = description.api_permissions.clone();
+        }
         let worker: Arc<dyn Worker> = Arc::new(worker);
         self.remember(&worker);
         Loaded {
@@ -109,7 +113,7 @@ impl Hosts {
             kept: false,
             variables: ready.variables.clone(),
             undeclared: description.undeclared.clone(),
-            permissions: code.permissions(),
+            permissions,
             worker,
             place: ready.place(snapshot, self.confines(folder, code, snapshot, &ready)),
             siblings: ready.siblings,

@@ -112,6 +112,8 @@ pub struct Integration {
     pub user_attribution: Option<Handler>,
     /// Names for client ids: a list of them in, an object from client id to name out.
     pub display_names: Option<Handler>,
+    /// What it needs to know of a person or a bot: fields of their `integration_config`.
+    pub identity_fields: Vec<Value>,
     /// Where a place is answered that nobody gave a target: its client id in, a [`crate::Target`] or null out.
     pub place_target: Option<Handler>,
     /// Client ids that begin like this are this integration's: `<name>:` and what code declares.
@@ -158,6 +160,7 @@ impl Integration {
             exchanges: Vec::new(),
             user_attribution: None,
             display_names: None,
+            identity_fields: Vec::new(),
             place_target: None,
             prefixes: vec![format!("{name}:")],
             process: None,

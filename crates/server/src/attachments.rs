@@ -8,7 +8,7 @@ pub use told::{Room, image, listed, shown, told};
 
 use crate::app::App;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::{
     io::{self, Write},
@@ -30,9 +30,13 @@ pub struct Attached {
     /// As the bytes say, whatever the name does.
     pub mime_type: String,
     pub size_bytes: i64,
-    /// Where the bytes are.
+    /// Where the bytes are: here, or elsewhere.
     #[serde(default)]
     pub url: String,
+    /// What else is known of it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub metadata: Map<String, Value>,
 }
 
 /// A file that somebody sends.
@@ -75,7 +79,7 @@ pub fn check(upload: &Upload) -> Result<&'static str, Refusal> {
 }
 
 /// Writes the bytes to the disk, then the row. Bytes that are there already are not written again.
-pub async fn keep(app: &App, upload: Upload, mime: &'static str) -> anyhow::Result<Attached> {
+pub async fn keep(app: &App, id: Uuid, upload: Upload, mime: &'static str) -> anyhow::Result<Attached> {
     let hash = hex::encode(Sha256::digest(&upload.bytes));
     // Bytes that are let go are not those that are just found to be there.
     let _kept = app.files.read().await;
@@ -84,7 +88,7 @@ pub async fn keep(app: &App, upload: Upload, mime: &'static str) -> anyhow::Resu
     let bytes = upload.bytes.clone();
     tokio::task::spawn_blocking(move || write(&path, &bytes)).await??;
     let row = Attachment {
-        id: Uuid::now_v7(),
+        id,
         hash,
         filename: plain_name(&upload.filename),
         mime_type: mime.into(),
@@ -123,7 +127,13 @@ impl Attached {
             mime_type: row.mime_type.clone(),
             size_bytes: row.size_bytes,
             url: format!("/api/v1/attachments/{}/content", row.id),
+            metadata: Map::new(),
         }
+    }
+
+    /// The bytes are not here, and nobody here asks for them.
+    pub fn is_elsewhere(&self) -> bool {
+        self.url.starts_with("http")
     }
 }
 
@@ -150,7 +160,7 @@ fn write(path: &std::path::Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The last part of a path, without what could be misread, and not endless.
-fn plain_name(name: &str) -> String {
+pub fn plain_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let plain: String = last.chars().filter(|c| !c.is_control() && !is_turning(*c)).take(120).collect();
     match plain.trim().trim_matches('.') {

@@ -6,6 +6,7 @@ use crate::{
     now,
     writer::Write,
 };
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,76 @@ pub(crate) async fn attach(all: Vec<(Uuid, Uuid)>, connection: &mut Connection) 
     let rows = all.into_iter().map(|(attachment, message)| list![attachment, message]).collect();
     let sql = "INSERT INTO attached (attachment_id, message_id) VALUES";
     connection.run_rows(sql, rows, " ON CONFLICT DO NOTHING").await
+}
+
+/// How giving a file to a message that is there already ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    Done,
+    /// It has it already: as it is kept there.
+    Before(String),
+    NoMessage,
+    /// It has as many as it may have.
+    Full,
+}
+
+struct Give {
+    message: Uuid,
+    attachment: Uuid,
+    /// JSON, as the message's metadata lists it.
+    shown: String,
+    most: usize,
+}
+
+impl Write for Give {
+    type Answer = Given;
+
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<Given>>> {
+        let mut answers = Vec::new();
+        for give in group {
+            answers.push(Ok(give.run_alone(connection).await?));
+        }
+        Ok(answers)
+    }
+}
+
+impl Give {
+    async fn run_alone(&self, connection: &mut Connection) -> Result<Given> {
+        let sql = "SELECT metadata FROM messages WHERE id = $1";
+        let Some((metadata,)) = connection.first::<(Option<String>,)>(sql, list![self.message]).await? else {
+            return Ok(Given::NoMessage);
+        };
+        let mut metadata: Map<String, Value> = serde_json::from_str(metadata.as_deref().unwrap_or("{}"))?;
+        let list = metadata.entry("attachments").or_insert_with(|| Value::Array(Vec::new()));
+        let Some(list) = list.as_array_mut() else { return Ok(Given::Full) };
+        let id = Value::from(self.attachment.to_string());
+        if let Some(before) = list.iter().find(|one| one["id"] == id) {
+            return Ok(Given::Before(before.to_string()));
+        }
+        if list.len() >= self.most {
+            return Ok(Given::Full);
+        }
+        list.push(serde_json::from_str(&self.shown)?);
+        let sql = "UPDATE messages SET metadata = $2 WHERE id = $1";
+        connection.run(sql, list![self.message, Value::Object(metadata).to_string()]).await?;
+        let sql = "INSERT INTO attached (attachment_id, message_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        connection.run(sql, list![self.attachment, self.message]).await?;
+        Ok(Given::Done)
+    }
+}
+
+struct Hold {
+    attachment: Uuid,
+    message: Uuid,
+}
+
+impl Write for Hold {
+    type Answer = ();
+
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<()>>> {
+        attach(group.iter().map(|hold| (hold.attachment, hold.message)).collect(), connection).await?;
+        Ok(group.iter().map(|_| Ok(())).collect())
+    }
 }
 
 struct Claim(Uuid);
@@ -106,7 +177,17 @@ impl Store {
         self.engine.read_first(format!("SELECT {COLUMNS} FROM attachments WHERE id = $1"), list![id]).await
     }
 
-    /// The same for a message that shall have it: it is not let go before the message is there.
+    /// Lists a file with a message that is there already. `shown` is JSON; the same id is listed once.
+    pub async fn give_attachment(&self, message: Uuid, attachment: Uuid, shown: String, most: usize) -> Result<Given> {
+        self.writer.write(Give { message, attachment, shown, most }).await
+    }
+
+    /// Keeps a file for as long as a message, without listing it there.
+    pub async fn hold_attachment(&self, attachment: Uuid, message: Uuid) -> Result<()> {
+        self.writer.write(Hold { attachment, message }).await
+    }
+
+    /// A file for a message that shall have it: it is not let go before the message is there.
     pub async fn claim_attachment(&self, id: Uuid) -> Result<Option<Attachment>> {
         self.writer.write(Claim(id)).await
     }

@@ -55,7 +55,7 @@ extern crate self as tercel_store;
 pub use accept::{Accept, Accepted, Item, NewDelivery, NewMessage, NewTask, Placed, SessionRef};
 pub use accounts::Closed;
 pub use announcements::Announcement;
-pub use attachments::Attachment;
+pub use attachments::{Attachment, Given};
 pub use bots::Bot;
 pub use budgets::{Budget, Price};
 pub use channels::{Binding, Channel};

@@ -71,7 +71,8 @@ async def inject_message(
     execution_config: dict[str, Any] | None = None,
     db: Any = None,
 ) -> dict[str, Any]:
-    """Puts a message into a session; with `run_agent` the agent answers it."""
+    """Puts a message into a session; with `run_agent` the agent answers it. No such session is a ValueError."""
+    session_id = UUID(str(session_id))
     message: dict[str, Any] = {"content": content, "source": source, "run_agent": run_agent, "notify": notify}
     given = {
         "dispatch_type": dispatch_type,

@@ -47,6 +47,7 @@ class Declared:
     process: dict[str, Any] | None = None
     fields: list[Any] | None = None
     connector: str | None = None
+    identity_fields: list[Any] = field(default_factory=list)
     imports: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -70,6 +71,7 @@ def read(folder: Path) -> Declared:
     own = folder.stem if single else folder.name
     _setup(declared, modules.get("setup.py"))
     _process(declared, modules.get("process.py"))
+    _identity_fields(declared, modules.get("config.py"))
     for module in modules.values():
         _settings(declared, module)
         _connector(declared, module)
@@ -128,6 +130,13 @@ def _setup(declared: Declared, module: source.Module | None) -> None:
             variable = from_setup(entry, module.shown, source.line_of_text(found, entry))
             if variable is not None:
                 _add(declared, variable)
+
+
+def _identity_fields(declared: Declared, module: source.Module | None) -> None:
+    found = module.constants.get("IDENTITY_FIELDS") if module is not None else None
+    value = source.literal(found, module) if module is not None and found is not None else None
+    if isinstance(value, list):
+        declared.identity_fields = value
 
 
 def _process(declared: Declared, module: source.Module | None) -> None:

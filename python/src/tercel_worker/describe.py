@@ -1,6 +1,9 @@
 """What a folder has, as the protocol's answer to `GET /v1/describe`."""
 
 import inspect
+import re
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from app.agent import hooks as registered_hooks
@@ -27,6 +30,7 @@ def describe(folder: Folder) -> dict[str, Any]:
         "description": _first_line(getattr(package, "__doc__", None)),
         "icon": setup.get("icon"),
         "tier": setup.get("tier") or (connector or {}).get("tier"),
+        "features": _features(setup),
         "variables": _variables(folder, setup, declared),
         "undeclared": _undeclared(folder, setup, declared),
         "fields": connector.pop("fields") if connector else [],
@@ -42,9 +46,29 @@ def describe(folder: Folder) -> dict[str, Any]:
         "sidebar_section": setup.get("sidebar_section"),
         "dashboard_modules": setup.get("dashboard_modules") or [],
         "activation": setup.get("activation"),
+        "identity_fields": _identity_fields(folder, declared),
+        "api_permissions": _texts(setup.get("api_permissions")),
         "problems": [problem.as_json() for problem in folder.problems],
         "siblings": folders.siblings_of(folder),
     }
+
+
+def _features(setup: dict[str, Any]) -> dict[str, str]:
+    given = setup.get("features")
+    return {str(name): str(tier) for name, tier in given.items()} if isinstance(given, dict) else {}
+
+
+def _texts(given: Any) -> list[str]:
+    """A list of words, or a text of them."""
+    words = given.split() if isinstance(given, str) else given
+    return [str(word) for word in words] if isinstance(words, (list, tuple, set)) else []
+
+
+def _identity_fields(folder: Folder, declared: Declared) -> list[Any]:
+    """As config.py has them now, when something has imported it; else as they stand in its source."""
+    config = sys.modules.get(f"integrations.{folder.id}.config")
+    given = getattr(config, "IDENTITY_FIELDS", declared.identity_fields)
+    return list(given) if isinstance(given, (list, tuple)) else []
 
 
 def _declared(folder: Folder) -> Declared:
@@ -172,8 +196,52 @@ def _connector(folder: Folder) -> dict[str, Any] | None:
         "tier": getattr(kind, "tier", "free"),
         "sync": kind.sync is not IntegrationBase.sync,
         "sync_results": bool(getattr(kind, "sync_results", False)),
-        "fields": fields if isinstance(fields, list) else [],
+        "fields": list(_fields(folder, fields)),
     }
+
+
+_FIELD: dict[str, type] = {
+    "key": str,
+    "label": str,
+    "type": str,
+    "required": bool,
+    "secret": bool,
+    "placeholder": str,
+    "help": str,
+    "env": str,
+    "pattern": str,
+    "multiline": bool,
+    "generate": bool,
+}
+
+
+def _fields(folder: Folder, given: Any) -> Iterator[dict[str, Any]]:
+    """The form in the words of the protocol."""
+    file = folder.path / "connector.py"
+    if not isinstance(given, list):
+        folder.problem(file, None, "fields() must return a list of tables")
+        return
+    for field in given:
+        if not isinstance(field, dict) or not isinstance(field.get("key"), str):
+            folder.problem(file, None, f"A field is a table with a `key`, not {field!r}")
+            continue
+        shown = {name: kind(field[name]) for name, kind in _FIELD.items() if field.get(name) is not None}
+        if field.get("default") is not None:
+            shown["default"] = field["default"]
+        if isinstance(field.get("options"), (list, tuple)):
+            shown["options"] = [str(one.get("value") if isinstance(one, dict) else one) for one in field["options"]]
+        seconds = _seconds(field.get("rotate"))
+        if seconds is not None:
+            shown["rotate"] = seconds
+        yield shown
+
+
+def _seconds(given: Any) -> int | None:
+    """A number of seconds, or a text such as 24h."""
+    if isinstance(given, (int, float)) and not isinstance(given, bool):
+        return int(given) if 0 <= given < 10**9 else None
+    match = re.fullmatch(r"(\d{1,6})([smhd])", given) if isinstance(given, str) else None
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]] if match else None
 
 
 def _report_refused(folder: Folder) -> None:

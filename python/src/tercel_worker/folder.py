@@ -98,6 +98,9 @@ def _load_connector(folder: Folder) -> None:
     elif not found.classes and not found.problems:
         folder.problem(file if file.is_file() else drop_in, None, "There is no subclass of IntegrationBase with a name")
     folder.connector = found.classes.get(folder.id) or next(iter(found.classes.values()), None)
+    if folder.connector is not None and folder.connector.name != folder.id:
+        message = f"The name of {folder.connector.__name__} is `{folder.connector.name}`, and here it is `{folder.id}`"
+        folder.problem(file if file.is_file() else drop_in, None, f"{message}: they must be the same")
 
 
 def _import(folder: Folder, file: Path, name: str) -> ModuleType | None:

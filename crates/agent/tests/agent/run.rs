@@ -146,6 +146,8 @@ fn a_result_of_a_tool_becomes_what_the_model_reads() {
     assert_eq!(of(json!({"a": 1, "client_action": {"open": "x"}})), (r#"{"a":1}"#.into(), Some(json!({"open": "x"}))));
     let images = json!({"injected_images": [{"mime_type": "image/png", "base64": "AAAA"}]});
     assert_eq!(of(images).0, r#"{"injected_images":"1 of them, which cannot be shown here"}"#);
+    let told = json!({"injected_images": "1 picture, shown below"});
+    assert_eq!(of(told).0, r#"{"injected_images":"1 picture, shown below"}"#, "somebody has taken them out");
     let failed = ToolOutput::of(Err(Error::new(Kind::UnknownOutcome, "No answer").hint("Look")));
     assert!(!failed.ok);
     assert_eq!(

@@ -1,24 +1,28 @@
 //! Files for messages: sent before them or with them, shown without harm.
 
 use super::{
+    auth::Identity,
+    during::During,
     error::{Error, Result},
     multipart,
-    request::{Id, Ids, Raw},
+    request::{Id, Idempotency, Ids, Raw},
+    sessions,
 };
 use crate::{
     app::App,
     attachments::{self, Attached, LARGEST, MOST, Refusal, Upload},
 };
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::sync::Arc;
-use tercel_store::Uuid;
+use tercel_store::{Given, Uuid};
 
 /// A file with a message: its content, or the id of one that was sent before.
 #[derive(Deserialize, Serialize, utoipa::ToSchema)]
@@ -30,20 +34,39 @@ pub struct NewAttachment {
     mime_type: Option<String>,
     /// Base64, or a `data:` address.
     data: Option<String>,
+    /// Instead of content: where it is. Nobody here asks for it.
+    url: Option<String>,
+    /// How large that is.
+    size_bytes: Option<u32>,
+    /// What else is to be kept with the message about it.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    metadata: Map<String, Value>,
+    /// The message that it belongs to, where that is there already.
+    message_id: Option<Uuid>,
 }
+
+/// Bytes of what is kept about one file.
+const MOST_METADATA: usize = 8 << 10;
+const LONGEST_URL: usize = 2048;
 
 /// Send files to be attached to a message
 ///
-/// `multipart/form-data` with one or more files, or JSON: `filename`, `mime_type`, `data` in base64.
+/// `multipart/form-data` with one or more files, or JSON: `filename`, `mime_type`, `data` in base64. With `message_id` it is a file
+/// of that message at once, and may be a `url` instead.
 #[utoipa::path(
     post,
     path = "/api/v1/attachments",
     tag = "attachments",
+    params(("Idempotency-Key" = Option<String>, Header, description = "With `message_id`: the same key is the same file")),
     request_body(content((NewAttachment = "application/json"), (Vec<u8> = "multipart/form-data"))),
     responses((status = 201, body = Vec<Attached>), (status = 415, description = "It is not of a type that is taken, or not of the one it claims")),
 )]
 pub async fn upload(
     State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
+    Idempotency(key): Idempotency,
+    during: During,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<(StatusCode, Json<Vec<Attached>>)> {
@@ -62,6 +85,18 @@ pub async fn upload(
         None => {
             let file: NewAttachment = serde_json::from_slice(&body)
                 .map_err(|e| Error::invalid(format!("The body is not as expected: {e}")))?;
+            if let Some(message) = file.message_id {
+                let call = during.of(&app, &identity);
+                let known = call.and_then(|call| call.name(&format!("attachments/{message}"), key.as_deref()));
+                let known = known.or_else(|| Some(identity.idempotency("attachments", key.as_deref()?)));
+                let id = known.map_or_else(Uuid::now_v7, |name| Uuid::new_v5(&Uuid::nil(), name.as_bytes()));
+                let given = give(&app, &identity, message, id, file).await?;
+                return Ok((StatusCode::CREATED, Json(vec![given])));
+            }
+            if file.url.is_some() || !file.metadata.is_empty() {
+                let message = "url, metadata: they are kept with a message: name it by `message_id`";
+                return Err(Error::invalid(message));
+            }
             vec![decoded(file)?]
         }
     };
@@ -69,6 +104,91 @@ pub async fn upload(
         return Err(Error::invalid("There is no file in the body"));
     }
     Ok((StatusCode::CREATED, Json(keep(&app, uploads).await?)))
+}
+
+/// Gives a file to a message that is there already.
+async fn give(app: &App, identity: &Identity, message: Uuid, id: Uuid, file: NewAttachment) -> Result<Attached> {
+    super::has_room(app)?;
+    let missing_message = || Error::not_found(format!("There is no message {message}"));
+    let row = app.store.message(message).await?.ok_or_else(missing_message)?;
+    sessions::usable(app, identity, row.session_id).await?;
+    let before = attachments::of(row.metadata.as_deref());
+    if let Some(before) = before.iter().find(|before| before.id == id) {
+        return Ok(before.clone());
+    }
+    let attached = listed(app, id, read(id, file)?).await?;
+    let shown = serde_json::to_string(&attached).map_err(Error::internal)?;
+    match app.store.give_attachment(message, attached.id, shown, MOST).await? {
+        Given::Done => Ok(attached),
+        Given::Before(before) => serde_json::from_str(&before).map_err(Error::internal),
+        Given::NoMessage => Err(missing_message()),
+        Given::Full => Err(Error::conflict(format!("The message {message} has {MOST} attachments, which is the most"))),
+    }
+}
+
+/// What was sent of one file, looked at and found good.
+enum Sent {
+    /// One that is here already.
+    Known(Uuid),
+    Elsewhere(Attached),
+    Bytes(Upload, &'static str),
+}
+
+fn read(id: Uuid, mut file: NewAttachment) -> Result<(Sent, Map<String, Value>)> {
+    let metadata = std::mem::take(&mut file.metadata);
+    if Value::Object(metadata.clone()).to_string().len() > MOST_METADATA {
+        return Err(Error::invalid(format!("attachments.metadata: it has at most {} kB", MOST_METADATA >> 10)));
+    }
+    let sent = match file.id {
+        Some(known) => Sent::Known(known),
+        None if file.url.is_some() => Sent::Elsewhere(elsewhere(id, file)?),
+        None => {
+            let upload = decoded(file)?;
+            let mime = attachments::check(&upload).map_err(|refusal| refused(&upload.filename, refusal))?;
+            Sent::Bytes(upload, mime)
+        }
+    };
+    Ok((sent, metadata))
+}
+
+/// One file as its message lists it. Its bytes, if it has some, are kept under the id.
+async fn listed(app: &App, id: Uuid, (sent, metadata): (Sent, Map<String, Value>)) -> Result<Attached> {
+    let attached = match sent {
+        Sent::Known(known) => Attached::of(&app.store.claim_attachment(known).await?.ok_or_else(|| missing(known))?),
+        Sent::Elsewhere(attached) => attached,
+        Sent::Bytes(upload, mime) => match app.store.attachment(id).await? {
+            Some(kept) => Attached::of(&kept),
+            None => attachments::keep(app, id, upload, mime).await?,
+        },
+    };
+    Ok(Attached { metadata, ..attached })
+}
+
+/// A file that lies somewhere else.
+fn elsewhere(
+    id: Uuid,
+    NewAttachment { filename, mime_type, data, url, size_bytes, .. }: NewAttachment,
+) -> Result<Attached> {
+    let url = url.unwrap_or_default();
+    if data.is_some() {
+        return Err(Error::invalid("attachments: one has `data` or a `url`, not both"));
+    }
+    let wrong = || Error::invalid("attachments.url: it is an address that begins with https:// or http://");
+    let address: url::Url = url.parse().map_err(|_| wrong())?;
+    if !["http", "https"].contains(&address.scheme()) || url.len() > LONGEST_URL {
+        return Err(wrong());
+    }
+    if !address.username().is_empty() || address.password().is_some() {
+        return Err(Error::invalid("attachments.url: everybody who reads the message sees it; leave the password out"));
+    }
+    let mime_type = mime_type.unwrap_or_else(|| "application/octet-stream".into()).to_ascii_lowercase();
+    let is_mime = |c: char| c.is_ascii_alphanumeric() || "/+-._; =".contains(c);
+    if mime_type.len() > 127 || !mime_type.chars().all(is_mime) {
+        return Err(Error::invalid("attachments.mime_type: it is written as `image/png`"));
+    }
+    let filename = attachments::plain_name(filename.as_deref().unwrap_or_else(|| address.path()));
+    let size_bytes = size_bytes.unwrap_or_default().into();
+    Ok(Attached { id, filename, mime_type, size_bytes, url: address.into(), metadata: Map::new() })
 }
 
 /// Show what is known of an attachment
@@ -107,14 +227,23 @@ pub async fn with_message(app: &App, files: Vec<NewAttachment>) -> Result<Vec<At
     if files.len() > MOST {
         return Err(Error::invalid(format!("attachments: a message has at most {MOST}")));
     }
-    let (known, new): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.id.is_some());
-    let uploads = new.into_iter().map(decoded).collect::<Result<_>>()?;
-    let mut attached = Vec::new();
-    for id in known.into_iter().filter_map(|file| file.id) {
-        let claimed = app.store.claim_attachment(id).await?;
-        attached.push(Attached::of(&claimed.ok_or_else(|| missing(id))?));
+    if files.iter().any(|file| file.message_id.is_some()) {
+        return Err(Error::invalid("attachments.message_id: they come with this message; leave it out"));
     }
-    attached.extend(keep(app, uploads).await?);
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
+    super::has_room(app)?;
+    // All are looked at before the first is kept.
+    let new = files.into_iter().map(|file| {
+        let id = Uuid::now_v7();
+        Ok((id, read(id, file)?))
+    });
+    let new: Vec<_> = new.collect::<Result<_>>()?;
+    let mut attached = Vec::new();
+    for (id, sent) in new {
+        attached.push(listed(app, id, sent).await?);
+    }
     Ok(attached)
 }
 
@@ -138,14 +267,15 @@ async fn keep(app: &App, uploads: Vec<Upload>) -> Result<Vec<Attached>> {
     let checked: Vec<_> = checked.collect::<Result<_>>()?;
     let mut attached = Vec::new();
     for (upload, mime) in checked {
-        attached.push(attachments::keep(app, upload, mime).await?);
+        attached.push(attachments::keep(app, Uuid::now_v7(), upload, mime).await?);
     }
     Ok(attached)
 }
 
 fn decoded(file: NewAttachment) -> Result<Upload> {
     let Some(data) = file.data else {
-        return Err(Error::invalid("attachments: each has `data` in base64, or the `id` of one that was sent before"));
+        let message = "attachments: each has `data` in base64, a `url`, or the `id` of one that was sent before";
+        return Err(Error::invalid(message));
     };
     let bytes = base64("attachments.data", &data)?;
     Ok(Upload { filename: file.filename.unwrap_or_default(), claimed: file.mime_type, bytes, posted_by: None })

@@ -171,7 +171,7 @@ pub async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -
     }
 }
 
-fn admit(gate: &Gate, scope: &str, request: &Request) -> Result<Arc<Identity>> {
+pub fn admit(gate: &Gate, scope: &str, request: &Request) -> Result<Arc<Identity>> {
     if request.extensions().get::<Operator>().is_some() {
         return Ok(Arc::new(Identity::operator()));
     }
@@ -184,10 +184,15 @@ fn admit(gate: &Gate, scope: &str, request: &Request) -> Result<Arc<Identity>> {
     if scope != ANY && !identity.scopes.allow(scope) {
         return Err(Error::missing_scope(scope));
     }
-    if identity.folder.is_some() && !gate.folders {
-        return Err(Error::forbidden(
-            "The key of a folder cannot do this: it acts as its integration and nothing more",
-        ));
+    if let Some(folder) = &identity.folder {
+        if !gate.folders {
+            return Err(Error::forbidden(
+                "The key of a folder cannot do this: it acts as its integration and nothing more",
+            ));
+        }
+        if scope != ANY && !folder.scopes(&app.catalog()).allow(scope) {
+            return Err(Error::missing_scope(scope));
+        }
     }
     Ok(identity)
 }

@@ -16,5 +16,7 @@ pub struct Features {
 /// Show the tier in force and the features that integrations add
 #[utoipa::path(get, path = "/api/v1/features", tag = "operation", responses((status = 200, body = Features)))]
 pub async fn show(State(app): State<Arc<App>>) -> Json<Features> {
-    Json(Features { tier: app.config.tier.clone(), features: BTreeMap::new() })
+    let catalog = app.catalog();
+    let features = catalog.integrations.values().rev().flat_map(|entry| entry.integration.features.clone()).collect();
+    Json(Features { tier: app.config.tier.clone(), features })
 }

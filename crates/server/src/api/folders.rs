@@ -186,9 +186,8 @@ pub async fn modules(State(app): State<Arc<App>>) -> Json<Modules> {
     let modules = all.flat_map(|integration| {
         integration.dashboard_modules.iter().map(|module| {
             let mut shown = of(&integration.name, module, &KEYS);
-            let id = shown["id"].as_str().or(module["module_id"].as_str()).unwrap_or_default().to_owned();
+            let id = shown["id"].as_str().unwrap_or_default();
             shown["api_base"] = Value::String(format!("/integrations/{}/mc/{id}", integration.name));
-            shown["id"] = Value::String(id);
             shown
         })
     });

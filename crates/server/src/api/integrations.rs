@@ -8,11 +8,12 @@ use super::{
 use crate::{
     app::App,
     catalog::{DEFAULT, Entry},
-    folders::Place,
+    folders::{Place, acts},
     pause, processes,
 };
 use axum::{Json, extract::State};
 use serde::Serialize;
+use serde_json::Value;
 use std::sync::Arc;
 
 const TIERS: [&str; 4] = ["free", "paid", "premium", "ultra"];
@@ -72,6 +73,21 @@ pub struct Folder {
     hash: Option<String>,
     /// Places of others in which its code opened conversations.
     opened_elsewhere: Vec<String>,
+    /// What its code answers below `/integrations/<id>`.
+    routes: Vec<Route>,
+    /// What its key may do: scopes of the API, for what is its own.
+    api_permissions: Vec<String>,
+    /// What it needs to know of a person or a bot: fields of their `integration_config`.
+    #[schema(value_type = Vec<Object>)]
+    identity_fields: Vec<Value>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Route {
+    methods: Vec<String>,
+    path: String,
+    /// Somebody checks who calls. The others are open to everybody who reaches this server.
+    guarded: bool,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -238,12 +254,12 @@ pub fn shown(app: &App, entry: &Entry) -> Integration {
         status: if app.ceilings.paused.has(&integration.name) { "paused" } else { entry.status() }.into(),
         error: entry.error.clone().or(broken).or_else(|| entry.listed.obstacle()),
         readme: integration.readme.clone(),
-        folder: place.map(|place| folder(app, &integration.name, place)),
+        folder: place.map(|place| folder(app, integration, place)),
     }
 }
 
-fn folder(app: &App, id: &str, place: &Place) -> Folder {
-    let allowed = app.folders.said.allowed(id);
+fn folder(app: &App, integration: &tercel_sdk::Integration, place: &Place) -> Folder {
+    let allowed = app.folders.said.allowed(&integration.name);
     let worker = place.worker.as_ref().map(|worker| worker.state());
     Folder {
         path: place.path.display().to_string(),
@@ -262,7 +278,21 @@ fn folder(app: &App, id: &str, place: &Place) -> Folder {
             .collect(),
         hash: Some(place.hash.clone()).filter(|hash| !hash.is_empty()),
         opened_elsewhere: Vec::new(),
+        routes: routes(integration),
+        api_permissions: acts::granted(&place.permissions.api).iter().map(str::to_owned).collect(),
+        identity_fields: integration.identity_fields.clone(),
     }
+}
+
+fn routes(integration: &tercel_sdk::Integration) -> Vec<Route> {
+    let Some(routes) = &integration.routes else { return Vec::new() };
+    let is_verified = |path: &str| routes.verify.is_some() && routes.webhook.as_deref() == Some(path);
+    let route = |route: &tercel_sdk::Route| Route {
+        methods: route.methods.clone(),
+        path: route.path.clone(),
+        guarded: route.guarded || is_verified(&route.path),
+    };
+    routes.list.iter().map(route).collect()
 }
 
 impl From<&tercel_hosts::Problem> for Problem {

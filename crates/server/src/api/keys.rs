@@ -164,7 +164,8 @@ pub async fn current(
             row.map(|row| row.name).unwrap_or_default()
         }
     };
-    let scopes = identity.scopes.iter().map(str::to_owned).collect();
+    let lent = identity.folder.as_ref().map(|folder| folder.scopes(&app.catalog()));
+    let scopes = lent.as_ref().unwrap_or(&identity.scopes).iter().map(str::to_owned).collect();
     Ok(Json(CurrentKey { id: identity.id, name, scopes, integration }))
 }
 

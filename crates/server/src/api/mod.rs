@@ -20,6 +20,7 @@ pub mod events;
 pub mod features;
 pub mod folders;
 mod follow;
+pub mod forms;
 pub mod health;
 pub mod held;
 pub mod hooks;
@@ -37,6 +38,7 @@ mod page;
 pub mod processes;
 pub mod providers;
 mod rate;
+mod readiness;
 mod request;
 pub mod routes;
 pub mod schedules;
@@ -160,6 +162,7 @@ fn table() -> Vec<Row> {
 
         row(GET, "/api/v1/admin/integrations", "integrations:read", handler!(integrations::list)),
         row(GET, "/api/v1/admin/integrations/sidebar-sections", "integrations:read", handler!(folders::sections)),
+        row(GET, "/api/v1/admin/integrations/forms", "integrations:read", handler!(forms::list)).for_folders(),
         row(GET, "/api/v1/admin/integrations/icons", "integrations:read", handler!(folders::icons)),
         row(GET, "/api/v1/admin/integrations/dashboard-modules", "integrations:read", handler!(folders::modules)),
         row(DELETE, "/api/v1/admin/integrations/{id}", "integrations:write", handler!(folders::remove)),
@@ -319,6 +322,7 @@ impl Row {
 
 fn build(app: &Arc<App>, rows: Vec<Row>) -> Router {
     let mut router = Router::new();
+    let is_whole = rows.iter().any(|row| row.route.path == "/health");
     for Row { route, folders, streams, handler } in rows {
         let looks_only = ["/health", "/ready", "/openapi.json"].contains(&route.path);
         let gate = Gate { app: app.clone(), scope: route.scope, folders, streams, looks_only };
@@ -335,13 +339,20 @@ fn build(app: &Arc<App>, rows: Vec<Row>) -> Router {
         router = router.route(route.path, handler);
     }
     router
-        .fallback(async |uri: Uri| Error::not_found(format!("There is nothing at {}", uri.path())))
+        .fallback(async move |State(app): State<Arc<App>>, request: Request| match is_whole {
+            true => readiness::answer(app, request).await,
+            false => Err(nothing(request.uri())),
+        })
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             Error::wrong_method(format!("{method} is not possible at {}", uri.path()))
         })
         .layer(DefaultBodyLimit::max(app.config.capacity.body))
         .layer(from_fn(outer::around))
         .with_state(app.clone())
+}
+
+fn nothing(uri: &Uri) -> Error {
+    Error::not_found(format!("There is nothing at {}", uri.path()))
 }
 
 /// Nothing is taken in when there may be no room to store what comes of it.

@@ -11,7 +11,7 @@ use crate::{
 use axum::{
     body::Body,
     extract::{ConnectInfo, Path, Request, State},
-    http::header::CONTENT_LENGTH,
+    http::{header::CONTENT_LENGTH, request::Parts},
     response::Response,
 };
 use futures::StreamExt;
@@ -58,6 +58,11 @@ pub async fn answer(app: Arc<App>, request: Request) -> Result<Response> {
         let id = all.into_iter().find(|(name, _)| name == "id").map(|(_, id)| id);
         id.ok_or_else(|| Error::not_found("There is no integration in this address"))?
     };
+    pass_on(&app, &id, parts, body).await
+}
+
+/// Gives a request to the code of an integration, whoever it was for.
+pub async fn pass_on(app: &Arc<App>, id: &str, parts: Parts, body: Body) -> Result<Response> {
     if route::is_upgrade(&parts.headers) {
         return Err(Error::not_implemented(
             "WebSockets are not passed on to folders; let the page ask again, or stream the answer",
@@ -83,6 +88,6 @@ pub async fn answer(app: Arc<App>, request: Request) -> Result<Response> {
             false => PartError::new(Kind::Network, "The sender hung up"),
         })
     });
-    let answered = route::answer(&app, &id, asked, pieces.boxed()).await?;
+    let answered = route::answer(app, id, asked, pieces.boxed()).await?;
     Ok(answered.map(Body::from_stream))
 }

@@ -56,7 +56,7 @@ pub async fn told(app: &App, metadata: Option<&str>, room: &mut Room) -> Told {
                 }
                 Err(why) => told.text.push_str(&format!("\n[{why}]")),
             }
-        } else if attached.mime_type == "text/plain" {
+        } else if attached.mime_type == "text/plain" && !attached.is_elsewhere() {
             match bytes(app, &attached).await {
                 Ok(bytes) => {
                     told.text.push_str(&words(&bytes));
@@ -97,7 +97,7 @@ pub fn image(mime_type: &str, bytes: &[u8]) -> Result<Image, String> {
 }
 
 fn is_picture(attached: &Attached) -> bool {
-    PICTURES.contains(&attached.mime_type.as_str())
+    !attached.is_elsewhere() && PICTURES.contains(&attached.mime_type.as_str())
 }
 
 async fn picture(app: &App, attached: &Attached, room: &mut Room) -> Result<Image, String> {
@@ -137,6 +137,9 @@ fn words(bytes: &[u8]) -> String {
 }
 
 fn line(attached: &Attached) -> String {
-    let Attached { filename, mime_type, size_bytes, .. } = attached;
-    format!("\n[Attachment: {filename} ({mime_type}, {size_bytes} bytes)]")
+    let Attached { filename, mime_type, size_bytes, url, .. } = attached;
+    match attached.is_elsewhere() {
+        true => format!("\n[Attachment: {filename} ({mime_type}), which is at {url}]"),
+        false => format!("\n[Attachment: {filename} ({mime_type}, {size_bytes} bytes)]"),
+    }
 }

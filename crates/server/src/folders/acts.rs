@@ -1,7 +1,7 @@
 //! What the code of a folder may do with its key: act as its integration, and nothing more.
 
-use super::Folder;
-use crate::{app::App, catalog::Catalog, inject};
+use super::{Folder, SCOPES};
+use crate::{api::Scopes, app::App, catalog::Catalog, inject};
 use tercel_hosts::RootKind;
 use tercel_sdk::{Brief, Effect, Target};
 use tercel_store::{Session, Task, Uuid};
@@ -16,7 +16,22 @@ fn unless(allowed: bool, words: impl FnOnce() -> String) -> Allowed {
     if allowed { Ok(()) } else { Err(Refused(words())) }
 }
 
+/// What is left of the scopes of every folder where one declares which it wants.
+pub fn granted(wanted: &[String]) -> Scopes {
+    let all = Scopes::from(SCOPES);
+    if wanted.is_empty() {
+        return all;
+    }
+    let wanted: Vec<&str> = wanted.iter().map(String::as_str).filter(|scope| all.allow(scope)).collect();
+    Scopes::from(wanted.join(" ").as_str())
+}
+
 impl Folder {
+    pub fn scopes(&self, catalog: &Catalog) -> Scopes {
+        let place = catalog.integrations.get(&self.integration).and_then(|entry| entry.listed.place.as_ref());
+        granted(place.map_or(&[], |place| &place.permissions.api))
+    }
+
     /// Whether a place belongs to its integration.
     fn owns(&self, catalog: &Catalog, client_id: &str) -> bool {
         catalog.owner(client_id) == Some(&self.integration)

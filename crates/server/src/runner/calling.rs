@@ -1,7 +1,7 @@
 //! Calling a model or a tool, for a run or without one: with its hooks and its measure, and without our secrets in what
 //! comes back.
 
-use super::{execute, prepare::context_of};
+use super::{execute, pictures, prepare::context_of};
 use crate::{
     app::{App, Call},
     catalog::DEFAULT,
@@ -17,6 +17,7 @@ use tercel_sdk::{
     hook,
     host::Ids,
 };
+use tercel_store::Uuid;
 use tokio_util::sync::CancellationToken;
 
 /// For whom something is called.
@@ -39,6 +40,8 @@ pub struct Tools<'a> {
     pub mode: Mode,
     /// Tells the calls of one run from those of others.
     pub key: String,
+    /// What is answered, where that is kept.
+    pub message: Option<Uuid>,
     pub run: &'a Run,
 }
 
@@ -106,9 +109,13 @@ impl Calling<'_> {
             Action::Run => {
                 self.begins(tools.run, &call, "local");
                 // What a service answers was written by whoever can write there.
-                let output = ToolOutput::of(self.run(tools, &call).await).untrusted();
+                let mut answer = self.run(tools, &call).await;
                 self.has_ended(&call, began.elapsed().as_millis() as u64);
-                output
+                let pictures = match &mut answer {
+                    Ok(answer) => pictures::take(self.app, answer, tools.message).await,
+                    Err(_) => Vec::new(),
+                };
+                ToolOutput { pictures, ..ToolOutput::of(answer).untrusted() }
             }
         };
         let duration_ms = began.elapsed().as_millis() as u64;

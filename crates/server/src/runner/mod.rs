@@ -5,6 +5,7 @@ mod calling;
 pub mod client;
 mod ending;
 mod log;
+mod pictures;
 mod prepare;
 mod run;
 mod starting;

@@ -62,7 +62,8 @@ impl Wanted {
 
 /// # Errors
 /// What a person must mend: no such bot, an unreadable `execution_config`, a skill that is not there is only noted.
-pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, steps: Vec<Committed>) -> Result<Prepared> {
+pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, mut steps: Vec<Committed>) -> Result<Prepared> {
+    super::pictures::show(app, &mut steps).await;
     let lost = |what: &str| Error::new(Kind::Error, format!("The {what} of this task cannot be read"));
     let stored = |error: tercel_store::Error| Error::new(Kind::Error, error.to_string());
     let session = patiently("Reading a session", || app.store.session(task.session_id)).await.map_err(stored)?;

@@ -125,7 +125,7 @@ async fn work(
                 if !asked.is_empty() {
                     return Ok(Reply { truncated: false, ..reply(&texts, asked, &run) });
                 }
-                let tools = Tools { mode, key: key.clone(), run: &run };
+                let tools = Tools { mode, key: key.clone(), message: None, run: &run };
                 let running: FuturesUnordered<_> = calls.into_iter().map(|call| calling.tool(&tools, call)).collect();
                 let steps: Vec<Step> = running.collect().await;
                 run.steps.extend(steps.into_iter().map(|step| Committed { attempt: 1, step }));

@@ -33,6 +33,7 @@ pub async fn run_all(
         let tools = Tools {
             mode: if prepared.task.rehearse { Mode::Rehearse } else { Mode::Live },
             key: prepared.task.id.to_string(),
+            message: Some(prepared.task.message_id),
             run: &prepared.run,
         };
         let mut running: FuturesUnordered<_> = ours.into_iter().map(|call| calling.tool(&tools, call)).collect();

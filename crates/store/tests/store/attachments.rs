@@ -1,7 +1,7 @@
 //! Files of messages: noted and found.
 
 use crate::world::{World, ask};
-use tercel_store::{Attachment, Uuid};
+use tercel_store::{Attachment, Given, Uuid};
 
 pub fn attachment(n: u128, posted_by: Option<&str>) -> Attachment {
     Attachment {
@@ -53,7 +53,29 @@ async fn a_file_goes_that_no_message_has_and_its_bytes_when_nobody_names_them(wo
     assert_eq!(world.rows("SELECT COUNT(*) FROM attached").await, ["0"]);
 }
 
+async fn a_message_that_is_there_lists_a_file_once_and_only_so_many(world: World) {
+    let message = world.accept(ask("a")).await.message_id;
+    let give = |n: u128| {
+        let shown = format!(r#"{{"id":"{}","n":{n}}}"#, Uuid::from_u128(n));
+        world.store.give_attachment(message, Uuid::from_u128(n), shown, 2)
+    };
+    for n in 1..=3 {
+        world.store.put_attachment(attachment(n, None)).await.unwrap();
+    }
+    let (first, again) = tokio::join!(give(1), give(1));
+    assert_eq!(first.unwrap(), Given::Done);
+    assert_eq!(again.unwrap(), Given::Before(format!(r#"{{"id":"{}","n":1}}"#, Uuid::from_u128(1))));
+    assert_eq!((give(2).await.unwrap(), give(3).await.unwrap()), (Given::Done, Given::Full));
+    let metadata = world.store.message(message).await.unwrap().unwrap().metadata.unwrap();
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+    assert_eq!(metadata["attachments"].as_array().unwrap().len(), 2);
+    assert_eq!(world.store.loose_attachments(i64::MAX, Uuid::nil(), 9).await.unwrap(), [Uuid::from_u128(3)]);
+    let nowhere = world.store.give_attachment(Uuid::nil(), Uuid::nil(), "{}".into(), 2).await.unwrap();
+    assert_eq!(nowhere, Given::NoMessage);
+}
+
 on_both_engines!(
     a_file_is_noted_and_found_by_its_id,
+    a_message_that_is_there_lists_a_file_once_and_only_so_many,
     a_file_goes_that_no_message_has_and_its_bytes_when_nobody_names_them,
 );

@@ -89,16 +89,21 @@ def get_user_attribution(integration_type: str, user: Any) -> dict[str, Any]:
 
 
 async def resolve_all_display_names(channels: list[Any]) -> dict[Any, str]:
-    """Names of channels, asked of whoever they belong to."""
-    names: dict[Any, str] = {}
+    """Names by the channels' ids: of its own places the folder is asked, of others the server has said it."""
+    names = {channel.id: channel.display_name for channel in channels if getattr(channel, "display_name", None)}
     for meta in list(_meta_registry.values()):
-        own = [channel for channel in channels if getattr(channel, "integration", None) == meta.integration_type]
+        own = [channel for channel in channels if _is_of(channel, meta) and channel.id not in names]
         if own and meta.resolve_display_names is not None:
             try:
-                names.update(await calls.invoke(meta.resolve_display_names, own))
+                names.update(await calls.invoke(meta.resolve_display_names, own) or {})
             except Exception:
                 logger.exception("resolve_display_names of %s failed", meta.integration_type)
     return names
+
+
+def _is_of(channel: Any, meta: IntegrationMeta) -> bool:
+    client_id = getattr(channel, "client_id", None) or ""
+    return bool(meta.client_id_prefix) and client_id.startswith(meta.client_id_prefix)
 
 
 def register_hook(event: str, callback: Callable[..., Any]) -> None:

@@ -4,4 +4,5 @@ from typing import Any
 
 
 def validate(data: dict[str, Any]) -> list[str]:
-    return [] if data.get("experience") else ["At least one entry of experience is needed"]
+    entries = data.get("experience")
+    return [] if isinstance(entries, list) and entries else ["At least one entry of experience is needed"]

@@ -1,9 +1,13 @@
 """What each tier may use."""
 
+import logging
 import os
+import time
 
 from tercel_worker import host
 from tercel_worker.host import HostError
+
+logger = logging.getLogger(__name__)
 
 TIERS = ["free", "paid", "premium", "ultra"]
 
@@ -50,12 +54,16 @@ _DEMO_MODE: bool = os.environ.get("DEMO_MODE", "").lower() in ("1", "true", "yes
 
 _LABELS = {"paid": "🔒 Paid", "premium": "⭐ Premium", "ultra": "⭐ Ultra"}
 
-_of_folders: dict[str, str] | None = None
+# How long what the server said of the features of folders is not asked again.
+_FRESH_SECONDS = 10.0
+
+_of_folders: dict[str, str] = {}
+_asked_at = float("-inf")
 
 
 def can_use(tier: str, feature: str, has_byok: bool = False, *, demo_tier: str | None = None) -> bool:
     """Whether the tier is high enough; a feature that nobody lists needs none, an unknown tier has none."""
-    tier = demo_tier if demo_tier is not None and _DEMO_MODE else tier
+    tier = demo_tier if demo_tier and _DEMO_MODE else tier
     needed = _needed(feature)
     if needed is None:
         return True
@@ -77,11 +85,12 @@ def _needed(feature: str) -> str | None:
 
 
 def _features_of_folders() -> dict[str, str]:
-    """Features that folders add, as the server knows them."""
-    global _of_folders
-    if _of_folders is None and host.present():
+    """Features that folders add, as the server knows them; without one, nobody does."""
+    global _asked_at, _of_folders
+    if host.present() and time.monotonic() - _asked_at > _FRESH_SECONDS:
         try:
             _of_folders = dict(host.get("/api/v1/features")["features"])
-        except HostError:
-            return {}
-    return _of_folders or {}
+            _asked_at = time.monotonic()
+        except HostError as refused:
+            logger.warning("The features of folders are those that were known before: %s", refused)
+    return _of_folders

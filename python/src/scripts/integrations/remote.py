@@ -28,14 +28,22 @@ class _Remote(IntegrationBase):
         return all(str(self._config.get(key) or "").strip() for key in required)
 
     def test(self) -> bool:
-        answer = host.post(f"{_path(self.name)}/test", self._config)
+        try:
+            answer = host.post(f"{_path(self.name)}/test", self._config)
+        except HostError as refused:
+            print(f"[{self.name}] {refused}")
+            return False
         if not answer["ok"]:
             print(f"[{self.name}] {answer['code']}: {answer['message']}")
         return bool(answer["ok"])
 
     def sync(self, jobs: list[dict[str, Any]]) -> int:
         """Hands the records to the server, which syncs them by and by."""
-        host.post(f"{_path(self.name)}/sync", {"records": jobs})
+        try:
+            host.post(f"{_path(self.name)}/sync", {"records": jobs})
+        except HostError as refused:
+            print(f"[{self.name}] {refused}")
+            return 0
         return len(jobs)
 
 
@@ -47,25 +55,12 @@ def classes() -> Mapping[str, type[IntegrationBase]]:
     """By name; none where there is no server or its key may not see them."""
     if not host.present():
         return {}
-    found = {}
     try:
-        for integration in host.get("/api/v1/admin/integrations")["integrations"]:
-            form = _form(integration["id"])
-            if form is not None and form["fields"]:
-                found[integration["id"]] = _class(integration["id"], form)
+        forms = host.get("/api/v1/admin/integrations/forms")["forms"]
     except HostError as refused:
         logger.warning("The server's own connection forms are not in REGISTRY: %s", refused)
-    return found
-
-
-def _form(name: str) -> dict[str, Any] | None:
-    try:
-        form: dict[str, Any] = host.get(_path(name))
-    except HostError as refused:
-        if refused.status == 404:
-            return None
-        raise
-    return form
+        return {}
+    return {form["name"]: _class(form["name"], form) for form in forms}
 
 
 def _class(name: str, form: dict[str, Any]) -> type[IntegrationBase]:

@@ -41,7 +41,13 @@ _REQUIRED = {
     "activation": (),
 }
 _LISTS = frozenset({"env_vars", "dashboard_modules", "items"})
-_PLAIN: dict[str, type] = {"icon": str, "tier": str, "hooks": str}
+_PLAIN: dict[str, type | tuple[type, ...]] = {
+    "icon": str,
+    "tier": str,
+    "hooks": str,
+    "features": dict,
+    "api_permissions": (list, str),
+}
 _NAMES: dict[type, str] = {
     str: "text",
     bool: "True or False",
