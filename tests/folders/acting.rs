@@ -134,6 +134,31 @@ fn a_folder_calls_its_own_tools_and_gives_runs_no_others() {
 }
 
 #[test]
+fn a_folder_calls_the_tools_that_its_manifest_names_and_those_of_what_it_imports() {
+    let manifest = "schema: 1\nname: named\npermissions: {tools: [forge_note]}\n";
+    let importing = "from integrations.forge.config import settings\n";
+    let world = World::start_with(
+        |options| {
+            put(&root(options), "named", &[LEAKY[0], ("integration.yaml", manifest)]);
+            put(&root(options), "importing", &[LEAKY[0], ("hooks.py", importing)]);
+        },
+        |options| options,
+    );
+    for id in ["named", "importing"] {
+        stands(&world.server, id, "ready");
+        let folder = key_of(&world.server, id);
+        let called = folder.post("/api/v1/tools/forge_note/call", json!({"arguments": {"text": "a"}})).expect(200);
+        assert_eq!(called["result"], "noted a with nothing", "{id}");
+        let tools = folder.get("/api/v1/tools").expect(200);
+        assert_eq!((tools.as_array().unwrap().len(), &tools[0]["name"]), (1, &json!("forge_note")), "{id}");
+        let session = folder.post("/api/v1/sessions", json!({"client_id": format!("{id}:a")})).expect(201);
+        let path = format!("/api/v1/sessions/{}/messages", session["session_id"].as_str().unwrap());
+        folder.post(&path, json!({"content": "a", "execution_config": {"tools": ["forge_note"]}})).expect(201);
+    }
+    assert_eq!(crate::world::card(&world.server, "importing")["imports"], json!(["forge"]));
+}
+
+#[test]
 fn a_folder_has_documents_of_its_own() {
     let Acting { world, folder } = acting();
     let foreign = json!({"content": "secret plans", "integration_id": "forge"});

@@ -94,6 +94,8 @@ pub struct Loaded {
     pub variables: Vec<Variable>,
     /// Environment names that its code reads and nothing declares.
     pub undeclared: Vec<String>,
+    /// Integrations whose code it imports, whether there is such code or not; none for a folder of the workspace.
+    pub imports: Vec<String>,
     pub permissions: Permissions,
     pub worker: Arc<dyn Worker>,
     /// What else of it is started is started with this.

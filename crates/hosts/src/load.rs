@@ -116,6 +116,7 @@ impl Hosts {
             permissions,
             worker,
             place: ready.place(snapshot, self.confines(folder, code, snapshot, &ready)),
+            imports: ready.imports,
             siblings: ready.siblings,
             key: ready.key,
         }
@@ -167,6 +168,7 @@ impl Hosts {
             kept: false,
             variables: Vec::new(),
             undeclared: Vec::new(),
+            imports: Vec::new(),
             permissions: Permissions::default(),
             worker,
             place: Place { directory: snapshot.directory.clone(), ..Place::default() },

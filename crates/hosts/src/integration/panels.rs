@@ -29,7 +29,7 @@ pub fn section(described: &Description, problems: &mut Vec<Problem>) -> Option<V
         return None;
     }
     section.insert("items".into(), items.into());
-    Some(with(section, &[("title", &id.to_uppercase()), ("icon", ICON)]))
+    Some(with(section, &[("title", id.to_uppercase().as_str()), ("icon", ICON)]))
 }
 
 pub fn modules(described: &Description, problems: &mut Vec<Problem>) -> Vec<Value> {
@@ -45,7 +45,7 @@ pub fn modules(described: &Description, problems: &mut Vec<Problem>) -> Vec<Valu
         }
         let mut module = module.clone();
         module.insert("id".into(), id.clone().into());
-        modules.push(with(module, &[("label", &id), ("icon", ICON), ("description", "")]));
+        modules.push(with(module, &[("label", id.as_str()), ("icon", ICON), ("description", "")]));
     }
     modules
 }

@@ -33,6 +33,8 @@ pub struct Ready {
     pub key: String,
     pub variables: Vec<Variable>,
     pub siblings: BTreeMap<String, String>,
+    /// Integrations whose code it imports, whether there is such code or not.
+    pub imports: Vec<String>,
     pub(super) interpreter: Option<Interpreter>,
     /// Copies of the folders that it imports.
     pub(super) copies: Vec<PathBuf>,
@@ -97,6 +99,7 @@ impl Hosts {
             key: String::new(),
             variables: declared_by(&folder.id, code),
             siblings: BTreeMap::new(),
+            imports: Vec::new(),
             interpreter,
             copies: Vec::new(),
         };

@@ -33,6 +33,7 @@ impl Hosts {
         }
         // Nobody gave the code of others to a folder of the workspace.
         let mut wanted = if folder.root.kind == RootKind::Workspace { Vec::new() } else { own.imports };
+        ready.imports.clone_from(&wanted);
         let mut seen = BTreeSet::from([folder.id.clone()]);
         let home = self.siblings_dir(&folder.id);
         while let Some(id) = wanted.pop() {

@@ -75,6 +75,8 @@ pub struct Folder {
     opened_elsewhere: Vec<String>,
     /// What its code answers below `/integrations/<id>`.
     routes: Vec<Route>,
+    /// Integrations whose code it imports, and whose tools it may call for that.
+    imports: Vec<String>,
     /// What its key may do: scopes of the API, for what is its own.
     api_permissions: Vec<String>,
     /// What it needs to know of a person or a bot: fields of their `integration_config`.
@@ -279,6 +281,7 @@ fn folder(app: &App, integration: &tercel_sdk::Integration, place: &Place) -> Fo
         hash: Some(place.hash.clone()).filter(|hash| !hash.is_empty()),
         opened_elsewhere: Vec::new(),
         routes: routes(integration),
+        imports: place.imports.clone(),
         api_permissions: acts::granted(&place.permissions.api).iter().map(str::to_owned).collect(),
         identity_fields: integration.identity_fields.clone(),
     }

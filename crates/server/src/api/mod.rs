@@ -339,9 +339,11 @@ fn build(app: &Arc<App>, rows: Vec<Row>) -> Router {
         router = router.route(route.path, handler);
     }
     router
-        .fallback(async move |State(app): State<Arc<App>>, request: Request| match is_whole {
-            true => readiness::answer(app, request).await,
-            false => Err(nothing(request.uri())),
+        .fallback(move |State(app): State<Arc<App>>, request: Request| async move {
+            match is_whole {
+                true => readiness::answer(app, request).await,
+                false => Err(nothing(request.uri())),
+            }
         })
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             Error::wrong_method(format!("{method} is not possible at {}", uri.path()))

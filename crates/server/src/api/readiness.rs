@@ -26,10 +26,9 @@ pub async fn answer(app: Arc<App>, request: Request) -> Result<Response> {
     admit(&gate, SCOPE, &request)?;
     let path = below(entry, request.uri().path());
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let target = format!("/integrations/{}{path}{query}", entry.integration.name);
     let (mut parts, body) = request.into_parts();
-    parts.uri = format!("/integrations/{}{path}{query}", entry.integration.name)
-        .parse::<Uri>()
-        .map_err(|_| nothing(&parts.uri))?;
+    parts.uri = target.parse::<Uri>().map_err(|_| nothing(&parts.uri))?;
     routes::pass_on(&app, &entry.integration.name, parts, body).await
 }
 

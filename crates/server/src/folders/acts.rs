@@ -29,7 +29,7 @@ pub fn granted(wanted: &[String]) -> Scopes {
 impl Folder {
     pub fn scopes(&self, catalog: &Catalog) -> Scopes {
         let place = catalog.integrations.get(&self.integration).and_then(|entry| entry.listed.place.as_ref());
-        granted(place.map_or(&[], |place| &place.permissions.api))
+        granted(place.map_or(&[][..], |place| &place.permissions.api[..]))
     }
 
     /// Whether a place belongs to its integration.
@@ -89,9 +89,11 @@ impl Folder {
 
     pub fn may_call(&self, catalog: &Catalog, tool: &str) -> Allowed {
         match catalog.tools.get(tool) {
-            Some(owned) if owned.integration != self.integration && !self.is_permitted(catalog, tool) => {
+            Some(owned)
+                if owned.integration != self.integration && !self.is_permitted(catalog, tool, &owned.integration) =>
+            {
                 let words = format!(
-                    "`{tool}` is a tool of `{}`; `permissions.tools` of `{}` does not name it",
+                    "`{tool}` is a tool of `{0}`; `permissions.tools` of `{1}` does not name it, and its code does not import `integrations.{0}`",
                     owned.integration, self.integration
                 );
                 Err(Refused(words))
@@ -100,10 +102,11 @@ impl Folder {
         }
     }
 
-    fn is_permitted(&self, catalog: &Catalog, tool: &str) -> bool {
+    fn is_permitted(&self, catalog: &Catalog, tool: &str, owner: &str) -> bool {
         let entry = catalog.integrations.get(&self.integration);
-        let place = entry.and_then(|entry| entry.listed.place.as_ref());
-        place.is_some_and(|place| place.permissions.tools.iter().any(|permitted| permitted == tool))
+        let Some(place) = entry.and_then(|entry| entry.listed.place.as_ref()) else { return false };
+        place.permissions.tools.iter().any(|permitted| permitted == tool)
+            || place.imports.iter().any(|imported| imported == owner)
     }
 
     /// What it wants for a run. What is not there is reported on the task. A folder of the operator's may name what others

@@ -43,6 +43,8 @@ pub struct Place {
     pub hash: String,
     pub problems: Vec<Problem>,
     pub undeclared: Vec<String>,
+    /// Integrations whose code it imports: it may call their tools.
+    pub imports: Vec<String>,
     pub variables: Vec<Variable>,
     pub permissions: Permissions,
     /// The folder has changed, and what it is now does not load.
