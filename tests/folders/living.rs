@@ -57,6 +57,22 @@ fn what_is_saved_is_loaded_and_what_does_not_load_leaves_the_last_version() {
 }
 
 #[test]
+fn a_skill_is_gone_with_its_file() {
+    let world = World::start();
+    let skill = "integrations/forge/board";
+    let session = world.server.session("web:1");
+    let unknown = || {
+        let body = json!({"content": "a", "execution_config": {"skills": [skill]}});
+        let task = world.server.ask_with(&session, body);
+        world.server.complete(&task);
+        world.server.trace(&task).to_string().contains("There is no skill")
+    };
+    assert!(!unknown());
+    fs::remove_file(root(&world.server.options).join("forge/skills/board.md")).unwrap();
+    until_within(PATIENCE, "the skill is gone", || unknown().then_some(()));
+}
+
+#[test]
 fn a_folder_that_is_put_into_a_root_is_there_without_a_restart() {
     let server = start(|_| {});
     put(&root(&server.options), "late", &[("tools/say.py", &tool("late_say", "here"))]);

@@ -2,9 +2,11 @@
 
 mod acting;
 mod card;
+mod connectors;
 mod deliveries;
 mod faults;
 mod helpers;
+mod hooks;
 mod living;
 mod path;
 mod places;
