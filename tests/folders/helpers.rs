@@ -259,5 +259,5 @@ fn the_forms_of_others_are_known_and_their_connections_are_not_the_folders_to_us
     let forms = ask(&server, "asker_forms");
     assert_eq!(forms, json!({"github": ["GitHub", "free", true], "tested": false}));
     let printed = server.get("/api/v1/admin/integrations/asker/logs").expect(200).to_string();
-    assert!(printed.contains("[github]") && printed.contains("nothing more"), "{printed}");
+    assert!(printed.contains("[github] Missing required scope: integrations:write"), "{printed}");
 }
