@@ -9,7 +9,7 @@ def table(rows: Table) -> Any:
     """Stands for our rows in a statement."""
     import sqlalchemy
 
-    made = sqlalchemy.table(rows.__name__, *(sqlalchemy.column(name) for name in columns(rows)))
+    made: Any = sqlalchemy.table(rows.__name__, *(sqlalchemy.column(name) for name in columns(rows)))
     made.tercel_rows = rows
     return made
 
@@ -18,7 +18,7 @@ def expression(condition: Condition) -> Any:
     """Stands for our condition in a statement."""
     import sqlalchemy
 
-    made = sqlalchemy.column(condition.column) == sqlalchemy.literal(str(condition.value))
+    made: Any = sqlalchemy.column(condition.column) == sqlalchemy.literal(str(condition.value))
     made.tercel_condition = condition
     return made
 
