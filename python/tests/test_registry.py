@@ -294,10 +294,15 @@ print(json.dumps([x(), x._tool_schema["function"]["name"], registry._tools, regi
     ) == [1, "x", {}, []]
 
 
+# Nothing but the standard library and this package.
+WITHOUT = "import sys; sys.path[:] = [path for path in sys.path if 'site-packages' not in path]"
+
+
 def test_the_session_type_and_select_are_there_without_sqlalchemy(tmp_path: Path) -> None:
     assert run(
         tmp_path,
-        """
+        WITHOUT
+        + """
 import json
 import integrations
 from sqlalchemy import select
@@ -362,6 +367,7 @@ statements = [
     select(Channel),
     select(Bot).where(Bot.id == "b").limit(1),
     select(Channel).where(many, Channel.thinking_display != None),
+    select(Channel).filter_by(client_id="x"),
     select(table("own", column("n"))),
     text("SELECT 1"),
 ]
@@ -376,6 +382,7 @@ print(json.dumps([[understood(statement) for statement in statements], len(wrong
                 [["client_id", "like", "demo:%"], ["bot_id", "in", ["a", "b"]], ["thinking_display", "!=", None]],
                 None,
             ],
+            ["Channel", [["client_id", "==", "x"]], None],
             None,
             None,
         ],
@@ -386,4 +393,4 @@ print(json.dumps([[understood(statement) for statement in statements], len(wrong
 def test_a_sqlalchemy_that_is_installed_goes_first(tmp_path: Path) -> None:
     write(tmp_path, {"site/sqlalchemy.py": "select = 'the real one'\n"})
     code = "import json, integrations, sqlalchemy; print(json.dumps(sqlalchemy.select))"
-    assert run(tmp_path, f"import sys; sys.path.append('site'); {code}") == "the real one"
+    assert run(tmp_path, f"{WITHOUT}; sys.path.append('site'); {code}") == "the real one"

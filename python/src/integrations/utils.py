@@ -72,7 +72,10 @@ async def inject_message(
     db: Any = None,
 ) -> dict[str, Any]:
     """Puts a message into a session; with `run_agent` the agent answers it. No such session is a ValueError."""
-    session_id = UUID(str(session_id))
+    try:
+        session_id = UUID(str(session_id))
+    except ValueError:
+        raise ValueError(f"There is no session {session_id}") from None
     message: dict[str, Any] = {"content": content, "source": source, "run_agent": run_agent, "notify": notify}
     given = {
         "dispatch_type": dispatch_type,

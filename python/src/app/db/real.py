@@ -44,4 +44,8 @@ def _conditions(clause: Any) -> list[Any]:
     operator = getattr(getattr(clause, "operator", None), "__name__", "")
     if operator == "and_":
         return [condition for inner in clause.clauses for condition in _conditions(inner)]
+    column = getattr(clause, "left", None)
+    # What filter_by() makes of a name and a value.
+    if operator == "eq" and hasattr(getattr(column, "table", None), "tercel_rows"):
+        return [Condition(column.name, "==", clause.right.value)]  # type: ignore[union-attr]
     return [clause]
