@@ -10,7 +10,7 @@ use std::{
 };
 
 pub struct DirectoryLock {
-    _file: File,
+    file: File,
 }
 
 impl DirectoryLock {
@@ -57,6 +57,13 @@ impl DirectoryLock {
         };
         // A full disk must not keep a server from starting: the number is only for the message above.
         let _ = write(&mut file);
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is being started right now has the file until it becomes its program.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
