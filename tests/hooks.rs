@@ -123,6 +123,11 @@ fn addresses_that_hang_or_are_away_hold_no_run_up_and_are_counted() {
         text.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse::<u64>().ok()).unwrap_or_default()
     };
     until("what was not taken is counted", || (count("failed") > 0 && count("dropped") > 0).then_some(()));
+    let doctor = world.server.options.run(&["doctor"]).out;
+    assert!(
+        doctor.contains("`127.0.0.1`, which HOOK_WEBHOOK_URLS names, did not take what was sent to it last"),
+        "{doctor}"
+    );
     assert!(!world.server.log().contains("of-the-address"));
 }
 
@@ -258,6 +263,9 @@ fn who_answers_gone_is_disabled_with_a_notice_and_told_what_was_missed_when_aske
     let refused = said(&world.server);
     let notice = world.server.notice(&format!("hook:{id}"));
     assert!(notice["title"].as_str().unwrap().contains("is disabled"), "{notice:#}");
+    let doctor = world.server.options.run(&["doctor"]).out;
+    assert!(doctor.contains("is disabled: Its address answered 410"), "{doctor}");
+    assert_eq!(doctor.matches("is disabled").count(), 1, "said once: {doctor}");
     let shown = state(&world.server, &id);
     assert_eq!((&shown["state"], &shown["enabled"]), (&json!("disabled"), &json!(false)));
     assert!(shown["reason"].as_str().unwrap().contains("410"), "{shown:#}");
@@ -352,10 +360,17 @@ fn a_test_shows_whether_a_hook_gets_through_and_ends_the_waiting() {
     let failed = world.server.post(&format!("/api/v1/hooks/{id}/test"), json!({})).expect(200);
     assert_eq!((&failed["outcome"], &failed["status"]), (&json!("failed"), &Value::Null));
     assert_eq!(state(&world.server, &id)["state"], "failing");
+    let doctor = world.server.options.run(&["doctor"]).out;
+    let row = doctor.lines().find(|line| line.contains("Nothing has got through to `127.0.0.1` for")).expect(&doctor);
+    assert!(row.starts_with("warn  hooks"), "{row}");
+    assert!(doctor.contains(&format!("POST /api/v1/hooks/{id}/test")), "{doctor}");
     receiver.open();
     let passed = world.server.post(&format!("/api/v1/hooks/{id}/test"), json!({})).expect(200);
     assert_eq!((&passed["outcome"], &passed["event"]), (&json!("delivered"), &json!("test")));
     until("what waited went at once", || (shared.lock().unwrap().len() == 2).then_some(()));
+    until("the doctor is content", || {
+        world.server.options.run(&["doctor"]).out.contains("What is sent to 1 of 1 gets through").then_some(())
+    });
     let requests = shared.lock().unwrap().clone();
     assert_eq!(names(&requests), ["test", "after_response"]);
     assert_eq!(requests[0].json()["data"], json!({"hook_id": id}));

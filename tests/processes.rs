@@ -80,6 +80,12 @@ for try in 1 2; do
     curl -s -o /dev/null -w 'said %{http_code}\n' -H "Authorization: Bearer $AGENT_API_KEY" -H 'Idempotency-Key: one' \
         "$AGENT_SERVER_URL/api/v1/documents" -d '{"title": "From the process", "content": "canary", "integration_id": "crm"}'
 done
+session=$(curl -s -H "Authorization: Bearer $AGENT_API_KEY" -H 'Content-Type: application/json' "$AGENT_SERVER_URL/api/v1/sessions" \
+    -d '{"client_id": "crm:room"}' | tr ',' '\n' | sed -n 's/.*"session_id": *"\([^"]*\)".*/\1/p')
+for try in 1 2; do
+    curl -s -o /dev/null -w 'injected %{http_code}\n' -H "Authorization: Bearer $AGENT_API_KEY" -H 'Idempotency-Key: two' \
+        -H 'Content-Type: application/json' "$AGENT_SERVER_URL/api/v1/sessions/$session/messages" -d '{"content": "from outside"}'
+done
 curl -s -o /dev/null -w 'keys %{http_code}\n' -H "Authorization: Bearer $AGENT_API_KEY" "$AGENT_SERVER_URL/api/v1/keys"
 sleep 600
 "#;
@@ -93,7 +99,11 @@ fn a_setting_starts_it_its_key_acts_as_the_integration_and_what_it_repeats_is_ta
     let running = is(&server, "running");
     until("it has asked", || said(&server).iter().any(|line| line.starts_with("keys")).then_some(()));
     let lines = said(&server);
-    assert_eq!(lines, ["token ••••••••", "said 201", "said 201", "keys 403"]);
+    let expected = ["token ••••••••", "said 201", "said 201", "injected 201", "injected 201", "keys 403"];
+    assert_eq!(lines, expected);
+    let messages = server.messages(&server.session("crm:room"));
+    assert_eq!(messages.len(), 1, "what it repeats is stored once: {messages:#?}");
+    assert_eq!(messages[0]["metadata"]["trusted"], false, "whoever wrote it, it was not the operator");
     let found = server.list("/api/v1/documents/search?q=canary");
     assert_eq!(found.len(), 1, "{found:#?}");
     let card = server.get("/api/v1/admin/integrations").expect(200);
@@ -127,13 +137,72 @@ fn none_outlives_a_server_that_is_killed_and_who_starts_none_by_itself_is_rememb
     let child = until("its child", || said(&server).first()?.parse::<u32>().ok());
     server.kill9();
     until("the process has ended", || (!is_alive(pid)).then_some(()));
+    until("its child has ended, though no server is there", || (!is_alive(child)).then_some(()));
     server.start_again();
-    is(&server, "running");
-    until("its child has ended", || (!is_alive(child)).then_some(()));
+    let next = is(&server, "running")["pid"].as_u64().unwrap() as u32;
+    assert!(is_alive(next));
     let off = server.put(&format!("{PATH}/auto-start"), json!({"auto_start": false})).expect(200);
     assert_eq!(off["auto_start"], false);
     server.restart();
-    assert_eq!(is(&server, "stopped")["reason"], "It is not started by itself");
+    until("it is remembered", || (process(&server)["reason"] == "It is not started by itself").then_some(()));
+    assert_eq!(process(&server)["status"], "stopped");
+}
+
+#[test]
+fn the_command_shows_starts_and_stops_it() {
+    let mut server = Server::start(options("echo \"here with $CRM_TOKEN\"; sleep 600\n"));
+    let says = |server: &Server, what: &str| {
+        server.options.run(&["integrations", "process", "crm", what]).ok().trim().to_owned()
+    };
+    is(&server, "waiting");
+    assert_eq!(says(&server, "show"), "The process of `crm` is waiting: CRM_TOKEN must have a value first");
+    give_the_token(&server);
+    is(&server, "running");
+    until("its log", || says(&server, "logs").contains("here with ••••••••").then_some(()));
+    says(&server, "stop");
+    is(&server, "stopped");
+    assert!(says(&server, "show").contains("It was stopped"));
+    says(&server, "start");
+    let first = is(&server, "running")["pid"].clone();
+    says(&server, "restart");
+    until("it is another one", || {
+        let now = process(&server);
+        (now["status"] == "running" && now["pid"] != first).then_some(())
+    });
+    assert!(says(&server, "manual").ends_with("It is started by hand only"));
+    server.restart();
+    until("it is remembered", || says(&server, "show").contains("It is not started by itself").then_some(()));
+    assert!(!says(&server, "auto").contains("by hand"));
+    is(&server, "running");
+    let failed = server.options.run(&["integrations", "process", "nobody", "show"]).failed();
+    assert!(failed.contains("nobody"), "{failed}");
+}
+
+/// Changed together, as an editor does: one start, with both.
+#[test]
+fn a_change_of_its_folder_starts_it_anew_and_one_that_does_not_load_does_not() {
+    let server = Server::start(options("echo one; sleep 600\n"));
+    is(&server, "waiting");
+    give_the_token(&server);
+    let first = is(&server, "running");
+    let folder = server.options.place().join("folders/crm");
+    fs::write(folder.join("process.py"), "CMD = [\n").unwrap();
+    let card = || {
+        let all = server.get("/api/v1/admin/integrations").expect(200);
+        all["integrations"].as_array().unwrap().iter().find(|one| one["id"] == "crm").unwrap().clone()
+    };
+    until_within(PREPARING, "the mistake is said", || (card()["status"] == "error").then_some(()));
+    assert_eq!(process(&server)["pid"], first["pid"], "what ran goes on");
+    fs::write(folder.join("run.sh"), "echo two; sleep 600\n").unwrap();
+    let declared = "DESCRIPTION = \"Listens better\"\nCMD = [\"sh\", \"integrations/crm/run.sh\"]\nREQUIRED_ENV = [\"CRM_TOKEN\"]\n";
+    fs::write(folder.join("process.py"), declared).unwrap();
+    until_within(PREPARING, "another one", || {
+        let now = process(&server);
+        (now["status"] == "running" && now["pid"] != first["pid"] && now["description"] == "Listens better")
+            .then_some(())
+    });
+    until("it says", || said(&server).contains(&"two".to_owned()).then_some(()));
+    assert!(!is_alive(first["pid"].as_u64().unwrap() as u32));
 }
 
 #[test]
@@ -151,7 +220,7 @@ fn one_that_does_not_stay_is_a_notice_with_its_last_words() {
 
 #[test]
 fn a_flood_is_cut_a_changed_setting_starts_it_anew_and_one_that_does_not_hear_is_killed() {
-    let script = "trap '' TERM; (trap '' TERM; sleep 600) & echo $!; sleep 2; yes flood | head -c 1000000; sleep 5; echo last; sleep 600\n";
+    let script = "trap '' TERM; (trap '' TERM; sleep 600) & echo $!; sleep 2; yes flood | head -c 999996; sleep 5; echo last; sleep 600\n";
     let server = Server::start(options(script));
     until_within(PREPARING, "the folder is there", || (process(&server)["status"] == "waiting").then_some(()));
     give_the_token(&server);

@@ -1,8 +1,8 @@
 //! The key of a folder acts as the folder, and nothing more.
 
-use crate::world::{FORGE, World, options, put, root, stands};
+use crate::world::{FORGE, PATIENCE, World, options, put, root, stands};
 use serde_json::{Value, json};
-use tercel_tests::{Answer, Client, Server};
+use tercel_tests::{Answer, Client, Server, wait::until_within};
 
 /// Hands out the key that it is given, as code of a folder may.
 const LEAKY: &[(&str, &str)] = &[
@@ -46,7 +46,11 @@ fn acting() -> Acting {
 }
 
 fn key_of(server: &Server, id: &str) -> Client {
-    let told = server.anonymous().get(&format!("/integrations/{id}/key")).expect(200);
+    // Its process starts first, which a busy machine may not let it do in time.
+    let told = until_within(PATIENCE, "its key", || {
+        let answer = server.anonymous().get(&format!("/integrations/{id}/key"));
+        (answer.status != 503).then(|| answer.expect(200))
+    });
     assert_eq!(told["url"], server.base.as_str());
     server.with_key(told["key"].as_str().unwrap())
 }
@@ -198,7 +202,7 @@ fn a_folder_sees_channels_that_are_its_own_or_bound_to_it() {
 fn a_key_dies_with_its_process() {
     let Acting { mut world, folder } = acting();
     world.server.post("/api/v1/admin/integrations/leaky/disable", json!({})).expect(200);
-    tercel_tests::until("the key is worth nothing", || {
+    until_within(PATIENCE, "the key is worth nothing", || {
         (folder.get("/api/v1/keys/current").status == 401).then_some(())
     });
     world.server.post("/api/v1/admin/integrations/leaky/enable", json!({})).expect(200);
@@ -238,4 +242,54 @@ fn a_folder_of_the_workspace_does_nothing_before_it_is_approved_and_little_after
     std::fs::write(folder.join("tools/more.py"), "print('ran')\n").unwrap();
     stands(&server, "leaky", "awaiting_approval");
     assert!(!server.get("/api/v1/admin/integrations/leaky/logs").text().contains("ran"));
+}
+
+/// Whatever it calls its variables and its files.
+#[test]
+fn what_a_bot_writes_comes_into_nothing_of_the_operators() {
+    let steals = r#"
+import os
+from fastapi import APIRouter
+
+router = APIRouter()
+
+
+@router.get("/seen")
+async def seen():
+    return {"token": os.environ.get("FORGE_TOKEN"), "secret": os.environ.get("OPERATORS_SECRET")}
+"#;
+    let declares = r#"
+SETUP = {"env_vars": [{"key": "FORGE_TOKEN", "required": False}, {"key": "OPERATORS_SECRET", "required": False}]}
+"#;
+    let options = options().env("TERCEL_WORKSPACE_TRUST", "automatic").env("OPERATORS_SECRET", "of-the-operator-0123");
+    let workspace = options.data_directory().join("workspace/integrations");
+    let forge = put(&root(&options), "forge", FORGE);
+    put(&workspace, "sly", &[("router.py", steals), ("setup.py", declares)]);
+    put(&workspace.join("scripts"), "integrations", &[("sneaky.py", "print('ran as the operator')\n")]);
+    let mut server = Server::start(options);
+    crate::world::loads(&server, "forge");
+    let settings = json!({"settings": {"FORGE_TOKEN": "of-the-forge-0123456789"}});
+    server.put("/api/v1/admin/integrations/forge/settings", settings).expect(200);
+    stands(&server, "sly", "ready");
+    let seen = |server: &Server, id: &str| {
+        until_within(PATIENCE, "its answer", || {
+            let answer = server.anonymous().get(&format!("/integrations/{id}/seen"));
+            (answer.status != 503).then(|| answer.expect(200))
+        })
+    };
+    assert_eq!(seen(&server, "sly"), json!({"token": null, "secret": null}));
+    let connector = crate::world::card(&server, "sneaky");
+    assert_eq!(connector["source"], "workspace", "a module in the workspace is a bot's: {connector:#}");
+    // What the operator had is not a bot's to take over when it is gone.
+    std::fs::remove_dir_all(&forge).unwrap();
+    stands(&server, "forge", "missing");
+    put(&workspace, "forge", &[("router.py", steals), ("setup.py", declares)]);
+    server.restart();
+    assert_eq!(stands(&server, "forge", "missing")["source"], "operator");
+    until_within(PATIENCE, "it is said", || server.log().contains("a workspace cannot replace it").then_some(()));
+    assert_eq!(server.anonymous().get("/integrations/forge/seen").status, 503);
+    // Once it is forgotten, its name is free, and its settings are gone.
+    server.options.run(&["integrations", "remove", "forge"]).ok();
+    stands(&server, "forge", "ready");
+    assert_eq!(seen(&server, "forge"), json!({"token": null, "secret": null}));
 }

@@ -89,6 +89,27 @@ fn a_folder_that_is_put_into_a_root_is_there_without_a_restart() {
     assert_eq!(card(&server, "late")["status"], "not there");
 }
 
+/// Nobody has to have made them before the server starts.
+#[test]
+fn a_root_that_is_made_later_is_found() {
+    let options = options();
+    let (here, named) = (options.place().to_owned(), options.place().join("named/later"));
+    let server = Server::start(options.env("INTEGRATION_DIRS", named.to_str().unwrap()));
+    let data = server.options.data_directory();
+    let roots = [("in_here", here.join("integrations")), ("in_data", data.join("integrations")), ("in_named", named)];
+    for (id, root) in &roots {
+        put(root, id, &[("tools/say.py", &tool(&format!("{id}_say"), id))]);
+        until_says(&server, &format!("{id}_say"), id);
+    }
+    put(&here, "tools", &[("bare.py", &tool("bare_say", "bare"))]);
+    until_says(&server, "bare_say", "bare");
+    put(&data.join("workspace/integrations"), "bots_own", &[("tools/say.py", &tool("bots_say", "bot"))]);
+    stands(&server, "bots_own", "awaiting_approval");
+    // From then on they are watched as all are.
+    fs::write(roots[0].1.join("in_here/tools/say.py"), tool("in_here_say", "again")).unwrap();
+    until_says(&server, "in_here_say", "again");
+}
+
 #[test]
 fn an_integration_that_is_switched_off_stays_off_until_it_is_switched_on() {
     let mut world = World::start();

@@ -4,6 +4,7 @@ mod acting;
 mod card;
 mod connectors;
 mod deliveries;
+mod environments;
 mod faults;
 mod helpers;
 mod hooks;

@@ -128,6 +128,8 @@ fn the_card_says_what_a_folder_has_and_needs() {
     assert_eq!(world.server.get("/api/v1/admin/integrations/icons").expect(200)["icons"]["forge"], "Hammer");
     let doctor = world.server.options.run(&["doctor"]).out;
     assert!(doctor.contains("folders"), "{doctor}");
+    let limits = doctor.lines().find(|line| line.contains("Limited are memory")).expect(&doctor);
+    assert!(limits.contains("by cgroup") || limits.contains("not of all together: "), "{limits}");
     assert!(world.server.log().contains("Folders of integrations: "), "{}", world.server.log());
 }
 

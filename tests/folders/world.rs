@@ -8,9 +8,7 @@ use std::{
     sync::OnceLock,
     time::Duration,
 };
-use tercel_tests::{
-    FakeModel, Options, Receiver, Server, environments::environments as shared, until, wait::until_within,
-};
+use tercel_tests::{FakeModel, Options, Receiver, Server, environments::environments as shared, wait::until_within};
 
 /// Loading a folder starts an interpreter, on a machine that has much else to do.
 pub const PATIENCE: Duration = Duration::from_secs(180);
@@ -143,7 +141,8 @@ const INSTALLING: [&str; 8] = [
     "UV_INDEX_URL",
 ];
 
-fn fresh() -> Options {
+/// Options without an environment for Python.
+pub fn fresh() -> Options {
     let options = Options::new();
     // The user that runs the code gets through to what is its own.
     fs::set_permissions(options.place(), fs::Permissions::from_mode(0o711)).unwrap();
@@ -161,7 +160,7 @@ pub fn options() -> Options {
 }
 
 /// Takes minutes where nothing is there yet: packages are installed.
-fn environments() -> &'static Path {
+pub fn environments() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
         let shared = shared(env!("CARGO_TARGET_TMPDIR"));
@@ -210,7 +209,9 @@ pub fn stands(server: &Server, id: &str, status: &str) -> Value {
 pub fn loads(server: &Server, id: &str) -> Value {
     until_within(PATIENCE, &format!("`{id}` is loaded"), || {
         let card = card(server, id);
-        ["ready", "partial", "not_configured"].contains(&card["status"].as_str().unwrap()).then_some(card)
+        let is_there = card["worker"].is_object() && card["worker"]["state"] != "preparing";
+        let status = card["status"].as_str().unwrap();
+        (is_there && ["ready", "partial", "not_configured"].contains(&status)).then_some(card)
     })
 }
 
@@ -245,7 +246,7 @@ impl World {
     /// The newest delivery of the forge, when it is in that state.
     #[track_caller]
     pub fn delivery(&self, state: &str) -> Value {
-        until(&format!("a delivery that is {state}"), || {
+        until_within(PATIENCE, &format!("a delivery that is {state}"), || {
             let all = self.server.list("/api/v1/deliveries?integration=forge");
             all.into_iter().find(|delivery| delivery["state"] == state)
         })

@@ -82,6 +82,17 @@ const DETAILS: usize = 2_000;
 
 impl Part {
     pub async fn call(&self, host: &Host, arguments: &Value) -> Result<Value> {
+        let answer = self.asked(host, arguments).await;
+        if let Err(error) = &answer
+            && is_fault(error)
+        {
+            let (what, why) = (self.to_string(), &error.message);
+            self.worker.note(if why.starts_with(&what) { why.clone() } else { format!("{what}: {why}") });
+        }
+        answer
+    }
+
+    async fn asked(&self, host: &Host, arguments: &Value) -> Result<Value> {
         let patience = Patience::of(host, self.worker.spec().times.call);
         let Some(entered) = patience.bound(self.worker.enter()).await else {
             return Err(Error::new(Kind::Network, format!("{self} was not called: its worker is not ready yet")));
@@ -142,17 +153,22 @@ impl Part {
     }
 
     async fn late(&self, open: &Open, whole: Duration) -> Error {
-        let place = dump(&self.worker, open).await;
+        let place = dump(&self.worker, || open.dump()).await;
         self.worker.look_after(open, place.clone());
         let place = place.map(|place| format!("; it was at {place}")).unwrap_or_default();
         let kind = if self.risk == Risk::None { Kind::Timeout } else { Kind::UnknownOutcome };
-        Error::new(kind, format!("{self} took longer than {} s{place}", whole.as_secs_f32()))
+        Error::new(kind, format!("{self} took longer than {} s{place}", seconds(whole)))
     }
 
     fn lost(&self, what: String) -> Error {
         let kind = if self.risk == Risk::None { Kind::Error } else { Kind::UnknownOutcome };
         Error::new(kind, format!("{self} {what}"))
     }
+}
+
+/// Whether something is wrong with the code, as far as that is seen from outside.
+fn is_fault(error: &Error) -> bool {
+    matches!(error.kind, Kind::Error | Kind::Timeout | Kind::UnknownOutcome | Kind::MissingDependency)
 }
 
 impl std::fmt::Display for Part {
@@ -163,6 +179,11 @@ impl std::fmt::Display for Part {
             kind => write!(f, "`{kind}` of `{id}`"),
         }
     }
+}
+
+/// As people say it.
+pub fn seconds(time: Duration) -> f32 {
+    (time.as_secs_f32() * 10.0).round() / 10.0
 }
 
 /// How long a call may take.

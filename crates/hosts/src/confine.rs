@@ -3,15 +3,24 @@
 use crate::{
     Reach,
     environment::Interpreter,
+    held::Held,
     sandbox::{Identity, Limits, Network, Policy, Sandbox},
     snapshot,
 };
 use anyhow::{Context, Result};
+use rustix::{
+    fs::{CWD, Gid, Mode, OFlags, Uid},
+    io::Errno,
+};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
+
+/// In the state directory.
+const TEMPORARY: &str = "tmp";
 
 /// Everything that a process of a folder has to do with.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +38,8 @@ pub struct Confines {
     pub write: Vec<PathBuf>,
     pub interpreter: Option<Interpreter>,
     pub limits: Limits,
+    /// What it runs from is not removed as long as this is there.
+    pub held: Option<Arc<Held>>,
 }
 
 impl Confines {
@@ -39,11 +50,11 @@ impl Confines {
     pub fn policy(&self, sandbox: &Sandbox, reach: &Reach) -> Result<Policy> {
         let for_users = self.interpreter.as_ref().is_none_or(|interpreter| interpreter.for_users);
         let identity = if for_users { sandbox.identity(&self.integration)? } else { None };
-        fs::create_dir_all(self.state.join("tmp"))
-            .with_context(|| format!("{} cannot be made", self.state.display()))?;
+        fs::create_dir_all(&self.state).with_context(|| format!("{} cannot be made", self.state.display()))?;
         if let Some(identity) = identity {
             self.give(identity)?;
         }
+        temporary(&self.state, identity).with_context(|| format!("{}/tmp cannot be made", self.state.display()))?;
         let mut policy = Policy { limits: self.limits.clone(), ..Policy::closed(identity) };
         policy.readable.push(self.directory.clone());
         policy.readable.extend(self.siblings.iter().chain(&self.read).cloned());
@@ -77,6 +88,32 @@ impl Confines {
         opened(&self.code, identity, &is_original)
             .with_context(|| format!("{} cannot be opened for its user", self.code.display()))
     }
+}
+
+/// A place for temporary files, unless the code put something else there. It may be at work: no name is looked up twice.
+fn temporary(state: &Path, identity: Option<Identity>) -> rustix::io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let state = rustix::fs::openat(CWD, state, flags, Mode::empty())?;
+    match rustix::fs::mkdirat(&state, TEMPORARY, Mode::RWXU) {
+        Err(error) if error != Errno::EXIST => return Err(error),
+        _ => {}
+    }
+    let (Some(identity), Ok(made)) = (identity, rustix::fs::openat(&state, TEMPORARY, flags, Mode::empty())) else {
+        return Ok(());
+    };
+    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    if rustix::fs::fstat(&made)?.st_uid == 0 { rustix::fs::fchown(&made, Some(uid), Some(gid)) } else { Ok(()) }
+}
+
+/// Removes what processes of earlier servers left for the moment. None of them runs.
+pub fn clear_temporary(states: &Path) -> std::io::Result<()> {
+    for state in fs::read_dir(states)? {
+        let place = state?.path().join(TEMPORARY);
+        if fs::symlink_metadata(&place).is_ok_and(|metadata| metadata.is_dir()) {
+            fs::remove_dir_all(place)?;
+        }
+    }
+    Ok(())
 }
 
 /// Lets the group put files into directories and take away only its own, and gives it those that code made before.

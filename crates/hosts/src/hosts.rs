@@ -1,8 +1,9 @@
 //! Everything that folders have in common: where they are looked for, what runs for them, what is told of changes.
 
 use crate::{
-    Folder, Found, Loaded, Problem, Ring, Root, RootKind, Server, Shape,
+    Folder, Found, Problem, Ring, Root, RootKind, Server, Shape,
     environment::{Environments, Interpreter, Settings},
+    held::Held,
     name,
     roots::{self, Places},
     sandbox::Sandbox,
@@ -12,13 +13,17 @@ use anyhow::{Context, Result};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, Weak},
+    time::Duration,
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{RwLock, Semaphore, mpsc};
 
 /// Workers that are asked at the same time what they have: each uses a processor fully.
 const DESCRIBED_AT_ONCE: usize = 2;
+/// Folders that are copied at the same time.
+const COPIED_AT_ONCE: usize = 4;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -29,11 +34,15 @@ pub struct Config {
     /// Directories with nothing but tool files.
     pub tool_dirs: Vec<PathBuf>,
     /// Directories with connector modules.
-    pub connector_dirs: Vec<PathBuf>,
+    pub connector_dirs: Vec<Root>,
+    /// Those of all these that nobody named: that one is not there is no news.
+    pub usual: BTreeSet<PathBuf>,
     /// Where programs are found, also by the code of folders.
     pub path: String,
     /// Environment of what installs Python packages: proxies, certificates, indexes.
     pub installing: BTreeMap<String, String>,
+    /// How long environments are kept that nothing uses.
+    pub keep_environments: Duration,
     /// Integrations that are part of the program, with their versions.
     pub native: BTreeMap<String, String>,
 }
@@ -56,6 +65,10 @@ pub(crate) struct Inner {
     pub sandbox: Arc<Sandbox>,
     pub environments: Environments,
     pub describing: Semaphore,
+    pub copying: Semaphore,
+    /// Whoever copies a folder has it until the copy is held.
+    pub loading: RwLock<()>,
+    pub held: Mutex<Vec<Weak<Held>>>,
     /// What lies below the roots, as it was seen last.
     pub folders: Mutex<BTreeMap<String, Folder>>,
     /// By id, so that the log goes on when the code changes.
@@ -78,12 +91,16 @@ impl Hosts {
         // Processes have working directories of their own.
         config.data = std::path::absolute(&config.data).context("The data directory cannot be named")?;
         crate::leftovers::end(&config.data);
-        for place in ["folders", "envs", "state", "run"] {
+        sandbox.guard(&config.data);
+        for place in ["folders", "siblings", "envs", "state", "run"] {
             let place = config.data.join(place);
-            fs::create_dir_all(&place).with_context(|| format!("{} cannot be made", place.display()))?;
+            closed(&place).with_context(|| format!("{} cannot be made", place.display()))?;
         }
-        snapshot::sweep(&config.data.join("folders")).context("What an earlier server began cannot be removed")?;
+        snapshot::sweep(&config.data).context("What an earlier server began cannot be removed")?;
         crate::worker::clear_sockets(&config.data.join("run"))?;
+        if let Err(error) = crate::confine::clear_temporary(&config.data.join("state")) {
+            tracing::warn!("Temporary files of folders cannot be removed: {error}");
+        }
         let settings = Settings {
             directory: config.data.join("envs"),
             path: config.path.clone(),
@@ -98,6 +115,9 @@ impl Hosts {
             sandbox,
             environments,
             describing: Semaphore::new(DESCRIBED_AT_ONCE),
+            copying: Semaphore::new(COPIED_AT_ONCE),
+            loading: RwLock::default(),
+            held: Mutex::default(),
             folders: Mutex::default(),
             logs: Mutex::default(),
             waiting: Mutex::default(),
@@ -117,6 +137,7 @@ impl Hosts {
             roots: &config.roots,
             tool_dirs: &config.tool_dirs,
             connector_dirs: &config.connector_dirs,
+            usual: &config.usual,
             native: &config.native,
         });
         let folders: BTreeMap<String, Folder> =
@@ -150,8 +171,9 @@ impl Hosts {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn hash(&self, folder: &Folder) -> Result<String> {
-        Ok(snapshot::take(&self.folders_dir(), folder, None)?.hash)
+    pub async fn hash(&self, folder: &Folder) -> Result<String> {
+        let _loading = self.0.loading.read().await;
+        Ok(self.copy(folder, None).await?.hash)
     }
 
     /// An interpreter with the package that folders import, and nothing that they may want besides.
@@ -160,22 +182,6 @@ impl Hosts {
     /// In words for the operator.
     pub async fn python(&self) -> Result<Interpreter, String> {
         self.0.environments.bare().await
-    }
-
-    /// Removes states of folders that nothing runs any more.
-    pub fn clean(&self, running: &[&Loaded]) -> Result<()> {
-        let mut used: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-        for loaded in running {
-            used.entry(&loaded.folder.id).or_default().insert(loaded.hash.clone());
-            for (id, hash) in &loaded.siblings {
-                let hashes = BTreeSet::from([hash.clone()]);
-                snapshot::clean(&self.siblings_dir(&loaded.folder.id), id, &hashes)?;
-            }
-        }
-        for (id, hashes) in used {
-            snapshot::clean(&self.folders_dir(), id, &hashes).with_context(|| format!("Old states of `{id}`"))?;
-        }
-        Ok(())
     }
 
     /// Forgets what was made of a folder that is gone for good; its state stays.
@@ -193,6 +199,12 @@ impl Hosts {
         let running: Vec<_> = lock(&self.0.running).drain(..).collect();
         let all = running.iter().filter_map(Weak::upgrade).map(|worker| worker.drain());
         futures::future::join_all(all).await;
+    }
+
+    pub(crate) async fn copy(&self, folder: &Folder, previous: Option<String>) -> Result<snapshot::Snapshot> {
+        let _turn = self.0.copying.acquire().await;
+        let (folders, folder) = (self.folders_dir(), folder.clone());
+        tokio::task::spawn_blocking(move || snapshot::take(&folders, &folder, previous.as_deref())).await?
     }
 
     pub(crate) fn folders_dir(&self) -> PathBuf {
@@ -243,6 +255,17 @@ async fn tell_of_environments(inner: Weak<Inner>) {
             let _ = inner.changes.send(Change::Folder(id));
         }
     }
+}
+
+/// A directory that users of integrations can pass through and not look into.
+fn closed(directory: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(directory)?;
+    let mode = fs::metadata(directory)?.permissions().mode();
+    if mode & 0o066 != 0 {
+        // One that is somebody else's is theirs to close.
+        let _ = fs::set_permissions(directory, fs::Permissions::from_mode(mode & !0o066));
+    }
+    Ok(())
 }
 
 /// Files that an environment names.

@@ -9,6 +9,8 @@ mod check;
 mod confine;
 mod description;
 mod environment;
+pub mod guard;
+mod held;
 mod hosts;
 mod integration;
 mod launch;
@@ -27,6 +29,7 @@ mod worker;
 pub use check::{Finding, Level, check, python_path};
 pub use confine::Confines;
 pub use environment::Interpreter;
+pub use held::Cleaned;
 pub use hosts::{Change, Config, Hosts};
 pub use launch::{Launch, Started, ending};
 pub use log::{LogLine, Ring};
@@ -155,7 +158,7 @@ pub trait Worker: Send + Sync {
     fn drain(&self) -> BoxFuture<'static, ()>;
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct WorkerState {
     /// `stopped`, `preparing`, `starting`, `running`, `draining` or `failing`.
     pub state: &'static str,
@@ -163,6 +166,25 @@ pub struct WorkerState {
     pub restarts: u32,
     /// Why it does not run, in words for the operator; while it is prepared, how far that is.
     pub reason: Option<String>,
+    /// What went wrong last in its code, whether it runs again or not.
+    pub failure: Option<Failed>,
+    /// Lines that it printed too fast to be kept.
+    pub lines_lost: u64,
+}
+
+impl WorkerState {
+    fn new(state: &'static str) -> Self {
+        Self { state, ..Self::default() }
+    }
+}
+
+/// Something that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// Microseconds since 1970.
+    pub at: i64,
+    /// In words for the operator.
+    pub reason: String,
 }
 
 /// A key of the API that is worth something while one process runs.

@@ -8,13 +8,16 @@ mod start;
 
 use crate::{
     Folder, Hosts, Loaded, Permissions, Place, Problem, Way, Worker,
+    confine::Confines,
+    held::Held,
     hosts::{lock, whole},
     integration::{documents, integration},
-    snapshot::{self, Snapshot},
+    snapshot::Snapshot,
 };
+pub use code::is_python;
 use code::{Code, Readiness};
 use describe::Answer;
-use idle::Idle;
+use idle::{Idle, Why};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 use tercel_sdk::Integration;
 
@@ -33,29 +36,36 @@ impl Hosts {
     async fn load_checked(&self, folder: &Folder, last: Option<&Loaded>, wanted: Option<&str>) -> Loaded {
         let last = last.filter(|last| last.folder.id == folder.id);
         let previous = last.map(|last| last.hash.clone()).filter(|hash| !hash.is_empty());
-        let (folders, copied) = (self.folders_dir(), folder.clone());
-        let taken = tokio::task::spawn_blocking(move || snapshot::take(&folders, &copied, previous.as_deref())).await;
-        let snapshot = match taken.map_err(anyhow::Error::from).and_then(|taken| taken) {
+        let loading = self.0.loading.read().await;
+        let snapshot = match self.copy(folder, previous).await {
             Ok(snapshot) => snapshot,
             Err(error) => return self.not_loaded(folder, last, Way::Python, None, vec![whole(&error)]),
         };
+        let hold = |siblings| Copy { held: self.hold(&folder.id, &snapshot.hash, siblings), snapshot: &snapshot };
         if wanted.is_some_and(|wanted| wanted != snapshot.hash) {
             let problem = Problem::new("", "The folder was changed since it was looked at: look at it again");
-            return self.not_loaded(folder, last, Way::Python, Some(&snapshot), vec![problem]);
+            return self.not_loaded(folder, last, Way::Python, Some(&hold(BTreeMap::new())), vec![problem]);
         }
         let code = match Code::read(folder, &snapshot) {
             Ok(code) => code,
-            Err((way, problems)) => return self.not_loaded(folder, last, way, Some(&snapshot), problems),
+            Err((way, problems)) => {
+                return self.not_loaded(folder, last, way, Some(&hold(BTreeMap::new())), problems);
+            }
         };
-        match self.ready(folder, &code, &snapshot).await {
-            Readiness::NoCode => self.only_documents(folder, &snapshot),
-            Readiness::Not(state, reason) => {
-                let problem = Problem::new("", reason.clone());
-                let mut loaded = self.not_loaded(folder, last, code.way, Some(&snapshot), vec![problem]);
+        let readiness = self.ready(folder, &code, &snapshot).await;
+        let copy = hold(readiness.siblings());
+        drop(loading);
+        match readiness {
+            Readiness::NoCode => self.only_documents(folder, &copy),
+            Readiness::Not(why) => {
+                let worker = Idle::new(why, self.log_of(&folder.id));
+                let state = worker.state();
+                let problem = Problem::new("", state.reason.unwrap_or_default());
+                let mut loaded = self.not_loaded(folder, last, code.way, Some(&copy), vec![problem]);
                 if !loaded.kept {
-                    loaded.worker = Arc::new(Idle::new(state, Some(reason), self.log_of(&folder.id)));
-                    if state == idle::PREPARING {
-                        loaded.problems = snapshot.problems;
+                    loaded.worker = Arc::new(worker);
+                    if state.state == "preparing" {
+                        loaded.problems = copy.snapshot.problems.clone();
                     }
                 }
                 loaded
@@ -65,16 +75,9 @@ impl Hosts {
                 {
                     return Loaded { kept: false, problems: last.own_problems(), ..last.clone() };
                 }
-                match self.describe(folder, &code, &snapshot, &ready, last).await {
-                    Answer::Described(described) => self.loaded(folder, &code, &snapshot, *ready, *described, last),
-                    Answer::Failed(problems) => {
-                        let mut loaded = self.not_loaded(folder, last, code.way, Some(&snapshot), problems);
-                        if !loaded.kept {
-                            let reason = loaded.problems.first().map(ToString::to_string);
-                            loaded.worker = Arc::new(Idle::new("failing", reason, self.log_of(&folder.id)));
-                        }
-                        loaded
-                    }
+                match self.describe(folder, &code, &copy, &ready, last).await {
+                    Answer::Described(described) => self.loaded(folder, &code, &copy, *ready, *described, last),
+                    Answer::Failed(problems) => self.not_loaded(folder, last, code.way, Some(&copy), problems),
                 }
             }
         }
@@ -84,18 +87,19 @@ impl Hosts {
         &self,
         folder: &Folder,
         code: &Code,
-        snapshot: &Snapshot,
+        copy: &Copy,
         ready: code::Ready,
         described: describe::Described,
         last: Option<&Loaded>,
     ) -> Loaded {
+        let snapshot = copy.snapshot;
         let describe::Described { description, worker } = described;
         let (made, unusable) = integration(&folder.id, &description, &snapshot.code, &worker, &code.extra());
         let mut problems = description.problems.clone();
         problems.extend(unusable);
         problems.dedup();
         if !problems.is_empty() && last.is_some_and(Loaded::is_good) {
-            return self.not_loaded(folder, last, code.way, Some(snapshot), problems);
+            return self.not_loaded(folder, last, code.way, Some(copy), problems);
         }
         problems.extend(snapshot.problems.iter().cloned());
         let mut permissions = code.permissions();
@@ -115,7 +119,7 @@ impl Hosts {
             undeclared: description.undeclared.clone(),
             permissions,
             worker,
-            place: ready.place(snapshot, self.confines(folder, code, snapshot, &ready)),
+            place: ready.place(snapshot, self.confines(folder, code, copy, &ready)),
             imports: ready.imports,
             siblings: ready.siblings,
             key: ready.key,
@@ -123,11 +127,10 @@ impl Hosts {
     }
 
     /// A folder without any code.
-    fn only_documents(&self, folder: &Folder, snapshot: &Snapshot) -> Loaded {
-        let (made, mut problems) = documents(&folder.id, &snapshot.code);
-        problems.extend(snapshot.problems.iter().cloned());
-        let worker = Arc::new(Idle::new("stopped", None, self.log_of(&folder.id)));
-        self.bare(folder, Way::Python, snapshot, made, problems, worker)
+    fn only_documents(&self, folder: &Folder, copy: &Copy) -> Loaded {
+        let (made, mut problems) = documents(&folder.id, &copy.snapshot.code);
+        problems.extend(copy.snapshot.problems.iter().cloned());
+        self.bare(folder, Way::Python, Some(copy), made, problems, Why::Nothing)
     }
 
     /// The last good version, or what there is without running anything.
@@ -136,33 +139,34 @@ impl Hosts {
         folder: &Folder,
         last: Option<&Loaded>,
         way: Way,
-        snapshot: Option<&Snapshot>,
+        copy: Option<&Copy>,
         problems: Vec<Problem>,
     ) -> Loaded {
         if let Some(last) = last.filter(|last| last.is_good()) {
             return Loaded { kept: true, problems, ..last.clone() };
         }
-        let none = Snapshot::default();
-        let snapshot = snapshot.unwrap_or(&none);
-        let (made, _) = documents(&folder.id, &snapshot.code);
-        let reason = problems.first().map(ToString::to_string);
-        let worker = Arc::new(Idle::new("failing", reason, self.log_of(&folder.id)));
-        self.bare(folder, way, snapshot, made, problems, worker)
+        let made = match copy {
+            Some(copy) => documents(&folder.id, &copy.snapshot.code).0,
+            None => Integration::new(&folder.id),
+        };
+        let why = Why::Failing(problems.first().map(ToString::to_string));
+        self.bare(folder, way, copy, made, problems, why)
     }
 
     fn bare(
         &self,
         folder: &Folder,
         way: Way,
-        snapshot: &Snapshot,
+        copy: Option<&Copy>,
         integration: Integration,
         problems: Vec<Problem>,
-        worker: Arc<Idle>,
+        why: Why,
     ) -> Loaded {
+        let held = copy.map(|copy| copy.held.clone());
         Loaded {
             folder: folder.clone(),
             way,
-            hash: snapshot.hash.clone(),
+            hash: copy.map(|copy| copy.snapshot.hash.clone()).unwrap_or_default(),
             integration,
             problems,
             kept: false,
@@ -170,8 +174,12 @@ impl Hosts {
             undeclared: Vec::new(),
             imports: Vec::new(),
             permissions: Permissions::default(),
-            worker,
-            place: Place { directory: snapshot.directory.clone(), ..Place::default() },
+            worker: Arc::new(Idle::new(why, self.log_of(&folder.id))),
+            place: Place {
+                directory: copy.map(|copy| copy.snapshot.directory.clone()).unwrap_or_default(),
+                confines: Confines { held, ..Confines::default() },
+                ..Place::default()
+            },
             siblings: BTreeMap::new(),
             key: String::new(),
         }
@@ -187,6 +195,12 @@ impl Hosts {
     pub(crate) fn state_dir(&self, id: &str) -> std::path::PathBuf {
         self.0.config.data.join("state").join(id)
     }
+}
+
+/// A snapshot that is not removed as long as this is there.
+struct Copy<'s> {
+    snapshot: &'s Snapshot,
+    held: Arc<Held>,
 }
 
 impl Loaded {

@@ -22,6 +22,8 @@ const LONGEST: usize = 8 << 10;
 /// What is kept of one second; a process that floods shall not wash away how it came to that.
 const BYTES_A_SECOND: usize = 64 << 10;
 const LEAST_A_SECOND: usize = 1 << 10;
+/// What a line counts at least: many short ones wash away as much as few long ones.
+const LEAST_A_LINE: usize = 128;
 /// Lines that are kept of the end of a flood.
 const TAIL: usize = 20;
 
@@ -40,6 +42,8 @@ struct Lines {
     /// What is kept of this second: less in each that floods.
     room: usize,
     left_out: u64,
+    /// Of earlier floods.
+    lost: u64,
     /// The end of a flood: what comes last often says why.
     tail: VecDeque<LogLine>,
 }
@@ -55,6 +59,12 @@ impl Ring {
         lines.extend(ring.flood());
         lines.extend(ring.tail.iter().cloned());
         lines
+    }
+
+    /// Lines that were printed too fast to be kept.
+    pub fn lost(&self) -> u64 {
+        let ring = self.lock();
+        ring.lost + ring.left_out
     }
 
     /// A place in the log that [`since`](Self::since) begins at.
@@ -131,7 +141,7 @@ impl Lines {
         let moment = Instant::now();
         if self.second.is_none_or(|begin| moment - begin >= Duration::from_secs(1)) {
             if let Some(flood) = self.flood() {
-                self.left_out = 0;
+                self.lost += std::mem::take(&mut self.left_out);
                 self.keep(flood);
             }
             for line in std::mem::take(&mut self.tail) {
@@ -142,7 +152,7 @@ impl Lines {
             self.second = Some(moment);
             self.in_second = 0;
         }
-        self.in_second += text.len() + 1;
+        self.in_second += (text.len() + 1).max(LEAST_A_LINE);
         let line = LogLine { at: now(), text: text.to_owned() };
         if self.in_second <= self.room {
             self.keep(line);
@@ -171,7 +181,8 @@ impl Lines {
     }
 }
 
-fn now() -> i64 {
+/// In microseconds since 1970.
+pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
@@ -204,6 +215,16 @@ mod tests {
         let kept = lines.len() - 2;
         assert!(lines.contains(&format!("… {} lines more, printed too fast to be kept", 100_001 - kept)));
         assert_eq!(ring.last().as_deref(), Some("and how it ended"));
+        assert_eq!(ring.lost(), 100_001 - kept as u64);
+    }
+
+    #[tokio::test]
+    async fn short_lines_wash_away_no_more_than_long_ones() {
+        let ring = Ring::default();
+        ring.push("how it began");
+        ring.clone().fill("y\n".repeat(500_000).as_bytes()).await;
+        assert_eq!(texts(&ring)[0], "how it began");
+        assert!(texts(&ring).len() < 1_000, "{}", texts(&ring).len());
     }
 
     #[tokio::test]

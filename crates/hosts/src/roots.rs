@@ -68,22 +68,24 @@ pub struct Found {
 pub struct Places<'a> {
     pub roots: &'a [Root],
     pub tool_dirs: &'a [PathBuf],
-    pub connector_dirs: &'a [PathBuf],
+    pub connector_dirs: &'a [Root],
+    /// Directories that nobody named.
+    pub usual: &'a BTreeSet<PathBuf>,
     /// Integrations that are part of the program, with their versions.
     pub native: &'a BTreeMap<String, String>,
 }
 
 /// Looks below all roots. Nothing of what is found is run.
 pub fn scan(places: &Places) -> Found {
-    let mut search = Search { found: Found::default(), seen: BTreeSet::new(), native: places.native };
+    let mut search = Search { found: Found::default(), seen: BTreeSet::new(), places };
     for root in places.roots {
         search.root(root);
     }
     for directory in places.tool_dirs {
         search.tools(directory);
     }
-    for directory in places.connector_dirs {
-        search.connectors(directory);
+    for root in places.connector_dirs {
+        search.connectors(root);
     }
     search.found
 }
@@ -113,7 +115,7 @@ struct Search<'a> {
     found: Found,
     /// Roots by what they resolve to.
     seen: BTreeSet<PathBuf>,
-    native: &'a BTreeMap<String, String>,
+    places: &'a Places<'a>,
 }
 
 impl Search<'_> {
@@ -124,9 +126,6 @@ impl Search<'_> {
                 continue;
             }
             if let Err(reason) = name::check(&name) {
-                self.found.problems.push((path, reason));
-            } else if root.kind == RootKind::Workspace && path.is_symlink() {
-                let reason = "A folder of the workspace cannot be a link; put a directory there".into();
                 self.found.problems.push((path, reason));
             } else {
                 self.add(Folder { id: name, path, root: root.clone(), shape: Shape::Folder });
@@ -153,13 +152,8 @@ impl Search<'_> {
         self.add(Folder { id, path: directory.into(), root, shape: Shape::Tools });
     }
 
-    fn connectors(&mut self, directory: &Path) {
-        // Nobody asked for this directory by name: that it is not there is no news.
-        if !directory.is_dir() {
-            return;
-        }
-        let Some(entries) = self.entries(directory) else { return };
-        let root = Root { path: directory.into(), kind: RootKind::Operator };
+    fn connectors(&mut self, root: &Root) {
+        let Some(entries) = self.entries(&root.path) else { return };
         for (name, path) in entries.into_iter().filter(|(_, path)| is_python(path)) {
             // What a module of this name would be imported as is the base class.
             let Some(id) = name.strip_suffix(".py").filter(|id| *id != "base") else { continue };
@@ -180,6 +174,9 @@ impl Search<'_> {
         let listed = directory.canonicalize().and_then(|real| Ok((fs::read_dir(&real)?, real)));
         let (listed, real) = match listed {
             Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.places.usual.contains(directory) => {
+                return None;
+            }
             Err(error) => {
                 let reason = format!("This directory for integrations cannot be read: {error}");
                 self.found.problems.push((directory.into(), reason));
@@ -199,13 +196,18 @@ impl Search<'_> {
     }
 
     fn is_taken(&self, id: &str) -> bool {
-        self.native.contains_key(id) || self.found.folders.iter().any(|folder| folder.id == id)
+        self.places.native.contains_key(id) || self.found.folders.iter().any(|folder| folder.id == id)
     }
 
     fn add(&mut self, folder: Folder) {
+        if folder.root.kind == RootKind::Workspace && folder.path.is_symlink() {
+            let what = if folder.shape == Shape::Folder { "directory" } else { "file" };
+            let reason = format!("What is in the workspace cannot be a link; put a {what} there");
+            return self.found.problems.push((folder.path, reason));
+        }
         let place = self.found.folders.iter().position(|other| other.id == folder.id);
         let earlier = place.map(|place| &self.found.folders[place]);
-        let native = self.native.get(&folder.id);
+        let native = self.places.native.get(&folder.id);
         if earlier.is_none() && native.is_none() {
             return self.found.folders.push(folder);
         }

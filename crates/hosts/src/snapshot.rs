@@ -90,17 +90,27 @@ pub fn clean(folders: &Path, id: &str, running: &BTreeSet<String>) -> std::io::R
 ///
 /// # Errors
 /// When it cannot be removed.
-pub fn sweep(folders: &Path) -> std::io::Result<()> {
-    for home in fs::read_dir(folders)? {
-        let home = home?.path();
-        for entry in fs::read_dir(home)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                write::remove(&entry.path())?;
-            }
+pub fn sweep(data: &Path) -> std::io::Result<()> {
+    let mut homes = below(&data.join("folders"))?;
+    for importing in below(&data.join("siblings"))? {
+        homes.extend(below(&importing)?);
+    }
+    for entry in homes.iter().map(|home| below(home)).collect::<Result<Vec<_>, _>>()?.concat() {
+        if entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
+            write::remove(&entry)?;
         }
     }
     Ok(())
+}
+
+fn below(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Forgets a folder whole.

@@ -1,31 +1,55 @@
-//! Notices that a folder was edited, when the editing is over.
+//! Notices that a folder was edited, when the editing is over, and that a root appeared or was replaced.
 
 use crate::{
     Folder,
-    hosts::{Change, Config},
+    hosts::{Change, Config, lock},
 };
 use anyhow::{Context, Result};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 /// An editor writes several files, and each in several steps.
 const QUIET: Duration = Duration::from_millis(300);
 /// What is written to without end is looked at all the same.
 const LONGEST: Duration = Duration::from_secs(5);
+/// Between two looks at the roots themselves: the system tells nothing of a directory that is not there yet, of one that
+/// was mounted, and of a link that leads elsewhere now.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub struct Watcher {
     watcher: RecommendedWatcher,
-    watched: BTreeSet<PathBuf>,
+    watched: BTreeMap<PathBuf, Option<Identity>>,
     places: Arc<Mutex<BTreeMap<PathBuf, String>>>,
+    roots: Arc<Mutex<Roots>>,
+}
+
+/// Roots as they are named, and what was there when they were looked at last.
+type Roots = BTreeMap<PathBuf, Option<Identity>>;
+
+/// Tells a directory from another one in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    /// Numbers are given again.
+    made: Option<SystemTime>,
+}
+
+impl Identity {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = path.metadata().ok().filter(std::fs::Metadata::is_dir)?;
+        Some(Self { device: metadata.dev(), inode: metadata.ino(), made: metadata.created().ok() })
+    }
 }
 
 impl Watcher {
@@ -33,6 +57,10 @@ impl Watcher {
         let (touched, paths) = mpsc::unbounded_channel();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             let Ok(event) = event else { return };
+            if event.need_rescan() {
+                // Too much at once: what it was is not known.
+                let _ = touched.send(PathBuf::new());
+            }
             // Reading is none.
             if !matches!(event.kind, EventKind::Access(_)) {
                 event.paths.into_iter().filter(|path| counts(path)).for_each(|path| {
@@ -40,32 +68,33 @@ impl Watcher {
                 });
             }
         });
-        let places = Arc::default();
+        let (places, roots) = (Arc::default(), Arc::default());
+        tokio::spawn(compare(Arc::downgrade(&roots), changes.clone()));
         tokio::spawn(gather(paths, Arc::clone(&places), changes));
         Ok(Self {
             watcher: watcher.context("The system's notifications are used up")?,
-            watched: BTreeSet::new(),
+            watched: BTreeMap::new(),
             places,
+            roots,
         })
     }
 
     /// From now on these are looked at, and where new ones may appear.
     pub fn look_at(&mut self, config: &Config, folders: &[Folder]) {
-        let roots = config.roots.iter().map(|root| &root.path);
-        let directories = roots.chain(&config.tool_dirs).chain(&config.connector_dirs);
-        let wanted: BTreeSet<PathBuf> = directories
+        let roots = config.roots.iter().chain(&config.connector_dirs).map(|root| &root.path);
+        let directories: BTreeSet<&PathBuf> = roots.chain(&config.tool_dirs).collect();
+        *lock(&self.roots) = directories.iter().map(|path| ((*path).clone(), Identity::of(path))).collect();
+        let linked = folders.iter().map(|folder| &folder.path).filter(|path| path.is_symlink());
+        let wanted: BTreeMap<PathBuf, Option<Identity>> = directories
+            .into_iter()
+            .chain(linked)
             .filter_map(|path| path.canonicalize().ok())
-            .chain(
-                folders
-                    .iter()
-                    .filter(|folder| folder.path.is_symlink())
-                    .filter_map(|folder| folder.path.canonicalize().ok()),
-            )
+            .map(|path| (path.clone(), Identity::of(&path)))
             .collect();
-        for gone in self.watched.difference(&wanted) {
+        for (gone, _) in self.watched.iter().filter(|(path, is)| wanted.get(*path) != Some(is)) {
             let _ = self.watcher.unwatch(gone);
         }
-        for new in wanted.difference(&self.watched) {
+        for (new, _) in wanted.iter().filter(|(path, is)| self.watched.get(*path) != Some(is)) {
             if let Err(error) = self.watcher.watch(new, RecursiveMode::Recursive) {
                 tracing::warn!("Changes in {} are not noticed: {error}", new.display());
             }
@@ -75,7 +104,29 @@ impl Watcher {
             let path = folder.path.canonicalize().ok()?;
             Some((path, folder.id.clone()))
         });
-        *self.places.lock().expect("nothing panics while it holds the places") = places.collect();
+        *lock(&self.places) = places.collect();
+    }
+}
+
+/// Looks whether roots are what they were, until nobody wants to know.
+async fn compare(roots: std::sync::Weak<Mutex<Roots>>, changes: mpsc::UnboundedSender<Change>) {
+    loop {
+        sleep(LOOK).await;
+        let Some(roots) = roots.upgrade() else { return };
+        let looked = tokio::task::spawn_blocking(move || {
+            let known = lock(&roots).clone();
+            let now: Roots = known.keys().map(|path| (path.clone(), Identity::of(path))).collect();
+            let mut roots = lock(&roots);
+            // Unless they were looked at meanwhile.
+            let has_changed = now != known && *roots == known;
+            if has_changed {
+                *roots = now;
+            }
+            has_changed
+        });
+        if looked.await.unwrap_or_default() && changes.send(Change::Folders).is_err() {
+            return;
+        }
     }
 }
 
@@ -101,7 +152,7 @@ async fn gather(
         tokio::select! {
             path = paths.recv() => {
                 let Some(path) = path else { return };
-                let change = change(&path, &places.lock().expect("nothing panics while it holds the places"));
+                let change = change(&path, &lock(&places));
                 let now = Instant::now();
                 touched.entry(change).or_insert((now, now)).1 = now;
             }
@@ -144,6 +195,7 @@ mod tests {
             ("/roots/crm", Change::Folders),
             ("/roots/new/router.py", Change::Folders),
             ("/roots/crm2/router.py", Change::Folders),
+            ("", Change::Folders),
         ] {
             assert_eq!(change(Path::new(path), &places), expected, "{path}");
         }

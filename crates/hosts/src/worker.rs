@@ -9,7 +9,10 @@ mod socket;
 mod start;
 mod stuck;
 
-use crate::{LogLine, Ring, RootKind, Server, Variable, Worker, WorkerState, confine::Confines, sandbox::Sandbox};
+use crate::{
+    Failed, LogLine, Ring, RootKind, Server, Variable, Worker, WorkerState, confine::Confines, log::now,
+    sandbox::Sandbox,
+};
 use failures::Failures;
 use futures::future::BoxFuture;
 use std::{
@@ -31,6 +34,8 @@ pub use start::is_reserved;
 pub struct Spec {
     pub integration: String,
     pub command: Vec<String>,
+    /// Whether it is ours, which tells what its threads do. To other programs the signal means something else.
+    pub dumps: bool,
     pub confines: Confines,
     /// What it was granted of the network.
     pub hosts: Vec<String>,
@@ -88,6 +93,8 @@ struct Phase {
     restarts: u32,
     failures: Failures,
     reason: Option<String>,
+    /// Of the process, or of a call.
+    failed: Option<Failed>,
 }
 
 impl Supervisor {
@@ -145,6 +152,11 @@ impl Supervisor {
         Ok(None)
     }
 
+    /// Something went wrong in its code.
+    pub fn note(&self, reason: String) {
+        self.phase().failed = Some(Failed { at: now(), reason });
+    }
+
     fn unavailable(&self, reason: &str) -> Error {
         Error::new(Kind::Network, format!("The code of `{}` does not run: {reason}", self.0.spec.integration))
             .hint(format!("Its log says more: tercel logs {}", self.0.spec.integration))
@@ -172,12 +184,14 @@ impl Supervisor {
         idle
     }
 
-    /// A process has ended that nobody asked to end, or has to.
-    fn failed(&self, process: &Arc<Process>, reason: &str) {
+    /// A process has ended that nobody asked to end, or has to: how, and what it said last.
+    fn failed(&self, process: &Arc<Process>, how: &str, last: Option<String>) {
+        let said = last.map(|last| format!("; the last it said: {last}")).unwrap_or_default();
         let mut phase = self.phase();
         phase.release(process);
-        phase.fail(reason);
-        tracing::warn!(integration = %self.0.spec.integration, "The worker of `{}` failed: {reason}", self.0.spec.integration);
+        phase.fail(&format!("it {how}{said}"));
+        // What it said is in its own log, where secrets are masked.
+        tracing::warn!(integration = %self.0.spec.integration, "The worker of `{}` {how}", self.0.spec.integration);
     }
 }
 
@@ -191,6 +205,7 @@ impl Phase {
     fn fail(&mut self, reason: &str) {
         self.failures.add();
         self.reason = Some(reason.to_owned());
+        self.failed = Some(Failed { at: now(), reason: reason.to_owned() });
     }
 }
 
@@ -210,6 +225,8 @@ impl Worker for Supervisor {
             pid: phase.running.as_ref().map(|process| process.pid()),
             restarts: phase.restarts,
             reason: phase.reason.clone().filter(|_| phase.running.is_none()),
+            failure: phase.failed.clone(),
+            lines_lost: self.0.log.lost(),
         }
     }
 

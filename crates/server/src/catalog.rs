@@ -119,7 +119,8 @@ impl Catalog {
             let connections = stored
                 .into_iter()
                 .map(|(connection, stored)| {
-                    let env = (connection == DEFAULT).then_some(env);
+                    // What bots wrote is given nothing of the operator's environment.
+                    let env = Some(env).filter(|_| connection == DEFAULT && !listed.is_of_workspace());
                     let values = resolve(name, &connection, &integration.fields, &stored, env, sealer);
                     (connection, values)
                 })

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 /// Where those are kept that are not started by themselves.
 const SETTING: &str = "processes.manual";
+const NOT_BEGUN: &str = "No process is started yet: the server has just begun, or is held (`tercel resume`)";
 /// What has run for so long is well again.
 const WELL: Duration = Duration::from_secs(60);
 
@@ -57,7 +58,11 @@ impl Processes {
 
     /// How it is; blank for one that nobody keeps.
     pub fn state(&self, integration: &str) -> ProcessState {
-        self.get(integration).map(|kept| kept.state()).unwrap_or_default()
+        let kept = self.get(integration).map(|kept| kept.state());
+        kept.unwrap_or_else(|| match self.has_begun.load(Ordering::Acquire) {
+            true => ProcessState::default(),
+            false => ProcessState { reason: Some(NOT_BEGUN.into()), ..ProcessState::default() },
+        })
     }
 
     /// The same in one word.

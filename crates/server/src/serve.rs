@@ -52,7 +52,7 @@ pub async fn serve(config: Config, native: Vec<Integration>) -> Result<()> {
     if let Err(error) = std::fs::write(&note, address.to_string()) {
         tracing::warn!("{} cannot be written: {error}", note.display());
     }
-    if let Err(error) = folders::load::load(&app).await {
+    if let Err(error) = folders::load::load(&app, folders::load::SHORT).await {
         tracing::error!("{error:#}");
     }
     greet(&app, address);

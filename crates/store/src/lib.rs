@@ -73,7 +73,7 @@ pub use lock::DirectoryLock;
 pub use messages::Message;
 pub use notices::{NewNotice, Notice};
 pub use outbox::{Attempt, AttemptEnd, Leaving, NewOutbox, OutboxRow};
-pub use overview::{Overview, Planned};
+pub use overview::{Listener, Overview, Planned};
 pub use parked::{Held, Release};
 pub use polls::{Gap, Poll, Polled};
 pub use providers::Provider;

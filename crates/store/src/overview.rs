@@ -2,9 +2,10 @@
 
 use crate::{
     Poll, Result,
-    engine::{Connection, Dialect, list},
+    engine::{Connection, Dialect, list, record},
     now,
 };
+use uuid::Uuid;
 
 const WEEK: i64 = 7 * 24;
 const HOUR: i64 = 3_600_000_000;
@@ -22,6 +23,8 @@ pub struct Overview {
     pub counts_money: bool,
     /// Integrations that are paused.
     pub paused: Vec<String>,
+    /// Addresses that are told what happens.
+    pub hooks: Vec<Listener>,
     /// Microseconds that the clock of the database is ahead of ours, where it has one.
     pub ahead: Option<i64>,
 }
@@ -34,6 +37,23 @@ pub struct Planned {
     /// How its last run stands.
     pub last_run: Option<String>,
 }
+
+/// How an address is told what happens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listener {
+    pub id: Uuid,
+    pub url: String,
+    pub enabled: bool,
+    /// Why the server disabled it.
+    pub stopped: Option<String>,
+    /// Since when nothing gets through.
+    pub failing_since: Option<i64>,
+    pub next_at: i64,
+    /// What went wrong last.
+    pub error: Option<String>,
+}
+
+record!(Listener { id, url, enabled, stopped, failing_since, next_at, error });
 
 pub(crate) async fn of(connection: &mut Connection) -> Result<Overview> {
     let schedules: Vec<(String, Option<i64>, Option<String>)> = connection
@@ -62,6 +82,13 @@ pub(crate) async fn of(connection: &mut Connection) -> Result<Overview> {
         priced: priced.into_iter().map(|(model,)| model).collect(),
         counts_money: money > 0,
         paused: paused(connection).await?,
+        hooks: connection
+            .all(
+                "SELECT id, url, enabled, stopped, failing_since, next_at, (SELECT error FROM hook_attempts \
+                 WHERE hook_id = hooks.id AND error IS NOT NULL ORDER BY n DESC LIMIT 1) AS error FROM hooks ORDER BY id",
+                list![],
+            )
+            .await?,
         ahead: ahead(connection).await?,
     })
 }

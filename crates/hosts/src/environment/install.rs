@@ -1,6 +1,6 @@
 //! Makes one environment: locked with hashes, and there only when it is complete.
 
-use super::{Environments, Interpreter, Requirements};
+use super::{Environments, Interpreter, Requirements, lock};
 use crate::Ring;
 use std::{
     fs, io,
@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Beside the environment; its presence says that all is installed.
-const LOCK: &str = "lock.txt";
+pub const LOCK: &str = "lock.txt";
 
 pub fn finished(directory: &Path) -> Option<PathBuf> {
     let program = directory.join("bin/python");
@@ -23,9 +23,16 @@ pub async fn install(
     bare: &Interpreter,
     progress: &Ring,
 ) -> Result<(), String> {
-    let _turn = environments.0.turn.lock().await;
-    let uv = environments.uv(bare, progress).await?.display().to_string();
+    let _turn = environments.0.turns.acquire().await;
     let home = &environments.0.settings.directory;
+    let place = home.join(key);
+    let _making = lock::making(home).await?;
+    let _alone = lock::alone(home.join(format!(".{key}.lock"))).await?;
+    if finished(&place).is_some() {
+        // Another process was faster.
+        return Ok(());
+    }
+    let uv = environments.uv(bare, progress).await?.display().to_string();
     let work = home.join(format!(".{key}"));
     let failed = |error: std::io::Error| format!("{} cannot be written: {error}", work.display());
     let _ = fs::remove_dir_all(&work);
@@ -44,10 +51,11 @@ pub async fn install(
         }
     }
     progress.push("installing packages");
-    let place = home.join(key);
     let _ = fs::remove_dir_all(&place);
+    fs::create_dir(&place).map_err(failed)?;
     let venv = place.display().to_string();
-    environments.run(&[&uv, "venv", "--quiet", "--python", &python, &venv], bare, progress).await?;
+    let make = [&*uv, "venv", "--quiet", "--allow-existing", "--python", &python, &venv];
+    environments.run(&make, &[&place], bare, progress).await?;
     let program = place.join("bin/python").display().to_string();
     let locked = lock.display().to_string();
     let mut command = vec![&*uv, "pip", "install", "--python", &program, "--require-hashes", "-r", &locked];
@@ -55,7 +63,7 @@ pub async fn install(
         command.extend(["--only-binary", ":all:"]);
     }
     let about = |reason| format!("The packages could not be installed: {reason}");
-    environments.run(&command, bare, progress).await.map_err(about)?;
+    environments.run(&command, &[&place], bare, progress).await.map_err(about)?;
     for_everybody(&place).map_err(failed)?;
     fs::copy(&lock, place.join(LOCK)).map_err(failed)?;
     fs::remove_dir_all(&work).map_err(failed)
@@ -82,11 +90,11 @@ async fn resolve(
     }
     let mut tested = command.clone();
     tested.extend(["--constraint", &constraints]);
-    if environments.run(&tested, bare, progress).await.is_ok() {
+    if environments.run(&tested, &[work], bare, progress).await.is_ok() {
         return Ok(());
     }
     let about = |reason| format!("{name} cannot be resolved: {reason}");
-    environments.run(&command, bare, progress).await.map_err(about)
+    environments.run(&command, &[work], bare, progress).await.map_err(about)
 }
 
 /// Users of integrations read it, whatever our own files are like.

@@ -1,13 +1,12 @@
 //! The program that makes environments: found on the machine, or installed beside them.
 
-use super::{Environments, Interpreter};
+use super::{Environments, Interpreter, lock};
 use crate::{
     Ring,
     launch::{Launch, ending},
     sandbox::{Limits, Network, Policy},
 };
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -29,38 +28,52 @@ impl Environments {
         let program = own.join("bin/uv");
         // Written when all of it is there: an installation that was cut off is made anew.
         let complete = own.join("complete");
-        let _alone = alone(&settings.directory).await?;
+        let _alone = lock::alone(settings.directory.join("uv.lock")).await?;
         if complete.is_file() {
             return Ok(program);
         }
         progress.push("installing uv");
+        std::fs::create_dir_all(&own).map_err(|error| format!("{}: {error}", own.display()))?;
         let python = bare.program.display().to_string();
-        self.run(&[&python, "-m", "venv", "--clear", &own.display().to_string()], bare, progress).await.map_err(
-            |reason| {
-                format!(
-                    "{python} cannot make environments ({reason}). Install its venv module, or uv: `pip install uv`"
-                )
-            },
-        )?;
+        let place = own.display().to_string();
+        let make = [&*python, "-m", "venv", "--clear", &place];
+        self.run(&make, &[&own], bare, progress).await.map_err(|reason| {
+            format!("{python} cannot make environments ({reason}). Install its venv module, or uv: `pip install uv`")
+        })?;
         let pip = own.join("bin/python").display().to_string();
-        self.run(&[&pip, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "uv"], bare, progress).await.map_err(
-            |reason| format!("uv is not on this machine and could not be installed: {reason}. Install it, or connect the machine to PyPI"),
-        )?;
+        let install = [&*pip, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "uv"];
+        self.run(&install, &[&own], bare, progress).await.map_err(|reason| {
+            format!(
+                "uv is not on this machine and could not be installed: {reason}. Install it (`pip install uv`), or \
+                 connect the machine to PyPI"
+            )
+        })?;
         std::fs::write(&complete, "").map_err(|error| format!("{}: {error}", complete.display()))?;
         Ok(program)
     }
 
-    /// Runs a program to its end: it may write below the directory of environments and reach the network.
-    pub(super) async fn run(&self, command: &[&str], bare: &Interpreter, progress: &Ring) -> Result<(), String> {
+    /// Runs a program to its end: it may reach the network, and write these places and what was fetched. What it
+    /// installs may run code of its own, which has nothing to do with other environments.
+    pub(super) async fn run(
+        &self,
+        command: &[&str],
+        places: &[&Path],
+        bare: &Interpreter,
+        progress: &Ring,
+    ) -> Result<(), String> {
         let settings = &self.0.settings;
         let home = &settings.directory;
-        std::fs::create_dir_all(home.join("tmp")).map_err(|error| error.to_string())?;
+        let shared = ["cache", "tmp"].map(|name| home.join(name));
+        for place in &shared {
+            std::fs::create_dir_all(place).map_err(|error| format!("{}: {error}", place.display()))?;
+        }
         let mut environment = settings.environment.clone();
         let ours = [
             ("PATH", settings.path.clone()),
             ("HOME", home.display().to_string()),
             ("TMPDIR", home.join("tmp").display().to_string()),
             ("UV_CACHE_DIR", home.join("cache").display().to_string()),
+            ("PIP_CACHE_DIR", home.join("cache/pip").display().to_string()),
             ("UV_NO_CONFIG", "1".into()),
             ("UV_PYTHON_DOWNLOADS", "never".into()),
             ("UV_NO_PROGRESS", "1".into()),
@@ -68,7 +81,9 @@ impl Environments {
             ("LANG", "C.UTF-8".into()),
         ];
         environment.extend(ours.map(|(name, value)| (name.to_owned(), value)));
-        let mut policy = Policy::closed(None).read(command[0]).write(home);
+        let mut policy = Policy::closed(None).read(command[0]).read(home);
+        policy.writable.extend(shared);
+        policy.writable.extend(places.iter().map(|place| place.to_path_buf()));
         policy.readable.extend(bare.readable.iter().cloned());
         policy.readable.extend(settings.readable.iter().cloned());
         policy.network = Network::Open;
@@ -89,20 +104,4 @@ impl Environments {
             }
         }
     }
-}
-
-/// Waits until nobody else installs uv here, be it another process.
-async fn alone(directory: &Path) -> Result<File, String> {
-    let path = directory.join("uv.lock");
-    let words = format!("{} cannot be locked", path.display());
-    let locked = move || {
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)?;
-        }
-        let file = File::create(&path)?;
-        file.lock()?;
-        Ok::<_, std::io::Error>(file)
-    };
-    let locked = tokio::task::spawn_blocking(locked).await.map_err(|error| error.to_string())?;
-    locked.map_err(|error| format!("{words}: {error}"))
 }

@@ -3,7 +3,7 @@
 use super::Extra;
 use crate::{
     Problem,
-    call::Patience,
+    call::{Patience, seconds},
     description::Description,
     worker::{self, Failure, HOST, Supervisor},
 };
@@ -50,7 +50,19 @@ pub fn routes(
     })
 }
 
+/// What goes wrong is the worker's last failure, too.
 async fn serve(worker: &Supervisor, host: &Host, request: Request<Body>) -> Result<Response<Body>> {
+    let asked = format!("{} {}", request.method(), request.uri().path());
+    let answer = answer(worker, host, request).await;
+    match &answer {
+        Ok(answer) if answer.status().is_server_error() => worker.note(format!("{asked} answered {}", answer.status())),
+        Err(error) if error.kind != Kind::Network => worker.note(error.message.clone()),
+        _ => {}
+    }
+    answer
+}
+
+async fn answer(worker: &Supervisor, host: &Host, request: Request<Body>) -> Result<Response<Body>> {
     let id = &worker.spec().integration;
     let patience = Patience::of(host, worker.spec().times.call);
     let Some(entered) = patience.bound(worker.enter()).await else {
@@ -64,10 +76,10 @@ async fn serve(worker: &Supervisor, host: &Host, request: Request<Body>) -> Resu
             return Err(Error::new(Kind::UnknownOutcome, format!("A request for `{id}` was cancelled")));
         }
         () = tokio::time::sleep_until(patience.until.into()) => {
-            let place = worker::dump(worker, &open).await;
+            let place = worker::dump(worker, || open.dump()).await;
             worker.look_after(&open, place.clone());
             let place = place.map(|place| format!("; it was at {place}")).unwrap_or_default();
-            let seconds = patience.whole.as_secs_f32();
+            let seconds = seconds(patience.whole);
             let message = format!("A request for `{id}` was not answered within {seconds} s{place}");
             return Err(Error::new(Kind::Timeout, message));
         }

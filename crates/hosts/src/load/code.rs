@@ -1,6 +1,6 @@
 //! What of a folder is code, and whether it can run: environment, variables, the folders it imports.
 
-use super::{has_python, idle::PREPARING};
+use super::{has_python, idle::Why};
 use crate::{
     Folder, Hosts, Permissions, Problem, RootKind, Shape, Variable, Way,
     environment::{Interpreter, Requirements, State},
@@ -22,9 +22,22 @@ pub struct Code {
 pub enum Readiness {
     /// There is nothing that could run.
     NoCode,
-    /// The state of its worker, and why.
-    Not(&'static str, String),
+    Not(Why),
     Ready(Box<Ready>),
+}
+
+impl Readiness {
+    fn failing(reason: impl Into<String>) -> Self {
+        Self::Not(Why::Failing(Some(reason.into())))
+    }
+
+    /// States of folders that it imports.
+    pub fn siblings(&self) -> BTreeMap<String, String> {
+        match self {
+            Self::Ready(ready) => ready.siblings.clone(),
+            Self::NoCode | Self::Not(_) => BTreeMap::new(),
+        }
+    }
 }
 
 /// All that a worker is started with.
@@ -78,7 +91,7 @@ impl Code {
 }
 
 /// As the first word of a command.
-fn is_python(word: &str) -> bool {
+pub fn is_python(word: &str) -> bool {
     matches!(word, "python" | "python3")
 }
 
@@ -107,7 +120,7 @@ impl Hosts {
             && let Some(interpreter) = ready.interpreter.clone()
             && let Err(reason) = self.read_source(folder, code, snapshot, &interpreter, &mut ready).await
         {
-            return Readiness::Not("failing", reason);
+            return Readiness::failing(reason);
         }
         let values = self.0.server.values(&folder.id, ready.variables.clone()).await;
         ready.key = key(snapshot, &ready, &values);
@@ -128,16 +141,16 @@ impl Hosts {
                 let oldest = code.manifest.as_ref().and_then(|manifest| manifest.python);
                 match oldest {
                     Some((major, minor)) if (interpreter.version.0, interpreter.version.1) < (major, minor) => {
-                        Err(Readiness::Not(
-                            "failing",
-                            format!("It needs Python {major}.{minor}, and the first that this server found is older"),
-                        ))
+                        let (found, minor_found, _) = interpreter.version;
+                        Err(Readiness::failing(format!(
+                            "It needs Python {major}.{minor}, and the first that this server found is {found}.{minor_found}"
+                        )))
                     }
                     _ => Ok(interpreter),
                 }
             }
-            State::Making(progress) => Err(Readiness::Not(PREPARING, progress)),
-            State::Failed(reason) => Err(Readiness::Not("failing", reason)),
+            State::Making(progress) => Err(Readiness::Not(Why::Preparing(progress))),
+            State::Failed(reason) => Err(Readiness::failing(reason)),
         }
     }
 }

@@ -1,13 +1,19 @@
 //! Asks the code what it has, unless that is known.
 
-use super::code::{Code, Ready};
+use super::{
+    Copy,
+    code::{Code, Ready},
+};
 use crate::{
     Folder, Hosts, Loaded, Problem, Way,
     cache::{self, Cache},
     description::Description,
-    snapshot::Snapshot,
-    worker::{Supervisor, empty},
+    worker::{Supervisor, dump, empty},
 };
+use tokio::{sync::SemaphorePermit, time::timeout};
+
+/// Nobody waits longer than this for those that hang.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
 pub enum Answer {
     Described(Box<Described>),
@@ -24,13 +30,13 @@ impl Hosts {
         &self,
         folder: &Folder,
         code: &Code,
-        snapshot: &Snapshot,
+        copy: &Copy<'_>,
         ready: &Ready,
         last: Option<&Loaded>,
     ) -> Answer {
-        let spec = self.spec(folder, code, snapshot, ready);
+        let spec = self.spec(folder, code, copy, ready);
         let worker = Supervisor::new(spec, self.0.server.clone(), self.0.sandbox.clone(), self.log_of(&folder.id));
-        let cache = Cache::of(&self.folders_dir(), &folder.id, &snapshot.hash);
+        let cache = Cache::of(&self.folders_dir(), &folder.id, &copy.snapshot.hash);
         let known = cache.described().filter(|described| described.key == ready.key);
         let description = match known {
             Some(known) => known.description,
@@ -38,7 +44,10 @@ impl Hosts {
                 Ok(description) => {
                     let siblings = ready.siblings.clone();
                     let described = cache::Described { key: ready.key.clone(), description, siblings };
-                    if let Err(error) = cache.keep_described(&described) {
+                    // What went wrong may go better at the next start.
+                    if described.description.problems.is_empty()
+                        && let Err(error) = cache.keep_described(&described)
+                    {
                         return Answer::Failed(vec![Problem::new("", format!("{error}"))]);
                     }
                     // One that was at work goes on with the new state; another rests until something needs it.
@@ -60,13 +69,21 @@ impl Hosts {
         Answer::Described(Box::new(Described { description, worker }))
     }
 
+    /// A turn of those that use a processor fully. Those that hang do not hold up the others.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        timeout(PATIENCE, self.0.describing.acquire()).await.ok()?.ok()
+    }
+
     async fn ask(&self, worker: &Supervisor, code: &Code) -> Result<Description, String> {
-        let _turn = self.0.describing.acquire().await;
+        let _turn = self.turn().await;
         let open = worker.enter().await.map_err(|error| error.message)?;
-        let answer = open.client.send(empty("GET", "/v1/describe"));
-        let answer = tokio::time::timeout(worker.spec().times.start, answer).await;
-        let late = || format!("It did not say within {} s what it has", worker.spec().times.start.as_secs_f32());
-        let answer = answer.map_err(|_| late())?.map_err(|failure| failure.to_string())?;
+        let (limit, asked) = (worker.spec().times.start, open.client.send(empty("GET", "/v1/describe")));
+        let Ok(answer) = timeout(limit, asked).await else {
+            let place =
+                dump(worker, || open.dump()).await.map(|place| format!("; it was at {place}")).unwrap_or_default();
+            return Err(format!("It did not say within {} s what it has{place}", limit.as_secs_f32()));
+        };
+        let answer = answer.map_err(|failure| failure.to_string())?;
         let status = answer.head.status();
         let bytes = answer.bytes().await.map_err(|failure| failure.to_string())?;
         match status.as_u16() {

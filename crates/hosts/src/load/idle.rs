@@ -1,25 +1,34 @@
 //! The worker of a folder that has none.
 
-use crate::{LogLine, Ring, Worker, WorkerState};
+use crate::{LogLine, Ring, Worker, WorkerState, environment::Progress};
 use futures::future::{BoxFuture, ready};
 
-pub const PREPARING: &str = "preparing";
-
 pub struct Idle {
-    state: &'static str,
-    reason: Option<String>,
+    why: Why,
     log: Ring,
 }
 
+pub enum Why {
+    /// There is nothing to run.
+    Nothing,
+    Preparing(Progress),
+    Failing(Option<String>),
+}
+
 impl Idle {
-    pub fn new(state: &'static str, reason: Option<String>, log: Ring) -> Self {
-        Self { state, reason, log }
+    pub fn new(why: Why, log: Ring) -> Self {
+        Self { why, log }
     }
 }
 
 impl Worker for Idle {
     fn state(&self) -> WorkerState {
-        WorkerState { state: self.state, pid: None, restarts: 0, reason: self.reason.clone() }
+        let (state, reason) = match &self.why {
+            Why::Nothing => ("stopped", None),
+            Why::Preparing(progress) => ("preparing", Some(progress.words())),
+            Why::Failing(reason) => ("failing", reason.clone()),
+        };
+        WorkerState { reason, ..WorkerState::new(state) }
     }
 
     fn log(&self) -> Vec<LogLine> {

@@ -68,7 +68,7 @@ impl Hosts {
             Shape::Connector => snapshot.code.join(format!("{}.py", folder.id)),
             Shape::Folder | Shape::Tools => snapshot.code.clone(),
         };
-        let _turn = self.0.describing.acquire().await;
+        let _turn = self.turn().await;
         let mut declared = self.read(interpreter, &code).await?;
         declared.by.clone_from(&interpreter.identity);
         cache.keep_declared(&declared).map_err(|error| error.to_string())?;

@@ -1,12 +1,15 @@
 //! What a worker is started with, and what it may.
 
-use super::code::{Code, Ready};
+use super::{
+    Copy,
+    code::{Code, Ready},
+};
 use crate::{Folder, Hosts, Place, confine::Confines, snapshot::Snapshot, worker::Spec};
 use std::collections::BTreeMap;
 
 impl Hosts {
-    pub(super) fn confines(&self, folder: &Folder, code: &Code, snapshot: &Snapshot, ready: &Ready) -> Confines {
-        let permissions = code.permissions();
+    pub(super) fn confines(&self, folder: &Folder, code: &Code, copy: &Copy, ready: &Ready) -> Confines {
+        let (permissions, snapshot) = (code.permissions(), copy.snapshot);
         Confines {
             integration: folder.id.clone(),
             directory: snapshot.directory.clone(),
@@ -17,17 +20,18 @@ impl Hosts {
             write: permissions.write,
             interpreter: ready.interpreter.clone(),
             limits: code.manifest.as_ref().map(|manifest| manifest.limits.clone()).unwrap_or_default(),
+            held: Some(copy.held.clone()),
         }
     }
 
-    pub(super) fn spec(&self, folder: &Folder, code: &Code, snapshot: &Snapshot, ready: &Ready) -> Spec {
+    pub(super) fn spec(&self, folder: &Folder, code: &Code, copy: &Copy, ready: &Ready) -> Spec {
         let manifest = code.manifest.as_ref();
         let mut command = code.command().to_vec();
         let program = ready.interpreter.as_ref().map(|interpreter| interpreter.program.display().to_string());
         match (&program, command.first_mut()) {
             (Some(program), Some(first)) => first.clone_from(program),
             (Some(program), None) => {
-                let place = snapshot.directory.display().to_string();
+                let place = copy.snapshot.directory.display().to_string();
                 command = [program, "-B", "-m", "tercel_worker", &place, &folder.id].map(str::to_owned).into();
                 command.extend(ready.copies.iter().map(|copy| copy.join("integrations").display().to_string()));
             }
@@ -36,7 +40,8 @@ impl Hosts {
         Spec {
             integration: folder.id.clone(),
             command,
-            confines: self.confines(folder, code, snapshot, ready),
+            dumps: code.command().is_empty(),
+            confines: self.confines(folder, code, copy, ready),
             hosts: code.permissions().hosts,
             root: folder.root.kind,
             sockets: self.0.config.data.join("run"),

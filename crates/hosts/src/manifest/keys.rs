@@ -188,6 +188,9 @@ pub struct Process {
     pub needs: Vec<Spanned<String>>,
     #[serde(default)]
     pub watch: Vec<String>,
+    /// How many run where there are several servers; on one, both are one.
+    #[serde(default, rename = "instances", deserialize_with = "instances")]
+    _instances: (),
 }
 
 #[derive(Default, Deserialize)]
@@ -205,6 +208,15 @@ pub struct PermissionKeys {
 pub struct Paths {
     pub read: Vec<PathBuf>,
     pub write: Vec<PathBuf>,
+}
+
+fn instances<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    match &value {
+        Value::Number(number) if number.as_u64() == Some(1) => Ok(()),
+        Value::String(text) if text == "each" => Ok(()),
+        other => Err(D::Error::custom(format!("`instances` is 1 or each, and not {other}"))),
+    }
 }
 
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {

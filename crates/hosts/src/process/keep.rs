@@ -4,13 +4,10 @@ use super::{Phase, ProcessState, Spec, Times, crashes::Crashes, watched};
 use crate::{
     LogLine, Ring, Server,
     launch::{GRACE, ending},
+    log::now,
     sandbox::Sandbox,
 };
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use tokio::sync::watch;
 
 /// What became of a process is asked here. Dropped, it is killed.
@@ -215,9 +212,4 @@ impl Keeper {
             *state = ProcessState { phase, reason, missing, pid: state.pid, ..*state };
         });
     }
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

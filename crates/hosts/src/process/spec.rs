@@ -1,6 +1,9 @@
 //! What is to run, and with what.
 
-use crate::{Loaded, Place, Reach, RootKind, Server, Variable, launch::Launch, sandbox::Sandbox, worker::is_reserved};
+use crate::{
+    Loaded, Place, Reach, RootKind, Server, Variable, launch::Launch, load::is_python, sandbox::Sandbox,
+    worker::is_reserved,
+};
 use anyhow::Result;
 use secrecy::{ExposeSecret, SecretString};
 use std::{
@@ -113,8 +116,8 @@ impl Spec {
     /// `python` as the first word is the folder's own.
     fn command(&self) -> Vec<String> {
         let mut command = self.process.command.clone();
-        if let (Some("python"), Some(python)) = (command.first().map(String::as_str), &self.place.python) {
-            command[0] = python.display().to_string();
+        if let (Some(first), Some(python)) = (command.first_mut().filter(|word| is_python(word)), &self.place.python) {
+            *first = python.display().to_string();
         }
         command
     }

@@ -25,7 +25,7 @@ impl Tree {
 }
 
 fn of(roots: &[Root]) -> Found {
-    scan(&Places { roots, tool_dirs: &[], connector_dirs: &[], native: &BTreeMap::new() })
+    scan(&Places { roots, tool_dirs: &[], connector_dirs: &[], usual: &BTreeSet::new(), native: &BTreeMap::new() })
 }
 
 fn ids(found: &Found) -> Vec<&str> {
@@ -91,7 +91,8 @@ fn one_of_the_program_itself_is_hidden_visibly() {
     let tree = Tree::new(&[("mine/crm/router.py", "")]);
     let roots = [tree.root("mine", RootKind::Operator)];
     let native = BTreeMap::from([("crm".to_owned(), "0.4".to_owned())]);
-    let found = scan(&Places { roots: &roots, tool_dirs: &[], connector_dirs: &[], native: &native });
+    let none = BTreeSet::new();
+    let found = scan(&Places { roots: &roots, tool_dirs: &[], connector_dirs: &[], usual: &none, native: &native });
     assert_eq!(found.hidden[0].to_string(), "yours hides shipped 0.4");
 }
 
@@ -131,6 +132,34 @@ fn a_root_that_is_not_there_is_said() {
 }
 
 #[test]
+fn that_a_usual_place_is_not_there_is_no_news() {
+    let tree = Tree::new(&[]);
+    let roots = [tree.root("usual", RootKind::Operator)];
+    let (tool_dirs, usual) = ([tree.path("tools")], BTreeSet::from([tree.path("usual"), tree.path("tools")]));
+    let native = BTreeMap::new();
+    let found =
+        scan(&Places { roots: &roots, tool_dirs: &tool_dirs, connector_dirs: &roots, usual: &usual, native: &native });
+    assert_eq!(found.problems, []);
+}
+
+#[test]
+fn connector_modules_of_a_workspace_are_the_workspaces() {
+    let tree = Tree::new(&[("bots/scripts/integrations/sly.py", ""), ("elsewhere/far.py", "")]);
+    let directory = "bots/scripts/integrations";
+    std::os::unix::fs::symlink(tree.path("elsewhere/far.py"), tree.path(directory).join("far.py")).unwrap();
+    let found = scan(&Places {
+        roots: &[],
+        tool_dirs: &[],
+        connector_dirs: &[tree.root(directory, RootKind::Workspace)],
+        usual: &BTreeSet::new(),
+        native: &BTreeMap::new(),
+    });
+    let kinds: Vec<_> = found.folders.iter().map(|folder| (folder.id.as_str(), folder.root.kind)).collect();
+    assert_eq!(kinds, [("sly", RootKind::Workspace)]);
+    assert!(reasons(&found)[0].contains("cannot be a link"), "{:?}", found.problems);
+}
+
+#[test]
 fn bare_tool_files_and_connector_modules_count() {
     let tree = Tree::new(&[
         ("my-tools/a.py", ""),
@@ -143,7 +172,11 @@ fn bare_tool_files_and_connector_modules_count() {
     let found = scan(&Places {
         roots: &[],
         tool_dirs: &[tree.path("my-tools"), tree.path("more/my-tools")],
-        connector_dirs: &[tree.path("scripts/integrations"), tree.path("no/scripts")],
+        connector_dirs: &[
+            tree.root("scripts/integrations", RootKind::Operator),
+            tree.root("no/scripts", RootKind::Operator),
+        ],
+        usual: &BTreeSet::from([tree.path("no/scripts")]),
         native: &BTreeMap::new(),
     });
     let shapes: Vec<_> = found.folders.iter().map(|folder| (folder.id.as_str(), folder.shape)).collect();

@@ -10,6 +10,9 @@ pub struct Abilities {
     pub seccomp: bool,
     /// Whether memory and processes are limited for a process together with all it starts.
     pub cgroup: bool,
+    /// Why they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_cgroup: Option<String>,
     /// Whether each integration has a user of its own.
     pub users: bool,
     /// Why it has none.
@@ -20,11 +23,12 @@ pub struct Abilities {
 }
 
 impl Abilities {
-    pub(super) fn probe(cgroup: bool, no_users: Option<&str>) -> Self {
+    pub(super) fn probe(no_cgroup: Option<&str>, no_users: Option<&str>) -> Self {
         Self {
             landlock: files::version(),
             seccomp: system_calls::are_confined(),
-            cgroup,
+            cgroup: no_cgroup.is_none(),
+            no_cgroup: no_cgroup.map(Into::into),
             users: no_users.is_none(),
             no_users: no_users.map(Into::into),
             ends_with_server: true,

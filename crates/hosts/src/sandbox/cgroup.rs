@@ -13,9 +13,9 @@ use std::{
     time::Duration,
 };
 
-const MOUNTED: &str = "/sys/fs/cgroup";
 /// The group of the server itself: only groups without processes of their own can have limited ones below.
 const OWN: &str = "server";
+const LIMITED: [&str; 2] = ["memory", "pids"];
 
 /// Where groups are made.
 #[derive(Clone)]
@@ -26,28 +26,30 @@ pub struct Place {
 }
 
 impl Place {
-    /// None where the machine has no such groups or has not given this server one to divide.
-    pub fn find(data: &Path) -> Option<Self> {
-        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-        let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
-        if path.is_empty() {
-            return None;
-        }
-        let place = divided(&Path::new(MOUNTED).join(path))?;
+    /// # Errors
+    /// Why this machine has no such groups, or has not given this server one to divide.
+    pub fn find(data: &Path) -> Result<Self, String> {
+        let own = Own::of("self")?;
+        own.has_controllers()?;
         let name = Sha256::digest(data.as_os_str().as_encoded_bytes());
-        let place = Self::below(place, &format!("tercel-{}", hex::encode(&name[..4])));
+        let place = Self::below(own.divided()?, &format!("tercel-{}", hex::encode(&name[..4])));
         place.clear();
-        Some(place)
+        Ok(place)
     }
 
     /// Whether the server that is this process has one. Looks only.
-    pub fn is_given(server: u32) -> bool {
-        let own = fs::read_to_string(format!("/proc/{server}/cgroup")).unwrap_or_default();
-        let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::/")) else { return false };
-        let own = Path::new(MOUNTED).join(path);
-        let divided = own.parent().map(|parent| parent.join("cgroup.subtree_control"));
-        let limited = divided.and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
-        own.ends_with(OWN) && ["memory", "pids"].iter().all(|kind| limited.split_whitespace().any(|word| word == *kind))
+    ///
+    /// # Errors
+    /// Why it has none.
+    pub fn is_given(server: u32) -> Result<(), String> {
+        let own = Own::of(&server.to_string())?;
+        own.has_controllers()?;
+        let limited = own.directory.parent().map(|parent| parent.join("cgroup.subtree_control"));
+        let limited = limited.and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+        match own.directory.ends_with(OWN) && lacking(&limited).is_empty() {
+            true => Ok(()),
+            false => Err("its own cgroup was not the server's to divide".into()),
+        }
     }
 
     fn below(directory: PathBuf, prefix: &str) -> Self {
@@ -76,24 +78,85 @@ impl Place {
     }
 }
 
-/// The directory below which groups can be made, with memory and processes limited there.
-fn divided(own: &Path) -> Option<PathBuf> {
-    let place = match own.file_name()?.to_str()? {
-        OWN => own.parent()?.to_owned(),
-        _ => {
-            // A group that others are in is not this server's to divide.
-            let processes = fs::read_to_string(own.join("cgroup.procs")).ok()?;
-            if processes.trim() != std::process::id().to_string() {
-                return None;
-            }
-            let inner = own.join(OWN);
-            fs::create_dir(&inner).or_else(|error| inner.is_dir().then_some(()).ok_or(error)).ok()?;
-            join(&inner).ok()?;
-            own.to_owned()
+/// The group that a process is in.
+struct Own {
+    directory: PathBuf,
+}
+
+impl Own {
+    fn of(process: &str) -> Result<Self, String> {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
+        let mounted = read("mountinfo").lines().find_map(mount);
+        let (root, mounted) = mounted.ok_or("no cgroup of version 2 is mounted")?;
+        let groups = read("cgroup");
+        let path = groups.lines().find_map(|line| line.strip_prefix("0::"));
+        let path = path.ok_or("the kernel has no cgroups of version 2")?;
+        let below = Path::new(path).strip_prefix(root).map_err(|_| "its own cgroup is not in view")?;
+        Ok(Self { directory: mounted.join(below) })
+    }
+
+    fn has_controllers(&self) -> Result<(), String> {
+        let given = fs::read_to_string(self.directory.join("cgroup.controllers"))
+            .map_err(|error| format!("{} cannot be read: {error}", self.directory.display()))?;
+        let lacking = lacking(&given);
+        if lacking.is_empty() {
+            return Ok(());
         }
-    };
-    fs::write(place.join("cgroup.subtree_control"), "+memory +pids").ok()?;
-    Some(place)
+        let elsewhere = fs::read_to_string("/proc/cgroups").unwrap_or_default();
+        let (names, old) = (lacking.join(" and "), lacking.iter().any(|name| is_in_version_1(&elsewhere, name)));
+        Err(match old {
+            true => format!("this machine has {names} in cgroups of version 1"),
+            false => format!("its cgroup has no {names} (Delegate=memory pids)"),
+        })
+    }
+
+    /// The directory below which groups can be made, with memory and processes limited there.
+    fn divided(&self) -> Result<PathBuf, String> {
+        let own = &self.directory;
+        if !own.join("cgroup.type").exists() {
+            return Err("it runs in the machine's root cgroup, which is not its own to divide".into());
+        }
+        let place = match own.ends_with(OWN) {
+            true => own.parent().unwrap_or(own),
+            false => {
+                let cannot = |error: &dyn std::fmt::Display| format!("{} cannot be divided: {error}", own.display());
+                let processes = fs::read_to_string(own.join("cgroup.procs")).map_err(|error| cannot(&error))?;
+                if processes.trim() != std::process::id().to_string() {
+                    return Err("others are in its cgroup, which is then not its own to divide".into());
+                }
+                let inner = own.join(OWN);
+                fs::create_dir(&inner)
+                    .or_else(|error| inner.is_dir().then_some(()).ok_or(error))
+                    .map_err(|error| cannot(&error))?;
+                join(&inner).map_err(|error| cannot(&format!("{error:#}")))?;
+                own
+            }
+        };
+        fs::write(place.join("cgroup.subtree_control"), "+memory +pids")
+            .map_err(|error| format!("{} cannot be divided: {error}", place.display()))?;
+        Ok(place.to_owned())
+    }
+}
+
+/// What is mounted and where, if a line of `mountinfo` is about cgroups of version 2.
+fn mount(line: &str) -> Option<(PathBuf, PathBuf)> {
+    let (before, after) = line.split_once(" - ")?;
+    let mut fields = before.split(' ').skip(3);
+    let (root, place) = (fields.next()?, fields.next()?);
+    // A place with a blank in its name is written otherwise; nobody mounts this there.
+    after.starts_with("cgroup2 ").then(|| (root.into(), place.into()))
+}
+
+/// Which of the limits are not in a list of controllers.
+fn lacking(controllers: &str) -> Vec<&'static str> {
+    LIMITED.into_iter().filter(|kind| !controllers.split_whitespace().any(|word| word == *kind)).collect()
+}
+
+fn is_in_version_1(cgroups: &str, controller: &str) -> bool {
+    cgroups.lines().any(|line| {
+        let mut fields = line.split_whitespace();
+        fields.next() == Some(controller) && fields.next().is_some_and(|hierarchy| hierarchy != "0")
+    })
 }
 
 /// Moves the process that calls it.
@@ -150,6 +213,26 @@ fn remove(path: PathBuf) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mount_of_version_2_is_known_wherever_it_is() {
+        let lines = [
+            "30 23 0:26 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory",
+            "36 23 0:32 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw",
+            "40 23 0:32 /docker/ab /sys/fs/cgroup ro - cgroup2 cgroup rw",
+        ];
+        let found: Vec<_> = lines.iter().filter_map(|line| mount(line)).collect();
+        let pair = |root: &str, place: &str| (PathBuf::from(root), PathBuf::from(place));
+        assert_eq!(found, [pair("/", "/sys/fs/cgroup/unified"), pair("/docker/ab", "/sys/fs/cgroup")]);
+    }
+
+    #[test]
+    fn what_is_lacking_is_named_with_who_has_it() {
+        assert_eq!(lacking("cpu memory pids\n"), [""; 0]);
+        assert_eq!(lacking("cpu hugetlb"), ["memory", "pids"]);
+        let table = "#subsys_name\thierarchy\tnum_cgroups\tenabled\nmemory\t4\t57\t1\npids\t0\t1\t1\n";
+        assert!(is_in_version_1(table, "memory") && !is_in_version_1(table, "pids"));
+    }
 
     /// Stands for the kernel's directory: what is written there is what the kernel would read.
     #[test]

@@ -1,6 +1,7 @@
 //! Starting a confined process.
 
 use super::{Abilities, Group, Policy, identity::Identities, order::Order, running::Running, spawner};
+use crate::guard::Guard;
 use anyhow::{Context, Result, ensure};
 use command_fds::{CommandFdExt, FdMapping};
 use std::{
@@ -9,7 +10,7 @@ use std::{
     os::fd::{OwnedFd, RawFd},
     path::{Path, PathBuf},
     process::Stdio,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 /// The hidden command under which the program confines itself and becomes another.
@@ -23,6 +24,9 @@ pub struct Sandbox {
     abilities: Abilities,
     identities: Identities,
     groups: Option<super::cgroup::Place>,
+    /// The data directory whose processes are looked after.
+    guarded: OnceLock<PathBuf>,
+    guard: OnceLock<Option<Guard>>,
 }
 
 impl Sandbox {
@@ -30,16 +34,26 @@ impl Sandbox {
     pub fn open(launcher: impl Into<PathBuf>, data: &Path) -> Arc<Self> {
         let groups = super::cgroup::Place::find(data);
         let identities = Identities::open(data);
-        let abilities = Abilities::probe(groups.is_some(), identities.why_not());
-        Arc::new(Self { launcher: launcher.into(), abilities, identities, groups })
+        let abilities = Abilities::probe(groups.as_ref().err().map(String::as_str), identities.why_not());
+        Self::of(launcher.into(), abilities, identities, groups.ok())
     }
 
     /// For a look from beside a server that may run: as it is, and no groups.
     pub fn look(launcher: impl Into<PathBuf>, data: &Path, server: Option<u32>) -> Arc<Self> {
         let identities = Identities::open(data);
-        let cgroup = server.is_some_and(super::cgroup::Place::is_given);
-        let abilities = Abilities::probe(cgroup, identities.why_not());
-        Arc::new(Self { launcher: launcher.into(), abilities, identities, groups: None })
+        let given = server.map_or_else(|| Err("no server runs".into()), super::cgroup::Place::is_given);
+        let abilities = Abilities::probe(given.err().as_deref(), identities.why_not());
+        Self::of(launcher.into(), abilities, identities, None)
+    }
+
+    fn of(
+        launcher: PathBuf,
+        abilities: Abilities,
+        identities: Identities,
+        groups: Option<super::cgroup::Place>,
+    ) -> Arc<Self> {
+        let (guarded, guard) = Default::default();
+        Arc::new(Self { launcher, abilities, identities, groups, guarded, guard })
     }
 
     pub fn abilities(&self) -> &Abilities {
@@ -50,6 +64,20 @@ impl Sandbox {
     /// where the server cannot become another user.
     pub fn identity(&self, integration: &str) -> Result<Option<super::Identity>> {
         self.identities.of(integration)
+    }
+
+    /// From now on what is started here ends with this process, however deep it is. For whoever has the data directory.
+    pub(crate) fn guard(&self, data: &Path) {
+        let _ = self.guarded.set(data.into());
+    }
+
+    /// Begins when there is something to look after. Without a guard, what a server leaves is ended by the next.
+    fn stand_guard(&self) {
+        let Some(data) = self.guarded.get() else { return };
+        self.guard.get_or_init(|| {
+            let guard = Guard::start(&self.launcher, data);
+            guard.inspect_err(|error| tracing::warn!("Nobody ends what a killed server leaves: {error}")).ok()
+        });
     }
 
     pub(super) fn stranger(&self) -> Option<super::Identity> {
@@ -114,6 +142,7 @@ impl Command {
     /// Starts it with pipes for standard input, output and error. What keeps it from starting after this has
     /// answered ends it with status 126, and a sentence on its standard error.
     pub async fn spawn(self) -> Result<Running> {
+        self.sandbox.stand_guard();
         let writable = self.policy.writable.iter();
         for path in writable.chain([&self.directory]) {
             ensure!(path.exists(), "`{}` cannot be started: {} does not exist", self.program, path.display());

@@ -58,7 +58,8 @@ fn confined(descriptor: &str) -> Result<std::convert::Infallible> {
     Err(error).with_context(|| format!("`{}` cannot be started", order.program))
 }
 
-fn close_all_but(kept: &[i32]) -> Result<()> {
+/// Whatever was open where this was started is nobody's business here.
+pub(crate) fn close_all_but(kept: &[i32]) -> Result<()> {
     let open = fs::read_dir("/proc/self/fd").context("/proc/self/fd cannot be read: is /proc mounted?")?;
     let open: Vec<i32> = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2 && !kept.contains(descriptor)) {

@@ -21,6 +21,7 @@ mod system_calls;
 pub use abilities::Abilities;
 pub use cgroup::Group;
 pub use command::{Command, SUBCOMMAND, Sandbox};
+pub(crate) use exec::close_all_but;
 pub use exec::{FAILED, exec};
 pub use interpreter::{Interpreter, python};
 pub use policy::{Identity, Limits, Network, Policy};

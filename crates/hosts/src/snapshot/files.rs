@@ -79,13 +79,13 @@ fn open(directory: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(CWD, directory, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// In order, without hidden ones, bytecode and what is made from the rest.
+/// In order, without hidden ones and what is made from the rest.
 fn names(directory: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
         let Some(name) = name.to_str() else { continue };
-        let left_out = name.starts_with('.') || name == "__pycache__" || name.ends_with(".pyc") || name.ends_with('~');
+        let left_out = name.starts_with('.') || name == "__pycache__" || name.ends_with('~');
         if !left_out {
             names.push(name.to_owned());
         }
@@ -115,6 +115,10 @@ impl Content {
                     continue;
                 }
                 self.walk(root, &path, &format!("{relative}/"), prefix, depth + 1)?;
+            } else if name.ends_with(".pyc") {
+                // Beside its source Python would not look at it.
+                let reason = "is bytecode, which is not run, and was left out";
+                self.problems.push(Problem::new(relative, reason));
             } else if kind.is_file() || kind.is_symlink() {
                 let to = format!("{prefix}{relative}");
                 self.add(root, &relative, to)?;

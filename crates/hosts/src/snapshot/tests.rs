@@ -60,6 +60,15 @@ fn a_copy_has_what_is_code_and_cannot_be_written() {
 }
 
 #[test]
+fn bytecode_without_its_source_is_left_out_with_a_reason() {
+    let world = World::new();
+    world.write("tools/a.pyc", "bytecode");
+    world.write("tools/__pycache__/b.pyc", "bytecode");
+    let problems: Vec<String> = world.take(None).problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems, ["tools/a.pyc: is bytecode, which is not run, and was left out"]);
+}
+
+#[test]
 fn a_state_has_one_hash_and_every_change_another() {
     let world = World::new();
     world.write("router.py", "one");
@@ -151,7 +160,7 @@ fn old_states_go_and_those_that_run_stay() {
     }
     clean(&world.path("folders"), "crm", &BTreeSet::from([second.hash.clone()])).unwrap();
     assert!(home.join(".new-x").exists(), "somebody may be writing it");
-    sweep(&world.path("folders")).unwrap();
+    sweep(&world.path("")).unwrap();
     let mut names: Vec<String> =
         fs::read_dir(home).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();

@@ -1,6 +1,6 @@
 //! What a worker does that does not answer: it is asked for the stacks of its threads.
 
-use super::{Process, Supervisor};
+use super::Supervisor;
 use std::{fmt, path::Path, time::Duration};
 use tokio::time::{Instant, sleep};
 
@@ -24,10 +24,13 @@ impl fmt::Display for Place {
 }
 
 /// Asks for a dump and waits a moment for it.
-pub async fn dump(supervisor: &Supervisor, process: &Process) -> Option<Place> {
+pub async fn dump(supervisor: &Supervisor, ask: impl FnOnce()) -> Option<Place> {
+    if !supervisor.spec().dumps {
+        return None;
+    }
     let log = supervisor.ring();
     let mark = log.mark();
-    process.dump();
+    ask();
     let end = Instant::now() + LONGEST;
     let mut seen = (mark, Instant::now());
     while Instant::now() < end {

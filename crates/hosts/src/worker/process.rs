@@ -140,11 +140,7 @@ async fn keep(
         tokio::select! {
             status = started.end() => {
                 let how = ending(status);
-                let reason = match supervisor.0.log.last() {
-                    Some(last) => format!("it {how}; the last it said: {last}"),
-                    None => format!("it {how}"),
-                };
-                supervisor.failed(&process, &reason);
+                supervisor.failed(&process, &how, supervisor.0.log.last());
                 break how;
             }
             Some(order) = orders.recv() => match order {
@@ -157,9 +153,10 @@ async fn keep(
                     break ending(started.running.stop(GRACE).await);
                 }
                 Order::Kill(reason) => {
-                    supervisor.failed(&process, &reason);
+                    let how = format!("was ended, because {reason}");
+                    supervisor.failed(&process, &how, None);
                     let _ = started.running.stop(Duration::ZERO).await;
-                    break format!("was ended, because {reason}");
+                    break how;
                 }
             },
             _ = look.tick() => if supervisor.leave_if_idle(&process, idle) {

@@ -3,12 +3,14 @@
 use super::{
     Process, Supervisor,
     client::{self, Client, Failure},
+    dump::dump,
     socket::Socket,
 };
 use crate::{
     Reach,
     launch::{Launch, Started, ending},
 };
+use rustix::process::Signal;
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use tercel_sdk::Result;
@@ -44,17 +46,19 @@ impl Supervisor {
         let (socket, mut started) =
             self.launched(key).await.map_err(|error| format!("`{program}` could not be started: {error:#}"))?;
         let client = Client::new(socket);
-        tokio::select! {
-            answer = tokio::time::timeout(spec.times.start, healthy(&client)) => match answer {
-                Ok(Ok(())) => Ok((started, client)),
-                Ok(Err(reason)) => Err(reason),
-                Err(_) => Err(format!("it did not answer within {} s of its start", spec.times.start.as_secs_f32())),
-            },
+        let answer = tokio::select! {
+            answer = tokio::time::timeout(spec.times.start, healthy(&client)) => answer,
             status = started.end() => {
                 let last = self.0.log.last().map(|line| format!(": {line}")).unwrap_or_default();
-                Err(format!("it {} before it was ready{last}", ending(status)))
+                return Err(format!("it {} before it was ready{last}", ending(status)));
             }
-        }
+        };
+        let Ok(answer) = answer else {
+            let place = dump(self, || started.running.signal(Signal::USR1)).await;
+            let place = place.map(|place| format!("; it was at {place}")).unwrap_or_default();
+            return Err(format!("it did not answer within {} s of its start{place}", spec.times.start.as_secs_f32()));
+        };
+        answer.map(|()| (started, client))
     }
 
     async fn launched(&self, key: &str) -> anyhow::Result<(Socket, Started)> {

@@ -27,6 +27,11 @@ async fn bad(world: &mut World, body: &str) -> Loaded {
     loaded
 }
 
+/// What went wrong last, as the card says it.
+fn failure(bad: &Loaded) -> String {
+    bad.worker.state().failure.map(|failed| failed.reason).unwrap_or_default()
+}
+
 async fn works_again(bad: &Loaded) {
     assert_eq!(call(bad, "bad_fine", json!({})).await.unwrap(), json!("fine"), "{:?}", log(bad));
 }
@@ -34,6 +39,7 @@ async fn works_again(bad: &Loaded) {
 #[tokio::test]
 async fn a_syntax_error_is_shown_with_its_line_and_the_rest_of_the_folder_loads() {
     let mut world = World::new();
+    let good = good(&mut world).await;
     world.write("bad/tools/broken.py", "def broken(:\n    pass\n");
     world.write("bad/tools/fine.py", &tool("bad_fine", "def bad_fine():\n    return 'fine'"));
     let bad = world.load("bad").await;
@@ -41,6 +47,7 @@ async fn a_syntax_error_is_shown_with_its_line_and_the_rest_of_the_folder_loads(
     assert_eq!((problem.file.as_str(), problem.line), ("tools/broken.py", Some(1)));
     assert!(problem.message.contains("SyntaxError"), "{problem}");
     works_again(&bad).await;
+    unharmed(&good).await;
 }
 
 #[tokio::test]
@@ -65,17 +72,21 @@ async fn a_tool_that_ends_the_interpreter_is_an_unknown_outcome_and_the_worker_c
     assert!(error.message.contains("ended with code 7"), "{}", error.message);
     works_again(&bad).await;
     assert_eq!(bad.worker.state().restarts, 1);
+    assert!(failure(&bad).contains("ended with code 7"), "{}", failure(&bad));
     unharmed(&good).await;
 }
 
 #[tokio::test]
 async fn sys_exit_in_a_tool_is_an_error_of_that_call() {
     let mut world = World::new();
+    let good = good(&mut world).await;
     let bad = bad(&mut world, "async def bad_tool():\n    import sys\n    sys.exit(3)").await;
     let answer = call(&bad, "bad_tool", json!({})).await;
     let shown = format!("{answer:?}");
     assert!(shown.contains("SystemExit"), "{shown}");
+    assert!(failure(&bad).contains("SystemExit"), "{}", failure(&bad));
     works_again(&bad).await;
+    unharmed(&good).await;
 }
 
 #[tokio::test]
@@ -90,12 +101,47 @@ async fn an_endless_loop_is_given_up_with_its_line_and_its_process_replaced() {
     assert!(error.message.contains("tools/bad.py line "), "{}", error.message);
     unharmed(&good).await;
     until("the process that never gives up is ended", || !is_alive(first)).await;
+    assert!(failure(&bad).contains("tools/bad.py line "), "{}", failure(&bad));
     works_again(&bad).await;
+    unharmed(&good).await;
+}
+
+#[tokio::test]
+async fn an_endless_loop_at_the_import_is_given_up_with_its_line_and_holds_up_nobody() {
+    let mut world = World::new();
+    let good = good(&mut world).await;
+    for name in ["bad", "worse", "worst"] {
+        world.write(
+            &format!("{name}/integration.yaml"),
+            &format!("schema: 1\nname: {name}\nworker: {{limits: {{start: 12s}}}}\n"),
+        );
+        world.write(&format!("{name}/hooks.py"), "print('it begins')\n\nwhile True:\n    pass\n");
+    }
+    let folders = world.hosts.scan().folders;
+    let hanging = folders.into_iter().filter(|folder| folder.id != "good").map(|folder| {
+        let hosts = world.hosts.clone();
+        tokio::spawn(async move { hosts.load(&folder, None).await })
+    });
+    let hanging: Vec<_> = hanging.collect();
+    // More of them than are asked at once.
+    world.write("late/tools/say.py", &tool("late_say", "def late_say():\n    return 'here'"));
+    let late = world.load("late").await;
+    assert_eq!(call(&late, "late_say", json!({})).await.unwrap(), json!("here"));
+    assert!(hanging.iter().any(|loading| !loading.is_finished()), "it waited for those that hang");
+    unharmed(&good).await;
+    for loading in hanging {
+        let loaded = loading.await.unwrap();
+        let problem = &loaded.problems[0].message;
+        assert!(problem.contains("did not answer within 12 s") && problem.contains("hooks.py line "), "{problem}");
+        assert_eq!(loaded.worker.state().state, "failing");
+    }
+    unharmed(&good).await;
 }
 
 #[tokio::test]
 async fn a_blocked_event_loop_is_named_with_the_line_that_blocks_it() {
     let mut world = World::new();
+    let good = good(&mut world).await;
     let body =
         "async def bad_tool():\n    import time\n    return wait(time)\n\n\ndef wait(time):\n    time.sleep(3600)";
     let bad = bad(&mut world, body).await;
@@ -103,8 +149,11 @@ async fn a_blocked_event_loop_is_named_with_the_line_that_blocks_it() {
     assert!(error.message.contains("tools/bad.py line 11, in wait"), "{}", error.message);
     let log = log(&bad);
     assert!(log.iter().any(|line| line.contains("most recent call first")), "{log:?}");
+    unharmed(&good).await;
     until("the process is replaced", || bad.worker.state().pid.is_none()).await;
+    assert!(failure(&bad).contains("tools/bad.py line 11, in wait"), "{}", failure(&bad));
     works_again(&bad).await;
+    unharmed(&good).await;
 }
 
 #[tokio::test]
@@ -114,7 +163,9 @@ async fn too_much_memory_is_refused_to_that_process_alone() {
     let bad = bad(&mut world, "def bad_tool():\n    return len(bytearray(2 << 30))").await;
     let answer = call(&bad, "bad_tool", json!({})).await;
     let shown = format!("{answer:?}");
-    assert!(shown.contains("MemoryError") || shown.contains("memory runs out"), "{shown}");
+    let is_said = |text: &str| text.contains("MemoryError") || text.contains("memory runs out");
+    assert!(is_said(&shown), "{shown}");
+    assert!(is_said(&failure(&bad)), "{}", failure(&bad));
     unharmed(&good).await;
     works_again(&bad).await;
 }
@@ -122,6 +173,7 @@ async fn too_much_memory_is_refused_to_that_process_alone() {
 #[tokio::test]
 async fn a_flood_of_log_is_counted_and_holds_nobody_up() {
     let mut world = World::new();
+    let good = good(&mut world).await;
     let body = "def bad_tool():\n    print('how it began', flush=True)\n    line = 'x' * 99 + '\\n'\n    import sys\n    \
                 for _ in range(10):\n        sys.stdout.write(line * 100_000)\n    return 'done'";
     let bad = bad(&mut world, body).await;
@@ -131,6 +183,10 @@ async fn a_flood_of_log_is_counted_and_holds_nobody_up() {
     assert!(size < 1 << 20, "{size} bytes are kept");
     assert!(log.iter().any(|line| line.contains("how it began")));
     assert!(log.iter().any(|line| line.contains("printed too fast to be kept")), "{:?}", log.last());
+    let lost = bad.worker.state().lines_lost;
+    assert!(lost > 900_000, "{lost} lines are said to be lost");
+    works_again(&bad).await;
+    unharmed(&good).await;
 }
 
 #[tokio::test]
@@ -141,6 +197,7 @@ async fn a_segmentation_fault_is_named_and_ends_that_process_only() {
     let error = call(&bad, "bad_tool", json!({})).await.unwrap_err();
     assert_eq!(error.kind, Kind::UnknownOutcome);
     assert!(error.message.contains("SIGSEGV"), "{}", error.message);
+    assert!(failure(&bad).contains("SIGSEGV"), "{}", failure(&bad));
     unharmed(&good).await;
     works_again(&bad).await;
 }
@@ -164,6 +221,7 @@ async fn a_worker_that_always_dies_rests_longer_and_longer_and_says_why() {
 #[tokio::test]
 async fn poisoned_bytecode_is_not_run() {
     let mut world = World::new();
+    let good = good(&mut world).await;
     world.write("bad/tools/fine.py", &tool("bad_fine", "def bad_fine():\n    return 'fine'"));
     let cache = world.root().join("bad/tools/__pycache__");
     fs::create_dir_all(&cache).unwrap();
@@ -174,11 +232,13 @@ async fn poisoned_bytecode_is_not_run() {
     assert_eq!(bad.problems, []);
     works_again(&bad).await;
     assert!(!bad.place.confines.code.join("tools/__pycache__").exists());
+    unharmed(&good).await;
 }
 
 #[tokio::test]
 async fn a_link_out_of_the_folder_is_left_out_and_said() {
     let mut world = World::new();
+    let good = good(&mut world).await;
     let secret = world.path().join("secret.txt");
     fs::write(&secret, "nobody's business").unwrap();
     let body = "def bad_tool():\n    import os\n    return os.path.exists(os.path.join(os.path.dirname(__file__), 'secret.txt'))";
@@ -190,6 +250,7 @@ async fn a_link_out_of_the_folder_is_left_out_and_said() {
     assert_eq!(problems, ["tools/secret.txt: is a link that leads out of the folder and was left out"]);
     assert_eq!(call(&bad, "bad_tool", json!({})).await.unwrap(), json!(false));
     assert!(bad.place.confines.code.join("tools/_inside.py").is_file());
+    unharmed(&good).await;
 }
 
 #[tokio::test]

@@ -4,10 +4,11 @@ use crate::world::{World, call, is_alive, log, pid, tool, until};
 use serde_json::json;
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tercel_hosts::{Change, Folder, Loaded};
+use tercel_hosts::{Change, Folder, Loaded, Root, RootKind};
 
 fn says(word: &str) -> String {
     tool("crm_say", &format!("def crm_say():\n    return '{word}'"))
@@ -217,6 +218,32 @@ async fn files_that_code_makes_beside_itself_go_along_and_are_no_change() {
 }
 
 #[tokio::test]
+async fn code_has_a_place_for_temporary_files_whatever_it_did_to_the_last_one() {
+    let mut world = World::new();
+    let body = "def crm_say(what):\n    import os, shutil, tempfile\n    place = os.environ['TMPDIR']\n    try:\n        \
+                tempfile.NamedTemporaryFile(dir=place, delete=False).close()\n    except OSError as error:\n        return \
+                type(error).__name__\n    if what != 'stay':\n        shutil.rmtree(place)\n    if what == 'link':\n        \
+                os.symlink('/etc', place)\n    return 'done'";
+    world.write("crm/tools/say.py", &tool("crm_say", body));
+    let owner = fs::metadata("/etc").unwrap().uid();
+    let temporary = world.path().join("data/state/crm/tmp");
+    for (what, expected) in
+        [("stay", "done"), ("remove", "done"), ("stay", "done"), ("link", "done"), ("stay", "PermissionError")]
+    {
+        let crm = world.load("crm").await;
+        assert_eq!(call(&crm, "crm_say", json!({"what": what})).await.unwrap(), json!(expected), "{what}");
+        crm.worker.drain().await;
+    }
+    assert!(fs::symlink_metadata(&temporary).unwrap().is_symlink(), "that is its own doing");
+    assert_eq!(fs::metadata("/etc").unwrap().uid(), owner, "and what it links to is not given to it");
+    fs::remove_file(&temporary).unwrap();
+    fs::create_dir(&temporary).unwrap();
+    fs::write(temporary.join("left"), "").unwrap();
+    let _next = world.again();
+    assert!(!temporary.exists(), "a server begins without what an earlier one left");
+}
+
+#[tokio::test]
 async fn code_cannot_change_itself() {
     let mut world = World::new();
     let body = "def crm_say():\n    try:\n        open(__file__, 'a').write('#')\n        return 'changed'\n    except OSError as \
@@ -241,18 +268,91 @@ async fn what_was_imported_from_another_folder_changes_with_it() {
     assert_eq!(said(&second).await, json!("second"));
 }
 
+fn states(world: &World, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(world.path().join(folder)).into_iter().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| !name.contains('.'));
+    names.sort();
+    names
+}
+
 #[tokio::test]
 async fn old_states_are_removed_when_nothing_runs_them() {
     let mut world = World::new();
-    world.write("crm/tools/say.py", &says("one"));
+    let body = "async def crm_say():\n    import asyncio\n    print('it begins')\n    await asyncio.sleep(2)\n    from integrations.crm.late import \
+                WORD\n    return WORD";
+    world.write("crm/tools/say.py", &tool("crm_say", body));
+    world.write("crm/late.py", "WORD = 'one'\n");
     let first = world.load("crm").await;
-    world.write("crm/tools/say.py", &says("two"));
+    let open = tokio::spawn(crate::world::handler(&first, "crm_say")(crate::world::host(30.0), json!({}).into()));
+    until("the call is open", || log(&first).contains(&"it begins".to_owned())).await;
+    world.write("crm/late.py", "WORD = 'two'\n");
     let second = world.reload("crm", Some(&first)).await;
-    world.hosts.clean(&[&second]).unwrap();
-    assert!(!world.path().join("data/folders/crm").join(&first.hash).exists());
+    let old = first.hash.clone();
+    let draining = tokio::spawn({
+        let worker = first.worker.clone();
+        async move { worker.drain().await }
+    });
+    drop(first);
+    world.hosts.clean().await.unwrap();
+    assert_eq!(states(&world, "data/folders/crm").len(), 2, "a call is still open on the old one");
+    assert_eq!(open.await.unwrap().unwrap(), json!("one"), "what it imports late is there");
+    draining.await.unwrap();
+    world.hosts.clean().await.unwrap();
+    assert_eq!(states(&world, "data/folders/crm"), [second.hash.as_str()]);
+    assert!(!world.path().join(format!("data/folders/crm/{old}.described.json")).exists());
     assert_eq!(said(&second).await, json!("two"));
     world.hosts.remove("crm").unwrap();
     assert!(!world.path().join("data/folders/crm").exists());
+}
+
+#[tokio::test]
+async fn the_last_good_state_stays_and_of_a_folder_that_does_not_run_all_does() {
+    let mut world = World::new();
+    world.write("crm/tools/say.py", &says("one"));
+    world.write("off/tools/say.py", &tool("off_say", "def off_say():\n    return 1"));
+    drop(world.load("off").await);
+    let good = world.load("crm").await;
+    world.write("crm/tools/say.py", "def broken(:\n");
+    let kept = world.reload("crm", Some(&good)).await;
+    assert!(kept.kept);
+    drop(good);
+    // The process that was asked what the other one has ends first.
+    let end = Instant::now() + Duration::from_secs(20);
+    while states(&world, "data/folders/crm").len() > 1 {
+        assert!(Instant::now() < end);
+        world.hosts.clean().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(states(&world, "data/folders/crm"), [kept.hash.as_str()]);
+    assert_eq!(states(&world, "data/folders/off").len(), 1);
+    assert_eq!(said(&kept).await, json!("one"));
+}
+
+#[tokio::test]
+async fn copies_of_what_is_imported_go_when_it_is_not_imported_any_more() {
+    let mut world = World::new();
+    for name in ["words", "numbers"] {
+        world.write(&format!("{name}/setup.py"), "SETUP = {}\n");
+    }
+    let imports = |name: &str| {
+        let body = format!("def crm_say():\n    import integrations.{name}.setup as it\n    return it.__name__");
+        tool("crm_say", &body)
+    };
+    world.write("crm/tools/say.py", &imports("words"));
+    let first = world.load("crm").await;
+    assert_eq!(states(&world, "data/siblings/crm"), ["words"]);
+    world.write("crm/tools/say.py", &imports("numbers"));
+    let second = world.reload("crm", Some(&first)).await;
+    drop(first);
+    until("nothing runs the old one", || {
+        // Its worker had ended when it was described.
+        states(&world, "data/siblings/crm").len() == 2
+    })
+    .await;
+    world.hosts.clean().await.unwrap();
+    assert_eq!(states(&world, "data/siblings/crm"), ["numbers"]);
+    assert_eq!(said(&second).await, json!("integrations.numbers.setup"));
 }
 
 #[tokio::test]
@@ -260,7 +360,7 @@ async fn a_state_that_was_not_looked_at_does_not_run() {
     let world = World::new();
     world.write("crm/tools/say.py", "raise RuntimeError('this ran')\n");
     let folder = world.hosts.scan().folders.remove(0);
-    let seen = world.hosts.hash(&folder).unwrap();
+    let seen = world.hosts.hash(&folder).await.unwrap();
     world.write("crm/tools/say.py", "raise RuntimeError('this ran too')\n");
     let loaded = world.hosts.load_state(&folder, None, &seen).await;
     assert!(loaded.problems[0].message.contains("was changed since"), "{:?}", loaded.problems);
@@ -280,6 +380,53 @@ async fn stopping_ends_every_process() {
     let pids = [pid(&first), pid(&second)];
     world.hosts.stop().await;
     assert!(pids.iter().all(|pid| !is_alive(*pid)));
+}
+
+#[tokio::test]
+async fn a_root_that_is_made_later_or_replaced_is_noticed() {
+    let place = tempfile::tempdir().unwrap();
+    let later = place.path().join("deep/down/integrations");
+    let linked = place.path().join("linked");
+    let old = place.path().join("old");
+    fs::create_dir(&old).unwrap();
+    std::os::unix::fs::symlink(&old, &linked).unwrap();
+    let mut world = World::with(|config| {
+        let root = |path: &std::path::Path| Root { path: path.into(), kind: RootKind::Operator };
+        config.roots.extend([root(&later), root(&linked)]);
+        config.usual.insert(later.clone());
+    });
+    let found = world.hosts.scan();
+    assert_eq!((found.folders.len(), found.problems), (0, Vec::new()));
+    let put = |root: &std::path::Path, id: &str| {
+        fs::create_dir_all(root.join(id)).unwrap();
+        fs::write(root.join(id).join("router.py"), "").unwrap();
+    };
+    put(&later, "late");
+    assert_eq!(world.changed(Duration::from_secs(5)).await, Change::Folders);
+    assert_eq!(world.hosts.scan().folders.len(), 1);
+    // From now on it is watched like any other.
+    put(&later, "later");
+    assert_eq!(world.changed(Duration::from_secs(5)).await, Change::Folders);
+    assert_eq!(world.hosts.scan().folders.len(), 2);
+    // A link that leads elsewhere is how new versions are put in place.
+    let new = place.path().join("new");
+    put(&new, "released");
+    fs::remove_file(&linked).unwrap();
+    std::os::unix::fs::symlink(&new, &linked).unwrap();
+    assert_eq!(world.changed(Duration::from_secs(5)).await, Change::Folders);
+    assert_eq!(world.hosts.scan().folders.len(), 3);
+    // Gone and back, sooner than anybody looks.
+    fs::remove_dir_all(&later).unwrap();
+    put(&later, "again");
+    while world.hosts.scan().folders.iter().all(|folder| folder.id != "again") {
+        world.changed(Duration::from_secs(5)).await;
+    }
+    // What is on its way of all that.
+    while tokio::time::timeout(Duration::from_secs(2), world.changes.recv()).await.is_ok() {
+        world.hosts.scan();
+    }
+    fs::write(later.join("again/router.py"), "# changed").unwrap();
+    assert_eq!(world.changed(Duration::from_secs(5)).await, Change::Folder("again".into()));
 }
 
 #[tokio::test]

@@ -102,6 +102,7 @@ async fn what_a_manifest_says_wrong_is_said_with_line_and_nearest_key() {
         ("tools: [{name: other, description: x}]", "begins with the integration's: `wrong_…`"),
         ("webhook: {verify: {standard: token}, events: code}", "There is no field `token`"),
         ("process: {command: [x], needs: [token]}", "There is no field `token`"),
+        ("process: {command: [x], instances: 2}", "`instances` is 1 or each"),
         ("label: [", "integration.yaml:"),
     ] {
         world.write("wrong/integration.yaml", &format!("schema: 1\nname: wrong\n{line}\n"));
@@ -122,12 +123,50 @@ async fn a_manifest_beside_setup_is_refused_naming_both() {
 }
 
 #[tokio::test]
+async fn one_that_speaks_another_version_is_told_from_one_that_is_broken() {
+    let mut world = World::new();
+    let worker = include_str!("fixtures/board/worker.mjs");
+    for (name, code, expected) in [
+        (
+            "newer",
+            worker.replace("protocol: 1, calls", "protocol: 2, calls"),
+            "speaks version 2 of the worker protocol",
+        ),
+        ("other", worker.replace("{ protocol: 1, calls: open }", "[]"), "not what the worker protocol says"),
+        ("gone", "process.exit(4)\n".into(), "ended with code 4 before it was ready"),
+    ] {
+        let manifest =
+            format!("schema: 1\nname: {name}\nworker: {{command: [node, integrations/{name}/worker.mjs]}}\n");
+        world.write(&format!("{name}/integration.yaml"), &manifest);
+        world.write(&format!("{name}/worker.mjs"), &code);
+        let loaded = world.load(name).await;
+        assert!(loaded.problems[0].message.contains(expected), "{:?}", loaded.problems);
+        assert_eq!(loaded.worker.state().state, "failing");
+    }
+}
+
+#[tokio::test]
 async fn a_worker_that_is_not_there_is_a_reason_in_words() {
     let mut world = World::new();
     world.write("none/integration.yaml", "schema: 1\nname: none\nworker: {command: [no-such-program]}\n");
     let none = world.load("none").await;
     assert!(none.problems[0].message.contains("no-such-program"), "{:?}", none.problems);
     assert_eq!(none.worker.state().state, "failing");
+}
+
+#[tokio::test]
+async fn a_call_that_is_late_is_given_up_and_its_process_is_not_asked_what_only_ours_knows() {
+    let mut world = World::new();
+    world.write("slow/integration.yaml", "schema: 1\nname: slow\nworker: {command: [node, integrations/slow/worker.mjs]}\ntools: [{name: slow_wait, description: Waits}]\n");
+    let worker = include_str!("fixtures/board/worker.mjs")
+        .replace("board_count: () => notes.length", "slow_wait: () => new Promise(() => {})");
+    world.write("slow/worker.mjs", &worker);
+    let slow = world.load("slow").await;
+    assert_eq!(slow.problems, [], "{:?}", log(&slow));
+    let error = crate::world::call_within(&slow, "slow_wait", json!({}), 2.0).await.unwrap_err();
+    assert_eq!(error.kind, Kind::UnknownOutcome);
+    assert!(!log(&slow).iter().any(|line| line.contains("Debugger listening")), "{:?}", log(&slow));
+    assert!(slow.worker.state().failure.unwrap().reason.contains("took longer than 2 s"));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use futures::future::BoxFuture;
 use serde_json::Value;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
@@ -32,6 +32,7 @@ const PREPARING: Duration = Duration::from_secs(240);
 
 pub struct World {
     place: TempDir,
+    config: Config,
     pub hosts: Hosts,
     pub server: Arc<Fake>,
     pub changes: mpsc::UnboundedReceiver<Change>,
@@ -93,15 +94,24 @@ impl World {
             roots: vec![root],
             tool_dirs: Vec::new(),
             connector_dirs: Vec::new(),
+            usual: BTreeSet::new(),
             path: path(),
             installing: installing(),
+            // Others use the same ones at the same time.
+            keep_environments: Duration::from_secs(86_400),
             native: BTreeMap::new(),
         };
         change(&mut config);
         let server = Arc::new(Fake::default());
-        let hosts = Hosts::start(config, Sandbox::open(program(), &data), server.clone()).unwrap();
+        let hosts = Hosts::start(config.clone(), Sandbox::open(program(), &data), server.clone()).unwrap();
         let changes = hosts.changes().unwrap();
-        Self { place, hosts, server, changes }
+        Self { place, config, hosts, server, changes }
+    }
+
+    /// The next server on the same data.
+    pub fn again(&self) -> Hosts {
+        let sandbox = Sandbox::open(program(), &self.config.data);
+        Hosts::start(self.config.clone(), sandbox, self.server.clone()).unwrap()
     }
 
     pub fn path(&self) -> &Path {

@@ -58,6 +58,7 @@ pub async fn approve(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Resul
 pub async fn reload(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result<Json<Integration>> {
     find(&app, &id)?;
     load::look(&app).await;
+    load::reload(&app, &id).await;
     Ok(Json(shown(&app, &*find(&app, &id)?)))
 }
 
@@ -107,6 +108,8 @@ pub async fn remove(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result
     let gone = standing::forget(&app, &id).await?;
     app.folders.forget(&id);
     app.reload().await?;
+    // Its name may be somebody else's now.
+    load::look(&app).await;
     let removed = gone.into_iter().filter(|(_, count)| *count > 0).map(|(what, count)| (what.to_owned(), count));
     Ok(Json(Removed { id, removed: removed.collect() }))
 }

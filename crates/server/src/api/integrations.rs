@@ -98,8 +98,18 @@ pub struct Worker {
     state: String,
     pid: Option<u32>,
     restarts: u32,
-    /// Why it does not run.
+    /// Why it does not run; while it is prepared, how far that is.
     reason: Option<String>,
+    /// What went wrong last in its code, whether it runs again or not.
+    last_failure: Option<LastFailure>,
+    /// Lines that it printed too fast to be kept.
+    log_lines_lost: u64,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct LastFailure {
+    at: Time,
+    reason: String,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -254,7 +264,7 @@ pub fn shown(app: &App, entry: &Entry) -> Integration {
             .collect(),
         webhook,
         status: if app.ceilings.paused.has(&integration.name) { "paused" } else { entry.status() }.into(),
-        error: entry.error.clone().or(broken).or_else(|| entry.listed.obstacle()),
+        error: entry.error.clone().or(broken).or_else(|| entry.listed.obstacle()).map(|error| masked(app, &error)),
         readme: integration.readme.clone(),
         folder: place.map(|place| folder(app, integration, place)),
     }
@@ -270,9 +280,17 @@ fn folder(app: &App, integration: &tercel_sdk::Integration, place: &Place) -> Fo
             state: worker.state.into(),
             pid: worker.pid,
             restarts: worker.restarts,
-            reason: worker.reason,
+            reason: worker.reason.map(|reason| masked(app, &reason)),
+            last_failure: worker
+                .failure
+                .map(|failed| LastFailure { at: Time(failed.at), reason: masked(app, &failed.reason) }),
+            log_lines_lost: worker.lines_lost,
         }),
-        problems: place.problems.iter().map(Problem::from).collect(),
+        problems: place
+            .problems
+            .iter()
+            .map(|problem| Problem { message: masked(app, &problem.message), ..problem.into() })
+            .collect(),
         undeclared: place
             .undeclared
             .iter()
@@ -296,6 +314,11 @@ fn routes(integration: &tercel_sdk::Integration) -> Vec<Route> {
         guarded: route.guarded || is_verified(&route.path),
     };
     routes.list.iter().map(route).collect()
+}
+
+/// Code that fails may say what it was given.
+fn masked(app: &App, text: &str) -> String {
+    app.catalog().redactor.text(text).into_owned()
 }
 
 impl From<&tercel_hosts::Problem> for Problem {

@@ -41,7 +41,7 @@ pub async fn open(config: Config) -> Result<Client> {
 pub async fn open_with_folders(config: Config) -> Result<Client> {
     let client = open(config).await?;
     if let Client::Here { app, .. } = &client {
-        folders::load::load(app).await?;
+        folders::load::load(app, folders::load::LONG).await?;
     }
     Ok(client)
 }

@@ -6,6 +6,7 @@ mod folders;
 mod isolation;
 mod kept;
 mod machine;
+mod outside;
 mod speech;
 mod work;
 
@@ -61,9 +62,11 @@ async fn examine(config: &Config) -> Vec<Finding> {
         findings.extend(work::clock(overview.ahead));
         findings.extend(work::schedules(&overview.schedules, now(), works));
         findings.extend(work::polls(&overview.polls, &inspection.notices, now()));
+        findings.extend(outside::hooks(&overview.hooks, now(), works));
         findings.extend(work::prices(overview));
         findings.extend(overview.paused.iter().map(|name| work::paused(name)));
     }
+    findings.extend(outside::urls(config, server.as_ref()).await);
     findings.extend(kept::held(config));
     findings.extend(kept::backup(config, inspection.is_some()));
     findings.extend(kept::sizes(config, inspection.as_ref()));

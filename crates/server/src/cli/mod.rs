@@ -87,13 +87,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// How the program starts others. It is not for people, and looks at nothing else: it runs before each of them.
+/// How the program starts others, and looks after what they leave. It is not for people, and looks at nothing else: it
+/// runs before each of them.
 pub fn sandbox_exec() -> Option<ExitCode> {
-    let mut arguments = std::env::args().skip(1);
-    if arguments.next()? != tercel_hosts::sandbox::SUBCOMMAND {
-        return None;
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next()?.to_str()? {
+        tercel_hosts::sandbox::SUBCOMMAND => {}
+        tercel_hosts::guard::SUBCOMMAND => return Some(tercel_hosts::guard::watch(arguments)),
+        _ => return None,
     }
-    let error = tercel_hosts::sandbox::exec(&arguments.next().unwrap_or_default());
+    let descriptor = arguments.next().unwrap_or_default();
+    let error = tercel_hosts::sandbox::exec(&descriptor.to_string_lossy());
     eprintln!("error: {error:#}");
     Some(tercel_hosts::sandbox::FAILED.into())
 }

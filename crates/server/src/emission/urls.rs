@@ -67,12 +67,14 @@ async fn send_all(app: Arc<App>, url: Url, mut waiting: Receiver<Bytes>) {
 async fn send(app: Arc<App>, url: Url, body: Bytes) {
     let http = app.plain_http(Some(url.as_str()), None, &app.stopping);
     let request = http.post(url.as_str()).body("application/json", body).timeout(LIMIT).max_response(1 << 16);
-    match request.send().await.and_then(tercel_sdk::http::Response::ok) {
+    let sent = request.send().await.and_then(tercel_sdk::http::Response::ok);
+    // The address may have a secret in it.
+    let host = url.host_str().unwrap_or_default();
+    metrics::gauge!("tercel_hook_webhook_failing", "host" => host.to_owned()).set(if sent.is_ok() { 0.0 } else { 1.0 });
+    match sent {
         Ok(_) => count("sent"),
         Err(error) => {
             count("failed");
-            // The address may have a secret in it.
-            let host = url.host_str().unwrap_or_default();
             tracing::debug!("An event was not taken by {host}: {}", error.kind.as_str());
         }
     }

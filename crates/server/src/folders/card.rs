@@ -15,9 +15,12 @@ pub(super) fn of_folder(folders: &Folders, state: &State, folder: &Folder) -> Li
     if let Some(loaded) = state.loaded.get(id) {
         return of_loaded(loaded, known, hides);
     }
-    let standing = match folders.said.is_off(id, folder.root.kind) {
-        true => Standing::Disabled,
-        false => Standing::Awaiting,
+    let standing = if folders.said.is_off(id, folder.root.kind) {
+        Standing::Disabled
+    } else if state.waiting.contains(id) {
+        Standing::Awaiting
+    } else {
+        Standing::Preparing
     };
     Listed {
         integration: known.integration(id),
@@ -85,11 +88,11 @@ fn of_loaded(loaded: &Loaded, known: Known, hides: Option<String>) -> Listed {
     }
 }
 
-/// One that was there once. Nothing of it is deleted: it may come back.
-pub(super) fn of_missing(id: &str, known: &Known) -> Listed {
+/// One that was there once. Nothing of it is deleted: it may come back, or not have been looked for yet.
+pub(super) fn of_absent(id: &str, known: &Known, standing: Standing) -> Listed {
     Listed {
         integration: known.integration(id),
-        standing: Standing::Missing,
+        standing,
         abilities: known.abilities,
         dispatch_types: known.dispatch_types.clone(),
         place: Some(Place {

@@ -1,7 +1,7 @@
 //! Webhook requests that the code of a folder answers: stored first, answered once, processed again after a crash.
 
 use super::{
-    headers,
+    Standing, headers,
     route::{self, Asked, Failure},
 };
 use crate::{
@@ -15,11 +15,13 @@ use futures::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 use tercel_sdk::{Dedupe, Error, Kind, routes::Body};
 use tercel_store::{Accept, Accepted, Delivery, Handled, NewDelivery, Uuid};
+use tokio::sync::Semaphore;
 
 /// Deliveries of one integration that may be open at once; the service sends later ones again.
 const QUEUE: usize = 256;
@@ -27,6 +29,8 @@ const QUEUE: usize = 256;
 const KEPT: usize = 1 << 20;
 /// Bytes of an answer that is read at all.
 const LARGEST: usize = 16 << 20;
+/// Between two looks whether a folder is ready.
+const LOOK: Duration = Duration::from_millis(500);
 /// Where the request is sealed.
 const REQUEST: &str = "deliveries/request";
 /// What is known of who vouches for such a request.
@@ -168,20 +172,40 @@ pub async fn replay(app: &Arc<App>, delivery: Delivery, body: Vec<u8>) -> Result
     Ok(generation)
 }
 
-/// Takes up, at the start, what was stored and not processed: nobody was told that it was.
+/// Takes up, at the start, what was stored and not processed: nobody was told that it was. What a folder has to do that is
+/// not ready yet waits for it.
 pub async fn resume(app: &Arc<App>) {
     let open = app.store.open_deliveries(10_000).await.unwrap_or_else(|error| {
         tracing::error!("Deliveries that were not processed cannot be taken up: {error}");
         Vec::new()
     });
-    futures::stream::iter(open)
-        .take_until(app.stopping.cancelled())
-        .for_each_concurrent(8, async |(id, integration)| {
-            if let Err(error) = take_up(app, id, &integration).await {
-                tracing::warn!(delivery.id = %id, integration, "A delivery waits until it is sent again: {error:?}");
-            }
-        })
-        .await;
+    let mut by_folder: BTreeMap<String, Vec<Uuid>> = BTreeMap::new();
+    for (id, integration) in open {
+        by_folder.entry(integration).or_default().push(id);
+    }
+    let room = Semaphore::new(8);
+    let all = by_folder.into_iter().map(|(integration, ids)| take_up_all(app, integration, ids, &room));
+    tokio::select! {
+        () = app.stopping.cancelled() => {}
+        _ = futures::future::join_all(all) => {}
+    }
+}
+
+async fn take_up_all(app: &Arc<App>, integration: String, ids: Vec<Uuid>, room: &Semaphore) {
+    let is_preparing = || {
+        let entry = app.catalog().integrations.get(&integration).cloned();
+        entry.is_some_and(|entry| entry.listed.standing == Standing::Preparing)
+    };
+    while is_preparing() {
+        tokio::time::sleep(LOOK).await;
+    }
+    let all = ids.into_iter().map(async |id| {
+        let _room = room.acquire().await;
+        if let Err(error) = take_up(app, id, &integration).await {
+            tracing::warn!(delivery.id = %id, integration, "A delivery waits until it is sent again: {error:?}");
+        }
+    });
+    futures::future::join_all(all).await;
 }
 
 async fn take_up(app: &Arc<App>, id: Uuid, integration: &str) -> Result<(), Failure> {

@@ -177,6 +177,10 @@ impl Listed {
         Some(format!("{first}{more}{kept}"))
     }
 
+    pub fn is_of_workspace(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.kind == RootKind::Workspace)
+    }
+
     pub fn source(&self) -> &'static str {
         match self.place.as_ref().map(|place| place.kind) {
             None | Some(RootKind::Shipped) => "shipped",

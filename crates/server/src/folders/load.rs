@@ -1,37 +1,37 @@
 //! Looking at the folders, and loading what has changed.
 
-use super::{network, services::Services, shipped, standing, watch};
-use crate::{
-    app::App,
-    config::{Config, WorkspaceTrust},
-    outbox, processes,
+use super::{
+    State, network,
+    places::places,
+    services::Services,
+    settle::{drain, settle, tidy_soon},
+    watch,
 };
+use crate::{app::App, config::WorkspaceTrust};
 use anyhow::{Context, Result};
-use futures::{StreamExt, stream};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tercel_hosts::{Folder, Hosts, Loaded, Root, RootKind, sandbox::Sandbox};
+use tercel_hosts::{Folder, Found, Hosts, Loaded, RootKind, sandbox::Sandbox};
 use tercel_store::NewNotice;
+use tokio::task::JoinHandle;
 
-/// Folders that are loaded at once: each may start an interpreter to be described.
-const AT_ONCE: usize = 4;
 /// How long the start waits for folders that are loaded for the first time. They come all the same.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const SHORT: Duration = Duration::from_secs(3);
+/// How long a command waits for them, which can do nothing before.
+pub const LONG: Duration = Duration::from_secs(30);
 
-/// Finds and loads all folders, and from then on keeps up with them. Returns when the first look is over.
-pub async fn load(app: &Arc<App>) -> Result<()> {
+/// Finds and loads all folders, and from then on keeps up with them. Returns when the first look is over, and what could
+/// be loaded in this time is.
+pub async fn load(app: &Arc<App>, patience: Duration) -> Result<()> {
     app.folders.will_be_loaded();
     let opened = open(app).await;
     if opened.is_ok() {
-        let look = tokio::spawn({
-            let app = app.clone();
-            async move { look(&app).await }
-        });
-        if tokio::time::timeout(PATIENCE, look).await.is_err() {
+        let loading = look(app).await;
+        if tokio::time::timeout(patience, futures::future::join_all(loading)).await.is_err() {
             tracing::info!("Some folders are still being loaded");
         }
     }
@@ -56,103 +56,121 @@ async fn open(app: &Arc<App>) -> Result<()> {
     Ok(())
 }
 
-/// Where to look, in order: a later root replaces an id whole, but for the workspace.
-fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
-    let folders = &config.folders;
-    if config.rehearse {
-        return only(config);
-    }
-    let root = |path: PathBuf, kind| Root { path: std::path::absolute(&path).unwrap_or(path), kind };
-    // Programs that are started elsewhere get these paths, too.
-    let data = std::path::absolute(&config.data_dir)?;
-    let operator = [PathBuf::from("integrations"), data.join("integrations")];
-    // Those that nobody named need not be there.
-    let operator = operator.into_iter().filter(|path| path.is_dir()).chain(folders.directories.iter().cloned());
-    let mut roots = vec![shipped::root(&config.data_dir)?];
-    roots.extend(operator.map(|path| root(path, RootKind::Operator)));
-    let workspace = folders.workspace.join("integrations");
-    if workspace.is_dir() {
-        roots.push(root(workspace, RootKind::Workspace));
-    }
-    let scripts = ["."].map(PathBuf::from).into_iter().chain(roots.iter().map(|root| root.path.clone()));
-    let connector_dirs = scripts.map(|path| path.join("scripts/integrations")).collect();
-    let tools = Some(PathBuf::from("tools")).filter(|path| path.is_dir());
-    Ok(tercel_hosts::Config {
-        data,
-        tool_dirs: folders.tools.iter().cloned().chain(tools).collect(),
-        connector_dirs,
-        roots,
-        path: folders.path.clone(),
-        installing: config.installing(),
-        native: app.folders.natives.iter().map(|native| (native.name.clone(), native.version.clone())).collect(),
-    })
-}
-
-/// The folder that is rehearsed, and no other.
-fn only(config: &Config) -> Result<tercel_hosts::Config> {
-    let directories = config.folders.directories.iter().cloned();
-    Ok(tercel_hosts::Config {
-        data: std::path::absolute(&config.data_dir)?,
-        roots: directories.map(|path| Root { path, kind: RootKind::Operator }).collect(),
-        tool_dirs: Vec::new(),
-        connector_dirs: Vec::new(),
-        path: config.folders.path.clone(),
-        installing: config.installing(),
-        native: BTreeMap::new(),
-    })
-}
-
-/// Looks for folders that came, went or changed, and loads them.
-pub async fn look(app: &Arc<App>) {
-    let Some(hosts) = app.folders.hosts.get().cloned() else { return };
-    let _one = app.folders.looking.lock().await;
-    let scan = hosts.clone();
-    let found = match tokio::task::spawn_blocking(move || scan.scan()).await {
-        Ok(found) => found,
+/// Looks for folders that came, went or changed, and begins to load them; none waits for another. Answers what is
+/// loading.
+pub async fn look(app: &Arc<App>) -> Vec<JoinHandle<()>> {
+    let Some(hosts) = app.folders.hosts.get().cloned() else { return Vec::new() };
+    let one = app.folders.looking.lock().await;
+    let found = match tokio::task::spawn_blocking(move || hosts.scan()).await {
+        Ok(found) => without_taken(app, found),
         Err(error) => {
             tracing::error!("The folders could not be looked at: {error}");
-            return;
+            return Vec::new();
         }
     };
-    for (path, words) in &found.problems {
+    let ids: BTreeSet<String> = found.folders.iter().map(|folder| folder.id.clone()).collect();
+    let (news, is_other, gone) = app.folders.write(|state| {
+        let is_news = |problem: &&(PathBuf, String)| !state.found.problems.contains(problem);
+        let news: Vec<_> = found.problems.iter().filter(is_news).cloned().collect();
+        let is_other = !state.is_scanned || found.folders != state.found.folders;
+        state.found = found;
+        state.is_scanned = true;
+        let gone: Vec<String> = state.loaded.keys().filter(|id| !ids.contains(*id)).cloned().collect();
+        (news, is_other, gone.iter().filter_map(|id| state.loaded.remove(id)).collect::<Vec<Loaded>>())
+    });
+    drop(one);
+    for (path, words) in news {
         tracing::warn!("{}: {words}", path.display());
     }
-    let folders = found.folders.clone();
-    let ids: BTreeSet<&String> = folders.iter().map(|folder| &folder.id).collect();
-    let gone: Vec<Loaded> = app.folders.write(|state| {
-        state.found = found.clone();
-        let gone: Vec<String> = state.loaded.keys().filter(|id| !ids.contains(id)).cloned().collect();
-        gone.iter().filter_map(|id| state.loaded.remove(id)).collect()
-    });
+    let loading = ids.into_iter().filter_map(|id| begin(app, id)).collect();
+    // What is new is shown, be it loaded or not.
+    if is_other {
+        settle(app).await;
+    }
     for loaded in gone {
         tracing::warn!(integration = loaded.folder.id, "The folder {} is gone", loaded.folder.path.display());
         drain(app, loaded);
     }
-    stream::iter(folders)
-        .for_each_concurrent(AT_ONCE, |folder| {
-            let (app, hosts) = (app.clone(), hosts.clone());
-            async move { load_one(&app, &hosts, folder).await }
+    loading
+}
+
+/// A workspace replaces nothing, not even what is gone: it would come into its settings.
+fn without_taken(app: &App, mut found: Found) -> Found {
+    let is_taken = |folder: &Folder| {
+        let known = app.folders.said.known(&folder.id);
+        folder.root.kind == RootKind::Workspace && known.is_some_and(|known| !known.workspace)
+    };
+    let (taken, left) = found.folders.into_iter().partition(is_taken);
+    found.folders = left;
+    found.problems.extend(Vec::into_iter(taken).map(|folder: Folder| {
+        let id = &folder.id;
+        let reason = format!(
+            "There was an integration `{id}` that was no bot's: a workspace cannot replace it. \
+             `tercel integrations remove {id}` forgets it"
+        );
+        (folder.path, reason)
+    }));
+    found
+}
+
+/// Loads a folder, unless somebody is about to: what they see is what there is by then.
+pub fn begin(app: &Arc<App>, id: String) -> Option<JoinHandle<()>> {
+    app.folders.awaited.lock().expect("no holder of this lock panics").insert(id.clone()).then(|| {
+        let app = app.clone();
+        let counted = Counted::begin(&app);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = app.stopping.cancelled() => {}
+                () = loaded(&app, &id, counted) => {}
+            }
         })
-        .await;
-    settle(app).await;
-    let loaded: Vec<Loaded> = app.folders.read(|state| state.loaded.values().cloned().collect());
-    if let Err(error) = hosts.clean(&loaded.iter().collect::<Vec<_>>()) {
-        tracing::warn!("Copies of folders that nobody runs could not be removed: {error:#}");
+    })
+}
+
+/// One of those that are being loaded, until it is dropped.
+struct Counted(Arc<App>);
+
+impl Counted {
+    fn begin(app: &Arc<App>) -> Self {
+        app.folders.loading.fetch_add(1, Ordering::AcqRel);
+        Self(app.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.folders.loading.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// Loads one folder again: it has changed, or something that decides about it.
 pub async fn reload(app: &Arc<App>, id: &str) {
-    let Some(hosts) = app.folders.hosts.get().cloned() else { return };
-    let _one = app.folders.looking.lock().await;
-    let folder = app.folders.read(|state| state.found.folders.iter().find(|folder| folder.id == id).cloned());
-    if let Some(folder) = folder {
-        load_one(app, &hosts, folder).await;
-    }
-    settle(app).await;
+    loaded(app, id, Counted::begin(app)).await;
 }
 
-async fn load_one(app: &Arc<App>, hosts: &Hosts, folder: Folder) {
+async fn loaded(app: &Arc<App>, id: &str, counted: Counted) {
+    let Some(hosts) = app.folders.hosts.get().cloned() else { return };
+    let mut replaced = None;
+    {
+        let turn = app.folders.turn(id);
+        let _one = turn.lock().await;
+        app.folders.awaited.lock().expect("no holder of this lock panics").remove(id);
+        let find = |state: &State| state.found.folders.iter().find(|folder| folder.id == id).cloned();
+        if let Some(folder) = app.folders.read(find) {
+            replaced = load_one(app, &hosts, folder).await;
+        }
+    }
+    drop(counted);
+    settle(app).await;
+    // Calls that come now are the new one's.
+    if let Some(old) = replaced {
+        drain(app, old);
+    }
+    tidy_soon(app);
+}
+
+/// Answers what is not to be used any more.
+async fn load_one(app: &Arc<App>, hosts: &Hosts, folder: Folder) -> Option<Loaded> {
     let id = folder.id.clone();
     let said = app.folders.said.of(&id);
     let needs_approval = folder.root.kind == RootKind::Workspace && app.config.folders.trust == WorkspaceTrust::Approve;
@@ -165,16 +183,17 @@ async fn load_one(app: &Arc<App>, hosts: &Hosts, folder: Folder) {
         Some(hosts.load(&folder, last.as_ref()).await)
     };
     let replaced = app.folders.write(|state| match &loaded {
+        // It may have gone meanwhile.
+        Some(loaded) if !state.found.folders.contains(&folder) => Some(loaded.clone()),
         Some(loaded) => state.loaded.insert(id.clone(), loaded.clone()),
         None => state.loaded.remove(&id),
     });
     if let Some(loaded) = &loaded {
         tell(app, loaded, last.as_ref()).await;
     }
-    let is_same = |old: &Loaded| loaded.as_ref().is_some_and(|new| Arc::ptr_eq(&old.worker, &new.worker));
-    if let Some(old) = replaced.filter(|old| !is_same(old)) {
-        drain(app, old);
-    }
+    let now = app.folders.loaded(&id);
+    let is_same = |old: &Loaded| now.as_ref().is_some_and(|new| Arc::ptr_eq(&old.worker, &new.worker));
+    replaced.filter(|old| !is_same(old))
 }
 
 /// Nothing of a folder that a bot wrote runs unless exactly this state of it was approved.
@@ -185,15 +204,19 @@ async fn approved(
     approved: Option<&str>,
     last: Option<&Loaded>,
 ) -> Option<Loaded> {
-    let hash = match hosts.hash(folder) {
+    let hash = match hosts.hash(folder).await {
         Ok(hash) => hash,
         Err(error) => {
             tracing::warn!(integration = folder.id, "The folder cannot be read: {error:#}");
             return None;
         }
     };
-    app.folders.write(|state| state.offered.insert(folder.id.clone(), hash.clone()));
-    if approved != Some(hash.as_str()) {
+    let waits = approved != Some(hash.as_str());
+    app.folders.write(|state| {
+        state.offered.insert(folder.id.clone(), hash.clone());
+        if waits { state.waiting.insert(folder.id.clone()) } else { state.waiting.remove(&folder.id) }
+    });
+    if waits {
         let title = format!("`{}` waits for an approval", folder.id);
         let repair = format!("Look at {} and run `tercel integrations approve {}`", folder.path.display(), folder.id);
         app.raise(NewNotice {
@@ -219,7 +242,9 @@ async fn tell(app: &App, loaded: &Loaded, last: Option<&Loaded>) {
     let id = &loaded.folder.id;
     let is_news = last.is_none_or(|last| last.hash != loaded.hash || last.problems != loaded.problems);
     for problem in loaded.problems.iter().filter(|_| is_news) {
-        tracing::warn!(integration = %id, "{problem}");
+        // Code may say what it was given.
+        let problem = problem.to_string();
+        tracing::warn!(integration = %id, "{}", app.catalog().redactor.text(&problem));
     }
     let allowed = app.folders.said.allowed(id);
     let open: Vec<&String> = loaded.undeclared.iter().filter(|name| !allowed.contains(name)).collect();
@@ -242,35 +267,4 @@ async fn tell(app: &App, loaded: &Loaded, last: Option<&Loaded>) {
 
 pub fn undeclared(id: &str, name: &str) -> String {
     format!("folder/{id}/variable/{name}")
-}
-
-/// Lets what runs on the old state end. Nobody waits for it.
-fn drain(app: &Arc<App>, loaded: Loaded) {
-    app.work.spawn(async move { loaded.worker.drain().await });
-}
-
-/// Makes what was loaded what everybody sees, keeps what it is for the time when it is gone, and lets go on what waited
-/// for it.
-async fn settle(app: &Arc<App>) {
-    let before = app.catalog();
-    if let Err(error) = app.reload().await {
-        tracing::error!("What was loaded cannot be used: {error:#}");
-        return;
-    }
-    let catalog = app.catalog();
-    for entry in catalog.integrations.values().filter(|entry| entry.listed.works()) {
-        let Some(known) = super::listed::Known::of(&entry.listed) else { continue };
-        let known = serde_json::to_string(&known).ok();
-        let id = &entry.integration.name;
-        if let Err(error) = standing::change(app, id, |row| row.known = known).await {
-            tracing::error!(integration = %id, "What it is could not be kept: {error}");
-        }
-    }
-    for kind in catalog.dispatchers.keys().filter(|kind| !before.dispatchers.contains_key(*kind)) {
-        if let Err(error) = app.store.unpark_outbox(kind).await {
-            tracing::error!("What waits for `{kind}` could not go on: {error}");
-        }
-        outbox::settle(app, kind).await;
-    }
-    processes::settle(app);
 }

@@ -8,8 +8,10 @@ mod headers;
 pub mod listed;
 pub mod load;
 mod network;
+mod places;
 pub mod route;
 mod services;
+mod settle;
 mod shipped;
 pub mod standing;
 mod watch;
@@ -20,11 +22,11 @@ pub use listed::{Abilities, Listed, Place, Standing};
 use crate::{app::App, config::Config};
 use standing::Said;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{
-        Arc, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 use tercel_hosts::{
@@ -55,9 +57,19 @@ pub struct Folders {
     pub running: deliveries::Running,
     /// One look at the folders at a time.
     looking: tokio::sync::Mutex<()>,
+    /// By folder: it is loaded once at a time.
+    turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Folders whose next loading has not begun.
+    awaited: Mutex<BTreeSet<String>>,
+    /// How many are being loaded.
+    loading: AtomicUsize,
+    settling: tokio::sync::Mutex<()>,
+    /// Something was loaded that not everybody sees yet.
+    is_unsettled: AtomicBool,
+    will_be_tidied: AtomicBool,
     address: OnceLock<SocketAddr>,
     network: network::Network,
-    /// The first look has begun and not ended.
+    /// The first look is wanted and not over.
     is_behind: AtomicBool,
 }
 
@@ -67,6 +79,10 @@ struct State {
     loaded: BTreeMap<String, Loaded>,
     /// What lies in the workspace now, by integration: to be approved.
     offered: BTreeMap<String, String>,
+    /// Those whose present state nobody has approved.
+    waiting: BTreeSet<String>,
+    /// Somebody has looked what there is.
+    is_scanned: bool,
 }
 
 impl Folders {
@@ -79,6 +95,12 @@ impl Folders {
             calls: Calls::default(),
             running: deliveries::Running::default(),
             looking: tokio::sync::Mutex::default(),
+            turns: Mutex::default(),
+            awaited: Mutex::default(),
+            loading: AtomicUsize::new(0),
+            settling: tokio::sync::Mutex::default(),
+            is_unsettled: AtomicBool::new(false),
+            will_be_tidied: AtomicBool::new(false),
             address: OnceLock::new(),
             network: Default::default(),
             is_behind: AtomicBool::new(false),
@@ -103,14 +125,27 @@ impl Folders {
         format!("http://{address}")
     }
 
-    /// From now on nobody is served before the first look is over.
+    /// What nobody has looked for yet may be there all the same, from now on until the first look is over.
     pub fn will_be_loaded(&self) {
         self.is_behind.store(true, Ordering::Release);
+    }
+
+    fn turn(&self, id: &str) -> Arc<tokio::sync::Mutex<()>> {
+        self.turns.lock().expect("no holder of this lock panics").entry(id.to_owned()).or_default().clone()
     }
 
     /// Whether the first look at the folders is over, or was never wanted.
     pub fn is_ready(&self) -> bool {
         !self.is_behind.load(Ordering::Acquire)
+    }
+
+    /// Whether it is known which folders there are.
+    pub fn has_looked(&self) -> bool {
+        self.is_ready() || self.read(|state| state.is_scanned)
+    }
+
+    pub fn is_found(&self, integration: &str) -> bool {
+        self.kind(integration).is_some()
     }
 
     fn kind(&self, integration: &str) -> Option<RootKind> {
@@ -159,7 +194,9 @@ impl Folders {
             let folders = state.found.folders.iter().map(|folder| card::of_folder(self, state, folder));
             let is_native = |id: &str| self.natives.iter().any(|native| native.name == id);
             let gone = self.said.ids().into_iter().filter(|id| !is_found(id) && !is_native(id));
-            let gone = gone.filter_map(|id| Some(card::of_missing(&id, &self.said.known(&id)?)));
+            let has_looked = state.is_scanned || self.is_ready();
+            let standing = if has_looked { Standing::Missing } else { Standing::Preparing };
+            let gone = gone.filter_map(|id| Some(card::of_absent(&id, &self.said.known(&id)?, standing.clone())));
             natives.chain(folders).chain(gone).map(Arc::new).collect()
         })
     }

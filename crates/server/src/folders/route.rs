@@ -66,12 +66,16 @@ pub async fn answer(app: &Arc<App>, id: &str, asked: Asked, body: Body) -> Resul
 }
 
 pub fn find(app: &App, id: &str) -> Result<Arc<Entry>, Failure> {
-    let entry = app.catalog().integrations.get(id).cloned();
-    let entry = entry.ok_or_else(|| Failure::NotFound(format!("There is no integration `{id}`")))?;
+    let catalog = app.catalog();
+    let entry = catalog.integrations.get(id).cloned().ok_or_else(|| match app.folders.has_looked() {
+        true if app.folders.is_found(id) => Failure::Unavailable(format!("`{id}` is being prepared"), 1),
+        true => Failure::NotFound(format!("There is no integration `{id}`")),
+        false => Failure::Unavailable("The folders of integrations are being looked at".into(), 1),
+    })?;
     match entry.listed.obstacle() {
         Some(obstacle) => {
             let seconds = if entry.listed.standing == Standing::Preparing { 5 } else { 60 };
-            Err(Failure::Unavailable(obstacle, seconds))
+            Err(Failure::Unavailable(catalog.redactor.text(&obstacle).into_owned(), seconds))
         }
         None => Ok(entry),
     }

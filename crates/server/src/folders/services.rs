@@ -55,7 +55,8 @@ impl Server for Services {
     }
 }
 
-/// Database, then environment, then default.
+/// Database, then environment, then default. What bots wrote is given nothing of the environment but what somebody allowed:
+/// whatever it calls its variables, nobody meant it.
 async fn values(app: &Arc<App>, integration: &str, names: Vec<Variable>) -> BTreeMap<String, String> {
     let settings = app.store.settings().await.unwrap_or_else(|error| {
         tracing::error!(integration, "The settings cannot be read: {error}");
@@ -63,10 +64,13 @@ async fn values(app: &Arc<App>, integration: &str, names: Vec<Variable>) -> BTre
     });
     let catalog = app.catalog();
     let entry = catalog.integrations.get(integration);
+    let is_bots = app.folders.kind(integration) == Some(RootKind::Workspace);
     let allowed = app.folders.said.allowed(integration);
-    let allowed = allowed.into_iter().map(|key| Variable { key, ..Variable::default() });
+    let further = allowed.iter().map(|key| Variable { key: key.clone(), ..Variable::default() });
     let mut values = BTreeMap::new();
-    for variable in names.into_iter().chain(allowed).filter(|variable| !Config::is_reserved(&variable.key)) {
+    for variable in names.into_iter().chain(further).filter(|variable| !Config::is_reserved(&variable.key)) {
+        let is_meant = !is_bots || allowed.contains(&variable.key);
+        let environment = Some(&app.config.environment).filter(|_| is_meant);
         let field = entry.and_then(|entry| entry.field_by_env(&variable.key));
         let key = field.map_or_else(|| field_key(integration, &variable.key), |field| field.key.clone());
         let stored =
@@ -74,7 +78,7 @@ async fn values(app: &Arc<App>, integration: &str, names: Vec<Variable>) -> BTre
         let place = catalog::place(integration, DEFAULT, &key);
         let value = stored
             .and_then(|row| app.sealer.open(&place, &row.value).ok())
-            .or_else(|| app.config.environment.get(&variable.key).map(str::to_owned))
+            .or_else(|| environment?.get(&variable.key).map(str::to_owned))
             .or(variable.default);
         values.extend(value.map(|value| (variable.key, value)));
     }

@@ -1,6 +1,6 @@
 //! Keeping up with folders while the server runs.
 
-use super::load::{look, reload};
+use super::load::{begin, look};
 use crate::app::App;
 use std::{
     collections::BTreeMap,
@@ -29,12 +29,13 @@ pub async fn keep_up(app: Weak<App>, mut changes: UnboundedReceiver<Change>, sto
             },
         };
         let Some(app) = app.upgrade() else { return };
+        // Nobody waits for what is loaded: one that hangs holds up no other.
         match change {
-            Some(Change::Folders) => look(&app).await,
-            Some(Change::Folder(id)) => reload(&app, &id).await,
+            Some(Change::Folders) => _ = look(&app).await,
+            Some(Change::Folder(id)) => _ = begin(&app, id),
             None => {
                 for id in again.due(app.folders.failing(), Instant::now()) {
-                    reload(&app, &id).await;
+                    let _ = begin(&app, id);
                 }
             }
         }

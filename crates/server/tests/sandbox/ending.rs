@@ -10,7 +10,7 @@ use std::{
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// Whether it ends within ten seconds. What is dead and waited for by nobody has ended too.
-async fn ends(pid: i32) -> bool {
+pub async fn ends(pid: i32) -> bool {
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(10) {
         let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

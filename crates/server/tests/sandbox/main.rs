@@ -2,6 +2,7 @@
 
 mod ending;
 mod files;
+mod groups;
 mod limits;
 mod network;
 mod starting;

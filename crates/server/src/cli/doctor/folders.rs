@@ -85,10 +85,9 @@ pub fn python(config: &Config) -> Finding {
         (Some(python), Some(uv)) => {
             Finding::ok("python", format!("{}; packages are installed by {}", python.display(), uv.display()))
         }
-        (Some(python), None) => Finding::warn(
+        (Some(python), None) => Finding::ok(
             "python",
-            format!("{}, but there is no uv: folders cannot have packages installed", python.display()),
-            "`pip install uv`, or see https://docs.astral.sh/uv",
+            format!("{}; uv, which installs packages, is fetched when it is needed", python.display()),
         ),
         (None, _) => Finding::warn(
             "python",

@@ -9,7 +9,7 @@ const LATE: i64 = 60_000_000;
 /// Clocks that are so far apart disagree about signatures and windows.
 const APART: i64 = 2_000_000;
 /// Notices that have a row of their own here.
-pub const OWN: [&str; 2] = ["poll:", "unpriced:"];
+pub const OWN: [&str; 3] = ["poll:", "unpriced:", super::outside::OWN];
 
 /// `now` in microseconds; `works` when a server runs that is not held.
 pub fn schedules(planned: &[Planned], now: i64, works: bool) -> Vec<Finding> {

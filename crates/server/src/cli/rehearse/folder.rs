@@ -96,7 +96,7 @@ async fn on(app: &Arc<App>, id: &str, event: &Event) -> Result<Ended> {
     let router = api::router(app.clone());
     let service = router.clone().into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, service).await });
-    folders::load::load(app).await?;
+    folders::load::load(app, folders::load::LONG).await?;
     let loaded = ready(app, id).await?;
     let path = loaded
         .integration
@@ -121,9 +121,12 @@ async fn on(app: &Arc<App>, id: &str, event: &Event) -> Result<Ended> {
 async fn ready(app: &Arc<App>, id: &str) -> Result<Loaded> {
     let until = Instant::now() + MAKING;
     loop {
-        let loaded = app.folders.loaded(id).with_context(|| format!("`{id}` has nothing that makes an integration"))?;
-        let state = loaded.worker.state();
-        if state.state != "preparing" {
+        if !app.folders.is_found(id) {
+            bail!("`{id}` has nothing that makes an integration");
+        }
+        let loaded = app.folders.loaded(id);
+        let state = loaded.as_ref().map(|loaded| loaded.worker.state()).unwrap_or_default();
+        if let Some(loaded) = loaded.filter(|_| state.state != "preparing") {
             if !loaded.problems.is_empty() {
                 let problems: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
                 bail!("`{id}` does not load whole:\n{}", problems.join("\n"));
