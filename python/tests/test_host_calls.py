@@ -236,9 +236,11 @@ def test_a_message_is_injected_once_with_what_was_given(ask: Any) -> None:
 
 
 def test_a_session_that_does_not_exist_is_a_value_error(ask: Any) -> None:
-    result, requests = ask("inject", {}, session_id="../../keys?x=")
-    assert result == "There is no session ../../keys?x="
-    assert requests[0].path == "/api/v1/sessions/..%2F..%2Fkeys%3Fx%3D/messages"
+    malformed, requests = ask("inject", {}, session_id="../../keys?x=")
+    assert (malformed, requests) == ("There is no session ../../keys?x=", [])
+    unknown, requests = ask("inject", {}, session_id=SESSION)
+    assert unknown == f"There is no session {SESSION}"
+    assert [request.path for request in requests] == [f"/api/v1/sessions/{SESSION}/messages"]
 
 
 def test_a_bot_has_its_documented_fields(ask: Any) -> None:
