@@ -40,6 +40,7 @@ pub const MODULES: [&str; 45] = [
     "outbox",
     "part",
     "pause",
+    "places",
     "polls",
     "processes",
     "providers",
