@@ -11,7 +11,7 @@ use std::{
 use tracing_subscriber::{EnvFilter, Registry, fmt, layer::SubscriberExt, registry, reload, util::SubscriberInitExt};
 
 /// The parts of the server, as filters name them.
-pub const MODULES: [&str; 45] = [
+pub const MODULES: [&str; 46] = [
     "announce",
     "api",
     "app",

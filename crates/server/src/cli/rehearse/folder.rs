@@ -10,7 +10,8 @@ use crate::{
     app::App,
     cli::client::{self, Client},
     config::{Config, Environment},
-    folders, outbox, runner,
+    folders::{self, Standing},
+    outbox, runner,
 };
 use anyhow::{Context, Result, anyhow, bail};
 use axum::extract::ConnectInfo;
@@ -126,7 +127,7 @@ async fn ready(app: &Arc<App>, id: &str) -> Result<Loaded> {
         }
         let loaded = app.folders.loaded(id);
         let state = loaded.as_ref().map(|loaded| loaded.worker.state()).unwrap_or_default();
-        if let Some(loaded) = loaded.filter(|_| state.state != "preparing") {
+        if let Some(loaded) = loaded.filter(|_| state.state != "preparing" && !is_prepared(app, id)) {
             if !loaded.problems.is_empty() {
                 let problems: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
                 bail!("`{id}` does not load whole:\n{}", problems.join("\n"));
@@ -138,6 +139,11 @@ async fn ready(app: &Arc<App>, id: &str) -> Result<Loaded> {
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Whether requests to it are still refused because it is; its card is written after it is loaded.
+fn is_prepared(app: &App, id: &str) -> bool {
+    app.catalog().integrations.get(id).is_none_or(|entry| entry.listed.standing == Standing::Preparing)
 }
 
 /// Waits until everything has ended that the event started.
