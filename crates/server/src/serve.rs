@@ -37,6 +37,8 @@ pub async fn serve(config: Config, native: Vec<Integration>) -> Result<()> {
     let address = listener.local_addr()?;
     app.folders.listens_on(address);
     app.folders.will_be_loaded();
+    // Nothing counts as gone before somebody has looked.
+    app.reload().await?;
     let servers = TaskTracker::new();
     let router = api::router(app.clone());
     servers.spawn(listen(app.clone(), listener, router.clone()));
