@@ -101,7 +101,7 @@ fn a_large_heap_goes_in_pieces_while_messages_are_taken() {
     assert!(longest < Duration::from_secs(2), "a client waited {longest:?}");
     // The room is used again, and the file does not shrink: said in the documents and by doctor.
     let doctor = server.options.run(&["doctor"]).out;
-    let size = doctor.split("size").nth(1).unwrap();
+    let size = doctor.split("   size  ").nth(1).unwrap();
     assert!(size.contains("free for new rows") && size.contains("bodies 14 days"), "{doctor}");
     assert!(server.get("/metrics").text().contains("tercel_table_bytes{table=\"deliveries\"}"));
 }
