@@ -1,9 +1,9 @@
 //! Folders come, change and go while the server runs.
 
-use crate::world::{FORGE, PATIENCE, World, card, loads, options, put, root, stands};
+use crate::world::{FORGE, PATIENCE, World, card, fresh, loads, options, put, root, stands};
 use serde_json::{Value, json};
 use std::fs;
-use tercel_tests::{Options, Server, Turn, wait::until_within};
+use tercel_tests::{Options, Receiver, Server, Turn, wait::until_within};
 
 const TOOL: &str = r#"
 from integrations._register import register
@@ -159,6 +159,18 @@ fn a_later_root_replaces_an_id_whole_and_says_so() {
     assert_eq!(says(&server, "echo_say"), "second");
     let hides = shown["hides"].as_str().unwrap();
     assert!(hides.contains("1.2") && hides.contains("1.5"), "{hides}");
+}
+
+#[test]
+fn what_tercel_new_makes_for_node_runs_as_it_is() {
+    let options = fresh().allow_loopback();
+    options.run(&["new", "crm", "--as", "worker"]).ok();
+    let service = Receiver::start();
+    let server = Server::start(options.env("CRM_TOKEN", "t").env("CRM_URL", &service.url()));
+    stands(&server, "crm", "ready");
+    server.post("/api/v1/tools/crm_get_room/call", json!({"arguments": {"room": "r1"}})).expect(200);
+    let asked = service.received();
+    assert!(asked.iter().any(|request| request.path.contains("r1")), "{asked:?}");
 }
 
 #[test]

@@ -37,8 +37,11 @@ impl Hosts {
             }
             (None, _) => {}
         }
+        // A manifest's command starts in its folder; our own for Python where `integrations.<id>` can be imported.
+        let place = if code.command().is_empty() { &copy.snapshot.directory } else { &copy.snapshot.code };
         Spec {
             integration: folder.id.clone(),
+            directory: place.clone(),
             command,
             dumps: code.command().is_empty(),
             confines: self.confines(folder, code, copy, ready),

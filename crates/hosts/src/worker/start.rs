@@ -66,7 +66,7 @@ impl Supervisor {
         let reach = self.0.server.reach(&spec.integration, spec.root, &spec.hosts);
         let launch = Launch {
             command: spec.command.clone(),
-            directory: spec.confines.directory.clone(),
+            directory: spec.directory.clone(),
             policy: spec.confines.policy(&self.0.sandbox, &reach)?,
             environment: self.environment(key, reach).await,
         };
