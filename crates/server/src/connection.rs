@@ -34,8 +34,8 @@ pub async fn test_with(app: &Arc<App>, integration: &str, connection: &str, valu
     let call = async move { connector(host, serde_json::Value::Null.into()).await };
     let what = format!("The test of `{integration}`");
     let answer = within(app.config.limits.connector, &what, Kind::Timeout, call).await;
-    // Values that are not saved are in no catalog.
-    let (saved, given) = (&catalog.redactor, Redactor::new(secrets(&entry.integration.fields, values)));
+    // Values that are not saved are in no catalog, and what is saved may have changed while the service was asked.
+    let (saved, given) = (&app.catalog().redactor, Redactor::new(secrets(&entry.integration.fields, values)));
     let checked = answer.map_err(|error| given.error(saved.error(error)))?;
     Ok(serde_json::from_value(given.json(saved.json(checked)))?)
 }
