@@ -74,6 +74,24 @@ fn a_delivery_survives_the_death_of_the_server() {
 }
 
 #[test]
+fn what_failed_when_it_was_taken_up_is_tried_again() {
+    let mut world = World::start();
+    world.model.script(|_| Turn::text("Yes."));
+    let client = world.server.anonymous();
+    let event = json!({"text": "long", "hangs": "hung", "dies": "died"}).to_string();
+    std::thread::spawn(move || {
+        let _ = client.try_call("POST", "/integrations/forge/webhook", &[("webhook-id", "m1")], event);
+    });
+    until_within(PATIENCE, "its message is stored", || Some(texts(&world)).filter(|texts| !texts.is_empty()));
+    world.server.kill9();
+    world.server.start_again();
+    // The code dies this time, and its sender was cut off: nobody sends it again.
+    let delivery = world.delivery("processed");
+    assert_eq!((&delivery["outcome"], texts(&world)), (&json!("run"), vec!["long".to_owned()]));
+    assert!(world.server.log().contains("processed again in 5 s"), "{}", world.server.log());
+}
+
+#[test]
 fn a_delivery_that_is_being_processed_is_not_processed_twice() {
     let world = World::start();
     let client = world.server.anonymous();

@@ -31,6 +31,8 @@ const KEPT: usize = 1 << 20;
 const LARGEST: usize = 16 << 20;
 /// Between two looks whether a folder is ready.
 const LOOK: Duration = Duration::from_millis(500);
+/// Seconds before what nobody waits for is tried again: its sender was cut off, and may never send it again.
+const PAUSES: [u64; 4] = [5, 30, 120, 600];
 /// Where the request is sealed.
 const REQUEST: &str = "deliveries/request";
 /// What is known of who vouches for such a request.
@@ -200,9 +202,18 @@ async fn take_up_all(app: &Arc<App>, integration: String, ids: Vec<Uuid>, room: 
         tokio::time::sleep(LOOK).await;
     }
     let all = ids.into_iter().map(async |id| {
-        let _room = room.acquire().await;
-        if let Err(error) = take_up(app, id, &integration).await {
-            tracing::warn!(delivery.id = %id, integration, "A delivery waits until it is sent again: {error:?}");
+        for pause in PAUSES.map(Some).into_iter().chain([None]) {
+            let taken_up = {
+                let _room = room.acquire().await;
+                take_up(app, id, &integration).await
+            };
+            let Err(why) = taken_up else { return };
+            let Some(pause) = pause else {
+                tracing::error!(delivery.id = %id, integration, "A delivery is given up until it is replayed: {why}");
+                return;
+            };
+            tracing::warn!(delivery.id = %id, integration, "A delivery is processed again in {pause} s: {why}");
+            tokio::time::sleep(Duration::from_secs(pause)).await;
         }
     });
     futures::future::join_all(all).await;
@@ -221,7 +232,10 @@ async fn take_up(app: &Arc<App>, id: Uuid, integration: &str) -> Result<(), Fail
     let released = keys.into_iter().map(|(key, _)| key).collect();
     let work = Work { app: app.clone(), id: integration.into(), delivery: id, generation, released, _turn: turn };
     match asked {
-        Ok(asked) => work.process(asked, body).await.map(drop),
+        Ok(asked) => match work.process(asked, body).await?.status() {
+            status if status.is_server_error() => Err(Failure::Unavailable(format!("Its code answered {status}"), 5)),
+            _ => Ok(()),
+        },
         Err(Failure::NotFound(reason) | Failure::Unavailable(reason, _)) => work.fail(reason).await,
         Err(error) => Err(error),
     }

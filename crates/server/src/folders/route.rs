@@ -40,6 +40,18 @@ pub enum Failure {
     Store(tercel_store::Error),
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotFound(why) | Self::Unavailable(why, _) | Self::Malformed(why) | Self::Refused(why) => {
+                f.write_str(why)
+            }
+            Self::TooLarge => f.write_str("The body is too large"),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
 impl From<tercel_store::Error> for Failure {
     fn from(error: tercel_store::Error) -> Self {
         Self::Store(error)
