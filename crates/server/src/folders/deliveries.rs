@@ -1,19 +1,16 @@
 //! Webhook requests that the code of a folder answers: stored first, answered once, processed again after a crash.
 
+mod answer;
+mod request;
+
 use super::{
-    Standing, headers,
+    Standing,
     route::{self, Asked, Failure},
 };
-use crate::{
-    api::{Identity, Scopes},
-    app::App,
-    disk, webhook,
-};
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use crate::{app::App, disk, webhook};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
-use serde::{Deserialize, Serialize};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
@@ -25,16 +22,12 @@ use tokio::sync::Semaphore;
 
 /// Deliveries of one integration that may be open at once; the service sends later ones again.
 const QUEUE: usize = 256;
-/// Bytes of an answer that are kept for repetitions.
-const KEPT: usize = 1 << 20;
 /// Bytes of an answer that is read at all.
 const LARGEST: usize = 16 << 20;
 /// Between two looks whether a folder is ready.
 const LOOK: Duration = Duration::from_millis(500);
 /// Seconds before what nobody waits for is tried again: its sender was cut off, and may never send it again.
 const PAUSES: [u64; 4] = [5, 30, 120, 600];
-/// Where the request is sealed.
-const REQUEST: &str = "deliveries/request";
 /// What is known of who vouches for such a request.
 const BY_CODE: &str = "code of the folder";
 
@@ -69,33 +62,6 @@ impl Drop for Turn {
     }
 }
 
-/// What proves a request and where it went, as it is kept to be processed again.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    uri: String,
-    /// Names and values in base64: they need not be text.
-    headers: Vec<(String, String)>,
-    /// Of the key that came with it, when it was one of this server's. The key itself is not kept.
-    scopes: Option<String>,
-    source: Option<std::net::IpAddr>,
-    is_forwarded: bool,
-}
-
-/// What the sender was answered, for a repetition.
-#[derive(Serialize, Deserialize)]
-struct Said {
-    status: u16,
-    #[serde(default)]
-    headers: Vec<(String, String)>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    body: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    body_base64: String,
-    /// Only its beginning would have been kept.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    is_cut: bool,
-}
-
 /// Takes one request to the declared webhook path.
 pub async fn receive(app: &Arc<App>, id: &str, asked: Asked, body: Body) -> Result<Response<Body>, Failure> {
     if disk::is_full(app) {
@@ -119,7 +85,7 @@ pub async fn receive(app: &Arc<App>, id: &str, asked: Asked, body: Body) -> Resu
         headers: serde_json::to_string(&webhook::kept(&asked.headers)).unwrap_or_default(),
         body: body.to_vec(),
         answer: None,
-        sealed_request: Some(app.sealer.seal(REQUEST, &kept(&asked))),
+        sealed_request: Some(request::sealed(app, &asked)),
     };
     let new = delivery.id;
     let accept = Accept { delivery: Some(delivery), dedupe: keys, ..Accept::default() };
@@ -131,7 +97,7 @@ pub async fn receive(app: &Arc<App>, id: &str, asked: Asked, body: Body) -> Resu
             if first.state == "processed" {
                 metrics::counter!("tercel_webhooks_total", "integration" => id.to_owned(), "outcome" => "duplicate")
                     .increment(1);
-                return Ok(again(&first));
+                return Ok(answer::again(&first));
             }
             first.id
         }
@@ -161,7 +127,7 @@ fn verified(app: &Arc<App>, id: &str, asked: &Asked, body: &Bytes) -> Result<&'s
 /// Processes a stored delivery as a new generation, because an operator wants it.
 pub async fn replay(app: &Arc<App>, delivery: Delivery, body: Vec<u8>) -> Result<i64, Failure> {
     let (id, integration) = (delivery.id, delivery.integration.clone());
-    let asked = unsealed(app, &delivery)?;
+    let asked = request::unsealed(app, &delivery)?;
     route::find(app, &integration)?;
     let Some(turn) = Running::enter(app, &integration) else {
         return Err(Failure::Unavailable(format!("`{integration}` has too much to do"), 5));
@@ -222,7 +188,7 @@ async fn take_up_all(app: &Arc<App>, integration: String, ids: Vec<Uuid>, room: 
 async fn take_up(app: &Arc<App>, id: Uuid, integration: &str) -> Result<(), Failure> {
     let Some(delivery) = app.store.delivery(id).await? else { return Ok(()) };
     let body: Bytes = delivery.body.clone().unwrap_or_default().into();
-    let asked = unsealed(app, &delivery);
+    let asked = request::unsealed(app, &delivery);
     let Some(generation) = app.store.begin_delivery(id).await? else { return Ok(()) };
     let Some(turn) = Running::enter(app, integration) else { return Ok(()) };
     let keys = match &asked {
@@ -312,7 +278,7 @@ impl Work {
             generation: *generation,
             outcome: Some(outcome),
             reason: None,
-            answer: serde_json::to_string(&Said::of(status, headers, bytes)).ok(),
+            answer: serde_json::to_string(&answer::Said::of(status, headers, bytes)).ok(),
             // What was not accepted may be sent again when what was wrong is mended.
             released: if status.is_client_error() { released.clone() } else { Vec::new() },
         };
@@ -337,75 +303,6 @@ impl Work {
 
 async fn finished(work: tokio::task::JoinHandle<Result<Response<Body>, Failure>>) -> Result<Response<Body>, Failure> {
     work.await.unwrap_or_else(|_| Err(Failure::Unavailable("The server is stopping; it is processed later".into(), 5)))
-}
-
-/// The answer that an earlier one of the same got.
-fn again(delivery: &Delivery) -> Response<Body> {
-    let said = delivery.answer.as_deref().and_then(|answer| serde_json::from_str::<Said>(answer).ok());
-    let Some(said) = said.filter(|said| !said.is_cut) else {
-        let text = serde_json::json!({"status": "duplicate", "delivery_id": delivery.id}).to_string();
-        let kind = (http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        return route::answer_of(StatusCode::OK, HeaderMap::from_iter([kind]), text.into());
-    };
-    let bytes = match said.body_base64.is_empty() {
-        true => said.body.into_bytes(),
-        false => BASE64.decode(&said.body_base64).unwrap_or_default(),
-    };
-    let status = StatusCode::from_u16(said.status).unwrap_or(StatusCode::OK);
-    route::answer_of(status, headers::outward(read_headers(&said.headers, str::to_owned)), bytes.into())
-}
-
-impl Said {
-    fn of(status: StatusCode, headers: &HeaderMap, bytes: &Bytes) -> Self {
-        let kept = [http::header::CONTENT_TYPE, http::header::LOCATION];
-        let headers =
-            kept.iter().filter_map(|name| Some((name.to_string(), headers.get(name)?.to_str().ok()?.to_owned())));
-        let mut said = Self {
-            status: status.as_u16(),
-            headers: headers.collect(),
-            body: String::new(),
-            body_base64: String::new(),
-            is_cut: bytes.len() > KEPT,
-        };
-        match std::str::from_utf8(bytes) {
-            _ if said.is_cut => {}
-            Ok(text) => said.body = text.to_owned(),
-            Err(_) => said.body_base64 = BASE64.encode(bytes),
-        }
-        said
-    }
-}
-
-fn kept(asked: &Asked) -> String {
-    let is_ours = |name: &HeaderName| asked.identity.is_some() && name == http::header::AUTHORIZATION;
-    let headers = asked.headers.iter().filter(|(name, _)| !is_ours(name));
-    let kept = Kept {
-        uri: asked.uri.to_string(),
-        headers: headers.map(|(name, value)| (name.to_string(), BASE64.encode(value.as_bytes()))).collect(),
-        scopes: asked.identity.as_ref().map(|identity| identity.scopes.to_string()),
-        source: asked.source,
-        is_forwarded: asked.is_forwarded,
-    };
-    serde_json::to_string(&kept).expect("texts are JSON")
-}
-
-fn unsealed(app: &App, delivery: &Delivery) -> Result<Asked, Failure> {
-    let missing =
-        || Failure::NotFound("How this delivery was sent is not kept any more, so that it cannot be processed".into());
-    let sealed = delivery.sealed_request.as_deref().ok_or_else(missing)?;
-    let text = app.sealer.open(REQUEST, sealed).map_err(|_| missing())?;
-    let kept: Kept = serde_json::from_str(&text).map_err(|_| missing())?;
-    let plain = |value: &str| String::from_utf8(BASE64.decode(value).unwrap_or_default()).unwrap_or_default();
-    Ok(Asked {
-        method: Method::POST,
-        uri: kept.uri.parse().map_err(|_| missing())?,
-        headers: read_headers(&kept.headers, plain),
-        identity: kept
-            .scopes
-            .map(|scopes| Arc::new(Identity { id: None, scopes: Scopes::from(scopes.as_str()), folder: None })),
-        source: kept.source,
-        is_forwarded: kept.is_forwarded,
-    })
 }
 
 fn read_headers(pairs: &[(String, String)], value: impl Fn(&str) -> String) -> HeaderMap {
@@ -472,13 +369,5 @@ mod tests {
         assert_eq!(id("x-other", "m1"), Dedupe::Body);
         assert_eq!(event(&headers("x-forge-event", "push")), "push");
         assert_eq!(event(&HeaderMap::new()), "webhook");
-    }
-
-    #[test]
-    fn an_answer_is_kept_whatever_its_bytes_are() {
-        let said = |bytes: &'static [u8]| Said::of(StatusCode::CREATED, &headers("content-type", "a/b"), &bytes.into());
-        assert_eq!((said(b"ok").status, said(b"ok").body.as_str()), (201, "ok"));
-        assert_eq!(said(b"\xff").body_base64, "/w==");
-        assert_eq!(said(b"ok").headers, [("content-type".to_owned(), "a/b".to_owned())]);
     }
 }
