@@ -232,6 +232,7 @@ fn item(session: SessionRef, task: Option<NewTask>, trusted: bool) -> Item {
 
 fn task() -> NewTask {
     NewTask {
+        fewer: Default::default(),
         id: Uuid::now_v7(),
         bot_id: "default".into(),
         channel_id: None,

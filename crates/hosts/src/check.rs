@@ -1,8 +1,10 @@
 //! What is wrong with a folder, found without a server and without running anything of it.
 
 use crate::{
-    environment,
-    manifest::{self, FILE},
+    Problem, environment,
+    load::{self, has_python},
+    manifest::{self, FILE, Manifest},
+    recording,
 };
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -44,21 +46,39 @@ const NAMES: [&str; 5] = ["python3", "python3.11", "python3.12", "python3.13", "
 /// When there is nothing to look with, or the folder cannot be read.
 pub async fn check(folder: &Path, directory: &Path, path: &str) -> Result<Vec<Finding>> {
     let id = folder.file_name().and_then(|name| name.to_str()).context("The folder has no name")?;
-    let mut found = match manifest::read(id, folder) {
+    let has_python = has_python(folder);
+    let manifest = manifest::read(id, folder, has_python);
+    let is_manifest_only = matches!(&manifest, Some(Ok(manifest)) if manifest.command.is_empty() && !has_python);
+    let mut found = match manifest {
         Some(Err(problems)) => problems,
+        Some(Ok(manifest)) if is_manifest_only => of_manifest(id, folder, &manifest).await,
         Some(Ok(_)) | None => Vec::new(),
     }
     .into_iter()
     .map(|problem| Finding { file: problem.file, line: problem.line, level: Level::Error, message: problem.message })
     .collect::<Vec<_>>();
+    if is_manifest_only {
+        return Ok(found);
+    }
     found.extend(missing_program(id, folder));
     found.extend(by_python(folder, directory, path).await?);
     Ok(found)
 }
 
+/// What is wrong with a folder that has no code, and what it does otherwise than when it was recorded.
+async fn of_manifest(id: &str, folder: &Path, manifest: &Manifest) -> Vec<Problem> {
+    let (integration, mut problems) = load::of_manifest(id, manifest, folder);
+    for (file, recording) in recording::recordings(folder).0 {
+        if let Err(wrong) = recording::replay(&integration, &recording).await {
+            problems.push(Problem::new(file, wrong.to_string()));
+        }
+    }
+    problems
+}
+
 /// A worker whose command names a file that is not there.
 fn missing_program(id: &str, folder: &Path) -> Option<Finding> {
-    let manifest = manifest::read(id, folder)?.ok()?;
+    let manifest = manifest::read(id, folder, has_python(folder))?.ok()?;
     let is_file = |word: &&String| {
         let name = Path::new(word.as_str());
         name.is_relative() && name.extension().is_some()

@@ -163,7 +163,7 @@ impl Hosts {
         let id = named.and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         name::check(&id)?;
         let root = Root { path: path.parent().unwrap_or(&path).into(), kind: RootKind::Operator };
-        let shape = if is_file { Shape::Connector } else { Shape::Folder };
+        let shape = if is_file { Shape::Connector } else { Shape::of(&path) };
         Ok(Folder { id, path, root, shape })
     }
 

@@ -4,6 +4,7 @@ mod connector;
 mod dispatchers;
 mod documents;
 mod fields;
+mod fixtures;
 mod hooks;
 mod panels;
 mod places;
@@ -15,7 +16,8 @@ use std::path::Path;
 use tercel_sdk::{Integration, Verify};
 
 pub use documents::documents;
-pub use fields::name as field_name;
+pub use fields::{name as field_name, of_form as field_of};
+pub use fixtures::fixtures;
 
 /// What the manifest adds that only the host does.
 #[derive(Clone, Default)]
@@ -31,6 +33,27 @@ pub fn integration(
     worker: &Supervisor,
     extra: &Extra,
 ) -> (Integration, Vec<Problem>) {
+    let (mut made, mut problems) = without_code(id, described, code);
+    made.tools = tools::tools(described, worker);
+    made.dispatchers = dispatchers::dispatchers(described, worker);
+    made.hooks = hooks::hooks(described, worker, &mut problems);
+    made.routes = routes::routes(id, described, worker, extra, &mut problems);
+    let connector = described.connector.as_ref();
+    made.connector = connector.map(|connector| connector::connector(connector, described, worker));
+    made.sync = connector.and_then(|connector| connector::sync(connector, described, worker));
+    made.user_attribution = places::user_attribution(described, worker);
+    made.display_names = places::display_names(described, worker);
+    made.place_target = places::place_target(described, worker);
+    for prefix in described.meta.iter().filter_map(|meta| meta.client_id_prefix.clone()) {
+        if !prefix.is_empty() && !made.prefixes.contains(&prefix) {
+            made.prefixes.push(prefix);
+        }
+    }
+    (made, problems)
+}
+
+/// What is known without any code.
+pub fn without_code(id: &str, described: &Description, code: &Path) -> (Integration, Vec<Problem>) {
     let mut problems = Vec::new();
     let (mut made, unread) = documents(id, code);
     problems.extend(unread);
@@ -43,20 +66,6 @@ pub fn integration(
     let tier = described.tier.clone().or_else(|| connector.and_then(|connector| connector.tier.clone()));
     made.tier = tier.unwrap_or(made.tier);
     made.fields = fields::fields(id, described, &mut problems);
-    made.tools = tools::tools(described, worker);
-    made.dispatchers = dispatchers::dispatchers(described, worker);
-    made.hooks = hooks::hooks(described, worker, &mut problems);
-    made.routes = routes::routes(id, described, worker, extra, &mut problems);
-    made.connector = connector.map(|connector| connector::connector(connector, described, worker));
-    made.sync = connector.and_then(|connector| connector::sync(connector, described, worker));
-    made.user_attribution = places::user_attribution(described, worker);
-    made.display_names = places::display_names(described, worker);
-    made.place_target = places::place_target(described, worker);
-    for prefix in described.meta.iter().filter_map(|meta| meta.client_id_prefix.clone()) {
-        if !prefix.is_empty() && !made.prefixes.contains(&prefix) {
-            made.prefixes.push(prefix);
-        }
-    }
     made.process = described.process.clone();
     made.sidebar_section = panels::section(described, &mut problems);
     made.dashboard_modules = panels::modules(described, &mut problems);

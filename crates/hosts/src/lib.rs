@@ -20,6 +20,7 @@ mod log;
 mod manifest;
 mod name;
 pub mod process;
+pub mod recording;
 mod roots;
 pub mod sandbox;
 mod snapshot;
@@ -32,6 +33,7 @@ pub use environment::Interpreter;
 pub use held::Cleaned;
 pub use hosts::{Change, Config, Hosts};
 pub use launch::{Launch, Started, ending};
+pub use load::manifested;
 pub use log::{LogLine, Ring};
 pub use name::check as check_name;
 pub use roots::{Folder, Found, Hidden, Root, RootKind, Shape, extract};
@@ -50,6 +52,9 @@ pub enum Way {
     Python,
     Worker,
 }
+
+/// JSON Schema of `integration.yaml`: what editors complete from.
+pub const SCHEMA: &str = include_str!("../../../docs/integration.schema.json");
 
 /// What is wrong with a folder, for the person who writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

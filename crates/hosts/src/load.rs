@@ -7,11 +7,12 @@ mod source;
 mod start;
 
 use crate::{
-    Folder, Hosts, Loaded, Permissions, Place, Problem, Way, Worker,
+    Folder, Hosts, Loaded, Permissions, Place, Problem, Shape, Way, Worker,
     confine::Confines,
     held::Held,
     hosts::{lock, whole},
-    integration::{documents, integration},
+    integration::{documents, fixtures, integration, without_code},
+    manifest::{self, Manifest},
     snapshot::Snapshot,
 };
 pub use code::is_python;
@@ -75,6 +76,9 @@ impl Hosts {
                 {
                     return Loaded { kept: false, problems: last.own_problems(), ..last.clone() };
                 }
+                if code.way == Way::Manifest {
+                    return self.manifested(folder, &code, &copy, *ready, last);
+                }
                 match self.describe(folder, &code, &copy, &ready, last).await {
                     Answer::Described(described) => self.loaded(folder, &code, &copy, *ready, *described, last),
                     Answer::Failed(problems) => self.not_loaded(folder, last, code.way, Some(&copy), problems),
@@ -94,7 +98,10 @@ impl Hosts {
     ) -> Loaded {
         let snapshot = copy.snapshot;
         let describe::Described { description, worker } = described;
-        let (made, unusable) = integration(&folder.id, &description, &snapshot.code, &worker, &code.extra());
+        let (mut made, unusable) = integration(&folder.id, &description, &snapshot.code, &worker, &code.extra());
+        if let Some(manifest) = &code.manifest {
+            manifest.parts.put_into(&mut made);
+        }
         let mut problems = description.problems.clone();
         problems.extend(unusable);
         problems.dedup();
@@ -108,18 +115,52 @@ impl Hosts {
         }
         let worker: Arc<dyn Worker> = Arc::new(worker);
         self.remember(&worker);
+        let undeclared = description.undeclared;
+        Loaded { undeclared, permissions, ..self.whole(folder, code, copy, ready, made, problems, worker) }
+    }
+
+    /// A folder that needs no code.
+    fn manifested(
+        &self,
+        folder: &Folder,
+        code: &Code,
+        copy: &Copy,
+        ready: code::Ready,
+        last: Option<&Loaded>,
+    ) -> Loaded {
+        let Some(manifest) = &code.manifest else { return self.only_documents(folder, copy) };
+        let (made, mut problems) = of_manifest(&folder.id, manifest, &copy.snapshot.code);
+        if !problems.is_empty() && last.is_some_and(Loaded::is_good) {
+            return self.not_loaded(folder, last, code.way, Some(copy), problems);
+        }
+        problems.extend(copy.snapshot.problems.iter().cloned());
+        let worker = Arc::new(Idle::new(Why::Nothing, self.log_of(&folder.id)));
+        self.whole(folder, code, copy, ready, made, problems, worker)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "it is a value with as many parts")]
+    fn whole(
+        &self,
+        folder: &Folder,
+        code: &Code,
+        copy: &Copy,
+        ready: code::Ready,
+        integration: Integration,
+        problems: Vec<Problem>,
+        worker: Arc<dyn Worker>,
+    ) -> Loaded {
         Loaded {
             folder: folder.clone(),
             way: code.way,
-            hash: snapshot.hash.clone(),
-            integration: made,
+            hash: copy.snapshot.hash.clone(),
+            integration,
             problems,
             kept: false,
             variables: ready.variables.clone(),
-            undeclared: description.undeclared.clone(),
-            permissions,
+            undeclared: Vec::new(),
+            permissions: code.permissions(),
             worker,
-            place: ready.place(snapshot, self.confines(folder, code, copy, &ready)),
+            place: ready.place(copy.snapshot, self.confines(folder, code, copy, &ready)),
             imports: ready.imports,
             siblings: ready.siblings,
             key: ready.key,
@@ -203,6 +244,30 @@ struct Copy<'s> {
     held: Arc<Held>,
 }
 
+pub(crate) fn of_manifest(id: &str, manifest: &Manifest, code: &Path) -> (Integration, Vec<Problem>) {
+    let (mut made, mut problems) = without_code(id, &manifest.description, code);
+    manifest.parts.put_into(&mut made);
+    let (samples, wrong) = fixtures(code);
+    (made.samples, made.exchanges) = samples;
+    problems.extend(wrong);
+    (made, problems)
+}
+
+/// The integration of a folder that is a manifest and has no code; `None` for every other folder.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn manifested(folder: &Folder) -> Option<Result<Integration, Vec<Problem>>> {
+    if folder.shape != Shape::Manifest {
+        return None;
+    }
+    let manifest = manifest::read(&folder.id, &folder.path, false)?;
+    Some(manifest.and_then(|manifest| match of_manifest(&folder.id, &manifest, &folder.path) {
+        (made, problems) if problems.is_empty() => Ok(made),
+        (_, problems) => Err(problems),
+    }))
+}
+
 impl Loaded {
     /// Something runs that a failure must not replace.
     fn is_good(&self) -> bool {
@@ -221,7 +286,7 @@ fn is_warning(problem: &Problem) -> bool {
 }
 
 /// Whether there is anything that Python would run.
-fn has_python(code: &Path) -> bool {
+pub fn has_python(code: &Path) -> bool {
     let in_directory = |directory: &Path| {
         let Ok(entries) = std::fs::read_dir(directory) else { return false };
         entries.flatten().any(|entry| entry.path().extension().is_some_and(|ending| ending == "py"))

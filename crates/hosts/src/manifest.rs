@@ -1,8 +1,11 @@
-//! `integration.yaml` of a folder whose code runs in a worker: what it declares, before anything of it runs.
+//! `integration.yaml`: what an integration is, before anything of it runs. What needs no code is made here; the rest is
+//! the code's.
 
+mod call;
+mod compile;
 mod keys;
-mod units;
-mod verify;
+mod parts;
+mod template;
 
 use crate::{
     Permissions, Problem, Variable,
@@ -10,34 +13,36 @@ use crate::{
     integration::{Extra, field_name},
     name,
     sandbox::Limits,
-    worker::Times,
+    worker::{Times, is_reserved},
 };
-use keys::{Keys, Tool};
+use keys::{At, Field, Keys, Tool, problem};
 use serde_json::{Map, Value, json};
 use serde_saphyr::Location;
 use std::{fs, path::Path};
 use tercel_sdk::Process;
-use verify::Check;
+
+pub use parts::Parts;
 
 pub const FILE: &str = "integration.yaml";
 /// The version of the format.
 const SCHEMA: u32 = 1;
 
-/// What a manifest says, in the terms of a description.
+/// What a manifest says, in the terms of a description, and the parts that need no code.
 #[derive(Clone)]
 pub struct Manifest {
-    /// Program and arguments; empty for code in the documented Python layout.
+    /// Program and arguments; empty for code in the documented Python layout, and where there is no code.
     pub command: Vec<String>,
     pub python: Option<(u32, u32)>,
     pub limits: Limits,
     pub times: Times,
     pub permissions: Permissions,
     pub description: Description,
+    pub parts: Parts,
     pub extra: Extra,
 }
 
-/// `None` when the folder has no manifest.
-pub fn read(id: &str, code: &Path) -> Option<Result<Manifest, Vec<Problem>>> {
+/// `None` when the folder has no manifest. `has_python`: there is code that Python would run.
+pub fn read(id: &str, code: &Path, has_python: bool) -> Option<Result<Manifest, Vec<Problem>>> {
     let text = match fs::read_to_string(code.join(FILE)) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
@@ -49,7 +54,7 @@ pub fn read(id: &str, code: &Path) -> Option<Result<Manifest, Vec<Problem>>> {
             "The folder is declared by integration.yaml alone: take SETUP out of setup.py, or the manifest away";
         problems.push(Problem::new(FILE, message));
     }
-    Some(match parse(id, &text) {
+    Some(match parse(id, &text, has_python) {
         Ok(manifest) if problems.is_empty() => Ok(manifest),
         Ok(_) => Err(problems),
         Err(more) => {
@@ -65,13 +70,24 @@ fn declares_twice(code: &Path) -> bool {
     setup.lines().filter_map(|line| line.strip_prefix("SETUP")).any(|rest| rest.trim_start().starts_with(['=', ':']))
 }
 
-fn parse(id: &str, text: &str) -> Result<Manifest, Vec<Problem>> {
-    let keys: Keys = serde_saphyr::from_str(text).map_err(|error| vec![keys::explain(&error)])?;
+pub fn parse(id: &str, text: &str, has_python: bool) -> Result<Manifest, Vec<Problem>> {
+    let keys = keys::read(text).map_err(|problem| vec![problem])?;
+    let mut problems = checked(id, &keys);
+    let has_code = has_python || keys.worker.as_ref().is_some_and(|worker| !worker.command.is_empty());
+    let parts = parts::compile(id, &keys, has_code).unwrap_or_else(|more| {
+        problems.extend(more);
+        Parts::default()
+    });
+    if problems.is_empty() { Ok(made(id, keys, parts)) } else { Err(problems) }
+}
+
+/// What is wrong apart from the parts.
+fn checked(id: &str, keys: &Keys) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut wrong = |at: Location, message: String| problems.push(problem(at, &message));
     if keys.schema.value != SCHEMA {
         let message = format!("`schema` is {}, and this server reads version {SCHEMA}", keys.schema.value);
-        wrong(keys.schema.referenced, message);
+        wrong(keys.schema.at, message);
     }
     if keys.name.value != id {
         let message = match name::check(&keys.name.value) {
@@ -80,58 +96,99 @@ fn parse(id: &str, text: &str) -> Result<Manifest, Vec<Problem>> {
             }
             Err(reason) => reason,
         };
-        wrong(keys.name.referenced, message);
+        wrong(keys.name.at, message);
     }
+    if let Some(wanted) = &keys.tercel {
+        let own = keys::oldest(concat!(">=", env!("CARGO_PKG_VERSION"))).unwrap_or_default();
+        match keys::oldest(&wanted.value) {
+            Some(oldest) if oldest <= own => {}
+            Some(_) => {
+                wrong(wanted.at, format!("It needs Tercel {}, and this is {}", wanted.value, env!("CARGO_PKG_VERSION")))
+            }
+            None => wrong(wanted.at, format!("`{}` is not understood; write it as `>=0.3`", wanted.value)),
+        }
+    }
+    for (number, field) in keys.fields.iter().enumerate() {
+        if keys.fields[..number].iter().any(|other| other.key.value == field.key.value) {
+            wrong(field.key.at, format!("There are two fields `{}`", field.key.value));
+        }
+        for words in wrong_with(id, field) {
+            wrong(field.key.at, words);
+        }
+    }
+    let known = |key: &str| keys.fields.iter().any(|field| field.key.value == key);
+    for need in keys.process.iter().flat_map(|process| &process.needs).filter(|need| !known(&need.value)) {
+        wrong(need.at, format!("There is no field `{}`", need.value));
+    }
+    if let Some(wanted) = keys.worker.as_ref().and_then(|worker| worker.python.as_ref())
+        && keys::oldest(&wanted.value).is_none()
+    {
+        wrong(wanted.at, format!("`{}` is not understood; write it as `>=3.12`", wanted.value));
+    }
+    problems
+}
+
+fn wrong_with(id: &str, field: &Field) -> Vec<String> {
+    let key = &field.key.value;
+    let mut wrong = Vec::new();
+    let is_key = key.starts_with(|c: char| c.is_ascii_lowercase())
+        && key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if !is_key {
+        wrong.push(format!("`{key}` cannot be the key of a field: it is made of a-z, 0-9 and _, a letter first"));
+    }
+    let env = field.env.clone().unwrap_or_else(|| field_name(id, key));
+    if is_reserved(&env) {
+        wrong.push(format!("`{env}` is a name that the server sets itself: it cannot be a setting"));
+    }
+    if field.rotate.is_some() && !field.is_secret() {
+        wrong.push(format!("`rotate` is for secrets, and `{key}` is none"));
+    }
+    if field.generate && !field.is_secret() {
+        wrong.push(format!("`generate` is for secrets, and `{key}` is none"));
+    }
+    let default =
+        field.default.as_ref().map(|default| default.as_str().map_or_else(|| default.to_string(), str::to_owned));
+    if let Some(default) = default.filter(|default| !field.options.is_empty() && !field.options.contains(default)) {
+        wrong.push(format!("The default `{default}` of `{key}` is none of its options"));
+    }
+    let pattern = field.pattern.as_ref().map(|pattern| &pattern.value);
+    if let Some(pattern) = pattern.filter(|pattern| jsonschema::validator_for(&json!({ "pattern": pattern })).is_err())
+    {
+        wrong.push(format!("The pattern `{pattern}` of `{key}` is no regular expression"));
+    }
+    if field.is_secret() && field.default.is_some() {
+        wrong.push(format!("`{key}` is a secret: everybody would know its default"));
+    }
+    wrong
+}
+
+fn made(id: &str, keys: Keys, parts: Parts) -> Manifest {
     let worker = keys.worker.unwrap_or_default();
-    let known = |key: &str| keys.fields.iter().any(|field| field.key == key);
-    let (mut verify, mut unchecked) = (None, String::new());
-    if let Some(webhook) = &keys.webhook {
-        match verify::check(&webhook.verify.value, &known) {
-            Ok(Check::By(scheme)) => verify = Some(scheme),
-            Ok(Check::Nobody(reason)) => unchecked = format!(" (nobody checks who sends: {reason})"),
-            Err(message) => wrong(webhook.verify.referenced, message),
-        }
-    }
-    for tool in &keys.tools {
-        let named = format!("{id}_");
-        if !tool.name.value.starts_with(&named) {
-            wrong(tool.name.referenced, format!("The name of a tool begins with the integration's: `{named}…`"));
-        }
-    }
-    let process = keys.process.map(|process| {
-        for need in process.needs.iter().filter(|need| !known(&need.value)) {
-            wrong(need.referenced, format!("There is no field `{}`", need.value));
-        }
-        Process {
-            description: process.description,
-            command: process.command,
-            required: process.needs.iter().map(|need| field_name(id, &need.value)).collect(),
-            watch: process.watch,
-        }
-    });
-    let python = worker.python.and_then(|wanted| {
-        let oldest = units::oldest(&wanted.value);
-        if oldest.is_none() {
-            wrong(wanted.referenced, format!("`{}` is not understood; write it as `>=3.12`", wanted.value));
-        }
-        oldest
-    });
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let further = keys.permissions.env.iter().map(|key| Variable { key: key.clone(), ..Variable::default() });
+    let unchecked = parts.unchecked.as_ref();
+    let unchecked = unchecked.map_or_else(String::new, |reason| format!(" (nobody checks who sends: {reason})"));
     let webhook = keys.webhook.map(|webhook| WebhookOf {
-        path: format!("/integrations/{id}/{}", webhook.path.as_deref().unwrap_or("webhook").trim_matches('/')),
+        path: format!(
+            "/integrations/{id}/{}",
+            webhook.path.as_ref().map_or("webhook", |path| path.value.trim_matches('/'))
+        ),
         description: format!("{}{unchecked}", webhook.description),
     });
-    Ok(Manifest {
-        command: worker.command,
-        python,
+    let process = keys.process.map(|process| Process {
+        description: process.description,
+        command: process.command,
+        required: process.needs.iter().map(|need| field_name(id, &need.value)).collect(),
+        watch: process.watch,
+    });
+    let further = keys.permissions.env.iter().map(|key| Variable { key: key.clone(), ..Variable::default() });
+    let json = |value: Option<Value>| value.filter(Value::is_object);
+    Manifest {
+        python: worker.python.as_ref().and_then(|wanted| keys::oldest(&wanted.value)),
         limits: worker.limits.limits(),
         times: worker.limits.times(),
+        command: worker.command,
         permissions: Permissions {
             tools: keys.permissions.tools,
-            hosts: keys.permissions.hosts,
+            hosts: keys.permissions.hosts.into_iter().map(|host| host.value).collect(),
             api: keys.permissions.api,
             read: keys.permissions.paths.read,
             write: keys.permissions.paths.write,
@@ -143,31 +200,50 @@ fn parse(id: &str, text: &str) -> Result<Manifest, Vec<Problem>> {
             icon: keys.icon,
             tier: keys.tier.map(|tier| tier.as_str().to_owned()),
             variables: further.collect(),
-            fields: keys.fields.into_iter().map(FieldOf::from).collect(),
+            fields: keys.fields.iter().map(FieldOf::from).collect(),
             webhook,
-            tools: keys.tools.into_iter().map(described).collect(),
+            tools: keys.tools.iter().filter(|tool| tool.request().is_none()).map(described).collect(),
             process,
-            sidebar_section: keys.sidebar_section,
-            dashboard_modules: keys.dashboard_modules,
-            activation: keys.activation,
+            sidebar_section: json(keys.sidebar_section.and_then(|section| serde_json::to_value(section).ok())),
+            dashboard_modules: keys.dashboard_modules.iter().map(keys::DashboardModule::shown).collect(),
+            activation: json(keys.activation.and_then(|activation| serde_json::to_value(activation).ok())),
             ..Description::default()
         },
-        extra: Extra { verify },
-    })
+        extra: Extra { verify: parts.verify.clone() },
+        parts,
+    }
 }
 
-fn problem(at: Location, message: &str) -> Problem {
-    let line = u32::try_from(at.line()).unwrap_or_default();
-    Problem::at(FILE, line, format!("{message} (column {})", at.column()))
+impl From<&Field> for FieldOf {
+    fn from(field: &Field) -> Self {
+        Self {
+            label: field.label.clone().unwrap_or_else(|| field.key.value.clone()),
+            key: field.key.value.clone(),
+            kind: field.kind.as_str().into(),
+            required: field.required,
+            secret: Some(field.is_secret()),
+            default: field.default.clone(),
+            placeholder: field.placeholder.clone(),
+            help: field.help.clone(),
+            env: field.env.clone(),
+            options: field.options.clone(),
+            pattern: field.pattern.as_ref().map(|pattern| pattern.value.clone()),
+            multiline: field.multiline,
+            generate: field.generate,
+            rotate: field.rotate.map(|span| span.0.as_secs()),
+        }
+    }
 }
 
-/// Arguments are required unless they have a default.
-fn described(tool: Tool) -> ToolOf {
+/// A tool of the code's. Arguments are required unless they have a default.
+fn described(tool: &Tool) -> ToolOf {
+    let schema = |At { value, .. }: &At<Value>| value.clone();
+    let properties: Map<String, Value> = tool.args.0.iter().map(|(name, at)| (name.clone(), schema(at))).collect();
     let required: Vec<&String> =
-        tool.args.iter().filter(|(_, schema)| schema.get("default").is_none()).map(|(name, _)| name).collect();
+        properties.iter().filter(|(_, schema)| schema.get("default").is_none()).map(|(name, _)| name).collect();
     let schema = json!({
         "type": "object",
-        "properties": tool.args,
+        "properties": properties,
         "required": required,
         "additionalProperties": false,
     });
@@ -176,10 +252,10 @@ fn described(tool: Tool) -> ToolOf {
         _ => Map::new(),
     };
     ToolOf {
-        name: tool.name.value,
-        description: tool.description,
+        name: tool.name.value.clone(),
+        description: tool.description.clone(),
         parameters,
-        effect: tool.effect,
+        effect: tool.effect.map(parts::effect),
         idempotent: tool.idempotent,
     }
 }
@@ -214,3 +290,6 @@ impl Manifest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

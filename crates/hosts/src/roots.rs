@@ -3,7 +3,7 @@
 mod hiding;
 mod version;
 
-use crate::{name, snapshot};
+use crate::{load::has_python, manifest, name, snapshot};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,10 +38,21 @@ pub enum RootKind {
 pub enum Shape {
     /// A directory in the documented layout.
     Folder,
+    /// A directory with a manifest that needs no code.
+    Manifest,
     /// A directory of nothing but tool files.
     Tools,
     /// One file with a connector class.
     Connector,
+}
+
+impl Shape {
+    /// What a directory is.
+    pub fn of(directory: &Path) -> Self {
+        let Ok(manifest) = fs::read_to_string(directory.join(manifest::FILE)) else { return Self::Folder };
+        let has_code = ["worker:", "process:"].iter().any(|key| manifest.lines().any(|line| line.starts_with(key)));
+        if has_code || has_python(directory) { Self::Folder } else { Self::Manifest }
+    }
 }
 
 /// What counts as an integration.
@@ -128,7 +139,8 @@ impl Search<'_> {
             if let Err(reason) = name::check(&name) {
                 self.found.problems.push((path, reason));
             } else {
-                self.add(Folder { id: name, path, root: root.clone(), shape: Shape::Folder });
+                let shape = Shape::of(&path);
+                self.add(Folder { id: name, path, root: root.clone(), shape });
             }
         }
     }

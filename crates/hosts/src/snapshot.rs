@@ -51,7 +51,7 @@ pub fn take(folders: &Path, folder: &Folder, previous: Option<&str>) -> Result<S
 
 fn code_of(directory: &Path, folder: &Folder) -> PathBuf {
     match folder.shape {
-        Shape::Folder | Shape::Tools => directory.join("integrations").join(&folder.id),
+        Shape::Folder | Shape::Manifest | Shape::Tools => directory.join("integrations").join(&folder.id),
         Shape::Connector => directory.join("scripts/integrations"),
     }
 }

@@ -42,6 +42,9 @@ pub struct Outbound {
     /// From 1.
     pub attempt: u32,
     pub bot_id: String,
+    /// What people call the bot, when it has such a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bot_name: Option<String>,
     pub task_id: Option<Uuid>,
     pub session_id: Option<Uuid>,
     /// When the row was made, RFC 3339: `find` need not look further back.

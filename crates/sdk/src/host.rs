@@ -1,6 +1,6 @@
 //! What a part can see and do: made anew for every call.
 
-use crate::{Error, Result, Target, http};
+use crate::{Error, Result, Target, grant::Tokens, http};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +65,8 @@ pub struct Context {
     pub deadline: Option<Instant>,
     pub cancel: CancellationToken,
     pub transport: Arc<dyn http::Transport>,
+    /// Gets tokens for the connection, where its integration has a grant.
+    pub tokens: Option<Arc<dyn Tokens>>,
     /// A directory of the integration's own that lasts.
     pub state: PathBuf,
 }
@@ -94,6 +96,20 @@ impl Host {
     /// The only way out: address policy, limits, ledger and rehearsal live there.
     pub fn http(&self) -> http::Client {
         http::Client::new(self.0.transport.clone())
+    }
+
+    /// A token of the connection's grant that is good now.
+    ///
+    /// # Errors
+    /// `not_configured` when nobody has agreed yet, `auth` when the consent is gone.
+    pub async fn token(&self) -> Result<String> {
+        match &self.0.tokens {
+            Some(tokens) => tokens.access().await,
+            None => {
+                let message = format!("`{}` is not connected: nobody has agreed yet", self.0.integration);
+                Err(Error::not_configured(message).hint("Connect it on its card"))
+            }
+        }
     }
 
     pub fn integration(&self) -> &str {

@@ -6,8 +6,9 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
+    net::IpAddr,
     sync::{Arc, Mutex, OnceLock},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 /// A request to a webhook address. Its body can be read only through [`Inbound::signed`] or [`Inbound::unsigned`].
@@ -17,7 +18,8 @@ pub struct Inbound {
     body: Bytes,
     received_at: SystemTime,
     origin: Origin,
-    verified_by: Arc<OnceLock<&'static str>>,
+    source: Option<IpAddr>,
+    verified_by: Arc<OnceLock<String>>,
 }
 
 #[derive(Debug, Clone)]
@@ -32,12 +34,26 @@ enum Origin {
 
 impl Inbound {
     pub fn new(headers: HeaderMap, body: Bytes, received_at: SystemTime) -> Self {
-        Self { headers, body, received_at, origin: Origin::Network, verified_by: Arc::default() }
+        Self { headers, body, received_at, origin: Origin::Network, source: None, verified_by: Arc::default() }
     }
 
     /// A request that was verified when it came, and is read again: its signature is not kept.
     pub fn stored(headers: HeaderMap, body: Bytes, received_at: SystemTime) -> Self {
-        Self { headers, body, received_at, origin: Origin::Stored, verified_by: Arc::default() }
+        Self { headers, body, received_at, origin: Origin::Stored, source: None, verified_by: Arc::default() }
+    }
+
+    /// The address that it came from, as far as that is known.
+    pub fn source(mut self, address: Option<IpAddr>) -> Self {
+        self.source = address;
+        self
+    }
+
+    /// Whether it came from an address that is allowed. One that is read again, or made here, came from an allowed one.
+    pub fn came_from(&self, allowed: impl Fn(IpAddr) -> bool) -> bool {
+        match self.origin {
+            Origin::Network => self.source.is_some_and(|address| allowed(address.to_canonical())),
+            Origin::Stored | Origin::Unsigned(_) => true,
+        }
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -60,17 +76,17 @@ impl Inbound {
     }
 
     /// For a service that cannot sign; `reason` is shown on the card.
-    pub fn unsigned(self, reason: &'static str) -> Signed {
+    pub fn unsigned(self, reason: impl Into<String>) -> Signed {
         self.read(reason)
     }
 
     /// Filled in once somebody has read the body: the scheme that vouches for it, or why none does.
-    pub fn witness(&self) -> Arc<OnceLock<&'static str>> {
+    pub fn witness(&self) -> Arc<OnceLock<String>> {
         self.verified_by.clone()
     }
 
-    fn read(self, verified_by: &'static str) -> Signed {
-        self.verified_by.get_or_init(|| verified_by);
+    fn read(self, verified_by: impl Into<String>) -> Signed {
+        self.verified_by.get_or_init(|| verified_by.into());
         Signed { headers: self.headers, body: self.body }
     }
 }
@@ -85,6 +101,10 @@ pub struct Signed {
 impl Signed {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     pub fn body(&self) -> &Bytes {
@@ -142,6 +162,8 @@ pub enum Dedupe {
     Body,
     /// An id that the signature covers: the same id within 30 days is the same delivery.
     SignedId(String),
+    /// The same, for as long as this.
+    Within(String, Duration),
     /// An id that the signature does not cover: by id, and by body for 24 hours, so that a replay under a new id is caught.
     UnsignedId(String),
     /// Every request is a delivery of its own (a doorbell).
@@ -189,6 +211,9 @@ impl Reply {
 pub struct Event {
     /// The lasting place it comes from: `forge:owner/repo`.
     pub from: String,
+    /// Its name in the service's own words, where that is another than its delivery's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// A conversation of its own inside that place: `pr/42`.
     #[serde(default)]
     pub thread: Option<String>,
@@ -210,6 +235,18 @@ pub struct Event {
     /// not stop by themselves.
     #[serde(default)]
     pub by_bot: bool,
+    /// No agent is asked: the text itself goes where an answer would go.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relay: bool,
+    /// One run for all that are alike and come within a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<Merge>,
+    /// After a run, others that are alike are kept and not run for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cooldown: Option<Cooldown>,
+    /// How long it is worth a run, should that have to wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shelf_life: Option<Duration>,
     /// What the service itself knows it by: the same within 30 days is the same event, whether it comes by webhook or is
     /// polled. A [`News`](crate::News) has the same id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -221,6 +258,7 @@ impl Event {
     pub fn stored(from: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
             from: from.into(),
+            name: None,
             thread: None,
             text: text.into(),
             trust: Trust::Untrusted,
@@ -228,6 +266,10 @@ impl Event {
             brief: None,
             bot: None,
             by_bot: false,
+            relay: false,
+            merge: None,
+            cooldown: None,
+            shelf_life: None,
             id: None,
         }
     }
@@ -271,6 +313,25 @@ impl Event {
     }
 }
 
+/// Events of one place and thread that are alike, and come within a while, are answered by one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    /// Those with the same value are alike.
+    pub by: String,
+    /// How long the first waits for others.
+    pub wait: Duration,
+    /// How many one run answers at the most.
+    pub most: u32,
+}
+
+/// After a run for an event, others of its place and thread that are alike are kept and not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cooldown {
+    /// Those with the same value are alike.
+    pub by: String,
+    pub pause: Duration,
+}
+
 /// `execution_config`: what one run gets beyond what its bot has.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Brief {
@@ -293,6 +354,10 @@ type Receive = dyn Fn(&Host, Inbound) -> Result<Received, Refusal> + Send + Sync
 #[derive(Clone)]
 pub struct Webhook {
     receive: Arc<Receive>,
+    /// What its address ends in: `/integrations/<name>/<path>`.
+    pub path: String,
+    /// What it is for, as its writer says.
+    pub description: String,
 }
 
 impl Webhook {
@@ -301,7 +366,11 @@ impl Webhook {
         H: FromHost,
         F: Fn(H, Inbound) -> Result<Received, Refusal> + Send + Sync + 'static,
     {
-        Self { receive: Arc::new(move |host, request| receive(H::from_host(host)?, request)) }
+        Self {
+            receive: Arc::new(move |host, request| receive(H::from_host(host)?, request)),
+            path: "webhook".into(),
+            description: String::new(),
+        }
     }
 
     /// Verifies and reads a request. Pure: the same request gets the same answer.

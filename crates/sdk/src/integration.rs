@@ -3,6 +3,7 @@
 use crate::{
     Dispatcher, Field, FromHost, Handler, Host, Inbound, Received, Refusal, Result, Skill, Tool,
     erased::erase,
+    grant::Grants,
     hook::{Hook, HookEvent},
     inbound::Webhook,
     poll::{Cursor, Gap, Missed, Poll, Polled},
@@ -97,6 +98,8 @@ pub struct Integration {
     /// By dispatch type, which is the integration's name unless code says otherwise.
     pub dispatchers: BTreeMap<String, Dispatcher>,
     pub connector: Option<Handler>,
+    /// What tokens its requests need that the server gets.
+    pub grant: Option<Grants>,
     /// Makes the credentials of a connection worthless at the service. Out comes a [`Revoked`].
     pub revoke: Option<Handler>,
     pub sync: Option<sync::Part>,
@@ -148,6 +151,7 @@ impl Integration {
             routes: None,
             dispatchers: BTreeMap::new(),
             connector: None,
+            grant: None,
             revoke: None,
             sync: None,
             polls: Vec::new(),

@@ -122,6 +122,12 @@ impl Scheme {
         Self { name: "bearer", secret: secret.into(), proof }
     }
 
+    /// `Authorization: Basic <user:password>`.
+    pub fn basic(user: &str, password: &str) -> Self {
+        let proof = Proof::Token { header: "authorization".into(), prefix: "Basic ".into() };
+        Self { name: "basic", secret: BASE64.encode(format!("{user}:{password}")).into(), proof }
+    }
+
     /// # Errors
     /// A recipe that proves less than it seems to: the body or the time is not signed.
     pub fn hmac(secret: &str, recipe: Recipe) -> Result<Self, Error> {
@@ -131,6 +137,14 @@ impl Scheme {
 
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Whether an id in a header is proved, too: it is signed, or nobody else could have sent the request.
+    pub fn covers_headers(&self) -> bool {
+        match self.proof {
+            Proof::Token { .. } | Proof::Standard => true,
+            Proof::Hmac(_) | Proof::Stripe => false,
+        }
     }
 
     /// # Errors
@@ -375,6 +389,7 @@ mod tests {
             |s: &str, _: &Recipe| Scheme::standard(s),
             |s: &str, _: &Recipe| Scheme::token("X-Gitlab-Token", s),
             |s: &str, _: &Recipe| Scheme::bearer(s),
+            |s: &str, _: &Recipe| if s.is_empty() { Scheme::bearer(s) } else { Scheme::basic("me", s) },
             |s: &str, recipe: &Recipe| Scheme::hmac(s, recipe.clone()).unwrap(),
         ] {
             let scheme = make("secret", &recipe);

@@ -133,6 +133,7 @@ impl Bench {
             deadline: None,
             cancel: CancellationToken::new(),
             transport: self.fake.clone(),
+            tokens: None,
             state: PathBuf::new(),
         })
     }
@@ -220,6 +221,7 @@ pub fn outbound(text: &str) -> Outbound {
         parts: 1,
         attempt: 1,
         bot_id: "default".into(),
+        bot_name: None,
         task_id: None,
         session_id: None,
         created_at: "2026-01-01T00:00:00Z".into(),

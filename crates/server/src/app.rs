@@ -227,6 +227,7 @@ impl App {
             deadline: call.timeout.map(|timeout| Instant::now() + timeout),
             cancel: call.cancel,
             transport: self.outbound.transport(scope),
+            tokens: None,
             state: self.config.data_dir.join("state").join(integration),
         }))
     }

@@ -13,7 +13,9 @@ use sha2::{Digest, Sha256};
 use std::{collections::HashSet, sync::Arc};
 use tercel_sdk::{Brief, Target, chat::ToolSpec};
 use tercel_store::{
-    Accept, Accepted, Error, Item, Message, NewMessage, NewOutbox, NewTask, Result, SessionRef, Uuid, accept::Busy, now,
+    Accept, Accepted, Error, Item, Message, NewMessage, NewOutbox, NewTask, Result, SessionRef, Uuid,
+    accept::{Busy, Fewer},
+    now,
 };
 
 /// How long idempotency keys are known.
@@ -146,6 +148,7 @@ pub async fn inject(app: &Arc<App>, input: Input) -> Result<Injected> {
         execution_config: config_of(&input),
         sealed_target,
         rehearse,
+        fewer: Fewer::default(),
     });
     let metadata = metadata_of(app, &input, &session.client_id);
     let request = metadata.get(REQUEST).and_then(Value::as_str).map(str::to_owned);
@@ -230,6 +233,7 @@ fn config_of(input: &Input) -> Option<String> {
         client_tools: input.client_tools.clone(),
         client_tool_seconds: input.client_tool_seconds,
         wanted: input.wanted.clone(),
+        expires_at: None,
     };
     (config != RunConfig::default()).then(|| serde_json::to_string(&config).expect("a configuration is JSON"))
 }

@@ -85,7 +85,7 @@ pub async fn receive(
         return Err(Error::Unavailable("Too many runs are waiting: try again later".into()));
     }
     let (webhook, host) = part(app, integration, connection)?;
-    let request = Inbound::new(headers.clone(), body.clone(), SystemTime::now());
+    let request = Inbound::new(headers.clone(), body.clone(), SystemTime::now()).source(source);
     let witness = request.witness();
     let received = read(app, webhook, host, request, body.len()).await.inspect_err(|refusal| {
         app.refusals.note(integration, &refusal.to_string(), source);
@@ -98,7 +98,7 @@ pub async fn receive(
         event: received.name.clone(),
         outcome: "ignored",
         reason: None,
-        verified_by: witness.get().copied().unwrap_or("nobody").into(),
+        verified_by: witness.get().cloned().unwrap_or_else(|| "nobody".into()),
         headers: serde_json::to_string(&kept(&headers)).unwrap_or_default(),
         body: body.to_vec(),
         answer: None,

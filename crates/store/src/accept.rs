@@ -1,7 +1,10 @@
 //! Taking something in: delivery, message and task become one commit. "Accepted means stored" is kept here.
 
+mod fewer;
 mod place;
 mod repeats;
+
+pub use fewer::{Cooldown, Fewer, Merge};
 
 use crate::{
     Action, Ceiling, Error, NewOutbox, Result, Store,
@@ -12,6 +15,7 @@ use crate::{
     usage::{Asked, admit},
     writer::{Bell, Write},
 };
+use fewer::{Verdict, decide};
 use place::{Place, place};
 use repeats::first_of_each;
 use uuid::Uuid;
@@ -103,6 +107,7 @@ pub struct NewTask {
     pub execution_config: Option<String>,
     pub sealed_target: Option<String>,
     pub rehearse: bool,
+    pub fewer: Fewer,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,12 +175,13 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
     let first = first_of_each(group, connection, time).await?;
     let fresh: Vec<usize> = (0..group.len()).filter(|&i| first[i].is_none()).collect();
     let items: Vec<&Item> = fresh.iter().flat_map(|&i| &group[i].items).collect();
-    let full = count_runs(&items, connection).await?;
+    let verdicts = decide(&items, connection, time).await?;
+    let full = count_runs(&items, &verdicts, connection).await?;
     let mut interrupted = vec![Vec::new(); items.len()];
     for (i, item) in items.iter().enumerate() {
         interrupted[i] = make_way(item, full[i].is_some(), connection).await?;
     }
-    let places = place(&items, &full, connection, time).await?;
+    let places = place(&items, &full, &verdicts, connection, time).await?;
 
     let mut deliveries = Vec::new();
     let mut messages = Vec::new();
@@ -186,7 +192,7 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
     let mut digests = Vec::new();
     let mut answers: Vec<Result<Accepted>> =
         first.iter().map(|first| Ok(first.map_or(Accepted::New(Vec::new()), Accepted::Duplicate))).collect();
-    let mut placed = places.into_iter().zip(full).zip(interrupted).zip(&items);
+    let mut placed = places.into_iter().zip(full).zip(interrupted).zip(verdicts).zip(&items);
     for (i, accept) in group.iter().enumerate() {
         if let Some(original) = first[i] {
             deliveries.extend(accept.delivery.as_ref().map(|delivery| (delivery, Run::Repeated(original))));
@@ -194,12 +200,16 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
         }
         let delivery_id = accept.delivery.as_ref().map(|delivery| delivery.id).or(accept.replayed);
         let mut rows = Vec::with_capacity(accept.items.len());
-        for (((place, full), interrupted), item) in placed.by_ref().take(accept.items.len()) {
+        let mut cools = false;
+        for ((((place, full), interrupted), verdict), item) in placed.by_ref().take(accept.items.len()) {
             let task = item.task.as_ref().filter(|_| full.is_none_or(|ceiling| ceiling.action == Action::Park));
+            let task = task.filter(|_| verdict == Verdict::Made);
+            let joined = if let Verdict::Joins(run) = verdict { Some(run) } else { None };
+            cools |= verdict == Verdict::Cools;
             let shown = item.shown.iter().cloned();
             outbox.extend(shown.map(|shown| NewOutbox { session_id: Some(place.session), ..shown }));
             attached.extend(item.message.attachments.iter().map(|id| (*id, item.message.id)));
-            messages.push(message_row(item, &place, task.map(|task| task.id), delivery_id, time));
+            messages.push(message_row(item, &place, task.map(|task| task.id).or(joined), delivery_id, time));
             tasks.extend(task.map(|task| task_row(task, item, &place, delivery_id, time)));
             match (full, &item.task) {
                 (Some(Ceiling { action: Action::Park, scope, .. }), Some(task)) => {
@@ -220,7 +230,7 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
             rows.push(Placed {
                 session_id: place.session,
                 message_id: item.message.id,
-                task_id: task.map(|task| task.id),
+                task_id: task.map(|task| task.id).or(joined),
                 refused: full.filter(|_| task.is_none()).map(|ceiling| ceiling.scope.clone()),
                 full: full.cloned(),
                 interrupted,
@@ -229,6 +239,7 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
         let run = match rows.iter().find_map(|row| row.refused.clone()) {
             _ if rows.iter().any(|row| row.task_id.is_some()) => Run::Made,
             Some(ceiling) => Run::Refused(ceiling),
+            None if cools => Run::Cools,
             None => Run::NotAsked,
         };
         deliveries.extend(accept.delivery.as_ref().map(|delivery| (delivery, run)));
@@ -260,16 +271,21 @@ impl Accept {
 }
 
 /// Counts the runs that are asked for; says for each item which ceiling refuses it.
-async fn count_runs<'a>(items: &[&'a Item], connection: &mut Connection) -> Result<Vec<Option<&'a Ceiling>>> {
-    let asking = |item: &&Item| item.task.is_some();
+async fn count_runs<'a>(
+    items: &[&'a Item],
+    verdicts: &[Verdict],
+    connection: &mut Connection,
+) -> Result<Vec<Option<&'a Ceiling>>> {
+    let asking: Vec<bool> =
+        items.iter().zip(verdicts).map(|(item, verdict)| item.task.is_some() && *verdict == Verdict::Made).collect();
     let asked: Vec<Asked> = items
         .iter()
-        .copied()
-        .filter(asking)
-        .map(|item| Asked { ceilings: &item.ceilings, is_counted: false })
+        .zip(&asking)
+        .filter(|(_, asks)| **asks)
+        .map(|(item, _)| Asked { ceilings: &item.ceilings, is_counted: false })
         .collect();
     let mut answers = admit(&asked, connection).await?.into_iter();
-    Ok(items.iter().map(|item| if asking(item) { answers.next().flatten() } else { None }).collect())
+    Ok(asking.into_iter().map(|asks| if asks { answers.next().flatten() } else { None }).collect())
 }
 
 /// Carries out what an item says about a busy session.
@@ -342,6 +358,7 @@ fn task_row(task: &NewTask, item: &Item, place: &Place, delivery: Option<Uuid>, 
         item.message.trusted,
         item.message.hops,
         task.rehearse,
+        time.saturating_add(task.fewer.wait()),
         time,
     ]
 }

@@ -39,6 +39,8 @@ pub(crate) enum Run {
     Made,
     /// By that ceiling.
     Refused(String),
+    /// One that was like it was run a short while ago.
+    Cools,
     /// By that delivery, which came first.
     Repeated(Uuid),
 }
@@ -56,6 +58,10 @@ pub(crate) async fn insert_all(
                 Run::Repeated(original) => ("duplicate", Some(format!("It repeats {original}")), None),
                 Run::Refused(ceiling) if delivery.outcome == "run" => {
                     ("stored", Some(format!("The ceiling of `{ceiling}` was reached")), Some(delivery.body.clone()))
+                }
+                Run::Cools if delivery.outcome == "run" => {
+                    let reason = "One like it was run a short while ago";
+                    ("stored", Some(reason.to_owned()), Some(delivery.body.clone()))
                 }
                 Run::NotAsked if delivery.outcome == "run" => {
                     ("stored", delivery.reason.clone(), Some(delivery.body.clone()))

@@ -1,7 +1,7 @@
 //! What was said in a session.
 
 use crate::{
-    Result, Store,
+    Result, Store, Task,
     engine::{Arg, Connection, list, record},
     now,
 };
@@ -68,13 +68,16 @@ impl Store {
         self.engine.read_first(format!("SELECT {COLUMNS} FROM messages WHERE id = $1"), list![id]).await
     }
 
-    /// What a run may see: all up to `context_seq` but the questions that came after its own, newest `limit`, oldest first.
-    pub async fn context(&self, session: Uuid, own_seq: i64, context_seq: i64, limit: i64) -> Result<Vec<Message>> {
+    /// What a run may see: all up to `context_seq` but the questions of others that came after its own, newest `limit`,
+    /// oldest first.
+    pub async fn context(&self, task: &Task, limit: i64) -> Result<Vec<Message>> {
+        let seen = task.context_seq.unwrap_or(task.seq);
         let sql = format!(
-            "SELECT {COLUMNS} FROM messages WHERE session_id = $1 AND seq <= $3 AND (seq <= $2 OR role <> 'user') \
+            "SELECT {COLUMNS} FROM messages WHERE session_id = $1 AND seq <= $3 AND (seq <= $2 OR role <> 'user' OR task_id = $5) \
              ORDER BY seq DESC LIMIT $4"
         );
-        let mut messages: Vec<Message> = self.engine.read(sql, list![session, own_seq, context_seq, limit]).await?;
+        let mut messages: Vec<Message> =
+            self.engine.read(sql, list![task.session_id, task.seq, seen, limit, task.id]).await?;
         messages.reverse();
         Ok(messages)
     }

@@ -233,7 +233,7 @@ async fn use_everything(world: &mut world::World) {
     store.steps(task.id, 0).await.unwrap();
     store.messages(session, None, 9).await.unwrap();
     store.message(task.message_id).await.unwrap();
-    store.context(session, 1, 2, 9).await.unwrap();
+    store.context(&task, 9).await.unwrap();
     store.session(session).await.unwrap();
     store.sessions(Some("b"), some, 9).await.unwrap();
     store.reset_session(session).await.unwrap();

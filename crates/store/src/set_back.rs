@@ -7,7 +7,7 @@ use crate::{
     writer::{Bell, Write},
 };
 
-/// No attempt to send waits longer by itself.
+/// No attempt to send, and no run that waits for other events, waits longer by itself.
 const LONGEST: i64 = 2 * 3_600_000_000;
 
 struct PullBack;
@@ -18,9 +18,8 @@ impl Write for PullBack {
 
     async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<u64>>> {
         let time = now();
-        // Runs are due when they are made.
-        let sql = "UPDATE tasks SET run_at = $1 WHERE status = 'pending' AND run_at > $1";
-        let tasks = connection.run(sql, list![time]).await?;
+        let sql = "UPDATE tasks SET run_at = $1 WHERE status = 'pending' AND run_at > $2";
+        let tasks = connection.run(sql, list![time, time + LONGEST]).await?;
         let sql = "UPDATE outbox SET next_at = $1 WHERE state = 'pending' AND next_at > $2";
         let rows = connection.run(sql, list![time, time + LONGEST]).await?;
         Ok(group.iter().map(|_| Ok(tasks + rows)).collect())

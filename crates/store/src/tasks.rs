@@ -80,9 +80,10 @@ pub(crate) async fn insert_all(rows: Vec<Vec<Arg>>, connection: &mut Connection)
     let rows = rows
         .into_iter()
         .map(|mut row| {
-            let time = row.pop().expect("the last value of the row is its time");
+            // The last two are when it is to run, and when it was made.
+            let times = row.split_off(row.len() - 2);
             row.extend(list!["pending", 0_i64, false, 0_i64]);
-            row.extend([time.clone(), time]);
+            row.extend(times);
             row
         })
         .collect();

@@ -263,6 +263,7 @@ fn host(world: &Arc<Fake>, ids: Ids, trust: Trust) -> Host {
         deadline: None,
         cancel: Default::default(),
         transport: world.clone(),
+        tokens: None,
         state: PathBuf::new(),
     })
 }

@@ -12,7 +12,7 @@ use tercel_sdk::{Field, field::FieldType};
 pub fn fields(id: &str, described: &Description, problems: &mut Vec<Problem>) -> Vec<Field> {
     let mut fields: Vec<Field> = Vec::new();
     for field in described.fields.iter().filter(|field| !field.key.is_empty()) {
-        let field = of_form(id, field, &described.variables);
+        let field = with_variable(of_form(id, field), &described.variables);
         if fields.iter().any(|other| other.key == field.key) {
             problems
                 .push(Problem::new("", format!("There are two fields with the key `{}`; the first counts", field.key)));
@@ -44,9 +44,8 @@ pub fn name(id: &str, key: &str) -> String {
     format!("{id}_{key}").to_uppercase()
 }
 
-fn of_form(id: &str, field: &FieldOf, variables: &[Variable]) -> Field {
-    let env = field.env.clone().unwrap_or_else(|| name(id, &field.key));
-    let variable = variables.iter().find(|variable| variable.key == env);
+/// A field of a form, for what it says itself.
+pub fn of_form(id: &str, field: &FieldOf) -> Field {
     let kind = match field.kind.as_str() {
         "password" => FieldType::Password,
         "url" => FieldType::Url,
@@ -54,15 +53,14 @@ fn of_form(id: &str, field: &FieldOf, variables: &[Variable]) -> Field {
         "number" => FieldType::Number,
         _ => FieldType::Text,
     };
-    let default = field.default.as_ref().and_then(text).or_else(|| variable?.default.clone());
     Field {
         key: field.key.clone(),
-        env,
+        env: field.env.clone().unwrap_or_else(|| name(id, &field.key)),
         label: if field.label.is_empty() { field.key.clone() } else { field.label.clone() },
         kind,
-        required: field.required || variable.is_some_and(|variable| variable.required),
-        secret: field.secret.unwrap_or(kind == FieldType::Password) || variable.is_some_and(|variable| variable.secret),
-        default,
+        required: field.required,
+        secret: field.secret.unwrap_or(kind == FieldType::Password),
+        default: field.default.as_ref().and_then(text),
         placeholder: field.placeholder.clone(),
         help: field.help.clone(),
         options: field.options.clone(),
@@ -71,6 +69,16 @@ fn of_form(id: &str, field: &FieldOf, variables: &[Variable]) -> Field {
         generate: field.generate,
         rotate: field.rotate.map(Duration::from_secs),
     }
+}
+
+/// The variable of the same name says the rest.
+fn with_variable(mut field: Field, variables: &[Variable]) -> Field {
+    if let Some(variable) = variables.iter().find(|variable| variable.key == field.env) {
+        field.required |= variable.required;
+        field.secret |= variable.secret;
+        field.default = field.default.or_else(|| variable.default.clone());
+    }
+    field
 }
 
 fn of_variable(id: &str, variable: &Variable) -> Field {

@@ -55,19 +55,18 @@ pub struct Ready {
 
 impl Code {
     pub fn read(folder: &Folder, snapshot: &Snapshot) -> Result<Self, (Way, Vec<Problem>)> {
+        let has_python = has_python(&snapshot.code);
         let manifest = match folder.shape {
-            Shape::Folder => manifest::read(&folder.id, &snapshot.code),
+            Shape::Folder | Shape::Manifest => manifest::read(&folder.id, &snapshot.code, has_python),
             Shape::Tools | Shape::Connector => None,
         };
-        let has_python = has_python(&snapshot.code);
-        let way = |manifest: &Manifest| if manifest.command.is_empty() { Way::Python } else { Way::Worker };
+        let way = |manifest: &Manifest| match manifest.command.is_empty() {
+            true if has_python => Way::Python,
+            true => Way::Manifest,
+            false => Way::Worker,
+        };
         match manifest.transpose() {
             Ok(None) => Ok(Self { way: Way::Python, manifest: None, has_python }),
-            Ok(Some(manifest)) if manifest.command.is_empty() && !has_python => {
-                let message = "A manifest without code needs a host that makes the requests itself; this server reads \
-                               manifests of folders with code: add `worker:`";
-                Err((Way::Manifest, vec![Problem::new(manifest::FILE, message)]))
-            }
             Ok(Some(manifest)) => Ok(Self { way: way(&manifest), manifest: Some(manifest), has_python }),
             Err(problems) => Err((Way::Manifest, problems)),
         }
@@ -86,7 +85,12 @@ impl Code {
     }
 
     fn needs_python(&self) -> bool {
-        self.command().first().is_none_or(|program| is_python(program))
+        let process = self.manifest.as_ref().and_then(|manifest| manifest.description.process.as_ref());
+        let of_process = process.and_then(|process| process.command.first());
+        match self.way {
+            Way::Manifest => of_process.is_some_and(|program| is_python(program)),
+            Way::Python | Way::Worker => self.command().first().is_none_or(|program| is_python(program)),
+        }
     }
 }
 
@@ -97,7 +101,7 @@ pub fn is_python(word: &str) -> bool {
 
 impl Hosts {
     pub(super) async fn ready(&self, folder: &Folder, code: &Code, snapshot: &Snapshot) -> Readiness {
-        if code.command().is_empty() && !code.has_python {
+        if code.manifest.is_none() && !code.has_python {
             return Readiness::NoCode;
         }
         let interpreter = if code.needs_python() {
@@ -122,7 +126,11 @@ impl Hosts {
         {
             return Readiness::failing(reason);
         }
-        let values = self.0.server.values(&folder.id, ready.variables.clone()).await;
+        // Where there is no code, values are looked at when they are needed.
+        let values = match code.way {
+            Way::Manifest => BTreeMap::new(),
+            Way::Python | Way::Worker => self.0.server.values(&folder.id, ready.variables.clone()).await,
+        };
         ready.key = key(snapshot, &ready, &values);
         Readiness::Ready(Box::new(ready))
     }

@@ -66,7 +66,7 @@ impl Hosts {
         }
         let code = match folder.shape {
             Shape::Connector => snapshot.code.join(format!("{}.py", folder.id)),
-            Shape::Folder | Shape::Tools => snapshot.code.clone(),
+            Shape::Folder | Shape::Manifest | Shape::Tools => snapshot.code.clone(),
         };
         let _turn = self.turn().await;
         let mut declared = self.read(interpreter, &code).await?;

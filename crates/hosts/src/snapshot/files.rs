@@ -46,7 +46,7 @@ impl Content {
 
 pub fn read(folder: &Folder) -> io::Result<Content> {
     match folder.shape {
-        Shape::Folder => tree(&folder.path, &format!("integrations/{}/", folder.id)),
+        Shape::Folder | Shape::Manifest => tree(&folder.path, &format!("integrations/{}/", folder.id)),
         Shape::Tools => flat(&folder.path, &format!("integrations/{}/tools/", folder.id)),
         Shape::Connector => {
             let directory = folder.path.parent().unwrap_or(Path::new("."));

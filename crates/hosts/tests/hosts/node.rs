@@ -57,6 +57,7 @@ async fn it_delivers_and_hears_of_events() {
     let mut world = World::new();
     let board = board(&mut world).await;
     let outbound = Outbound {
+        bot_name: None,
         id: Uuid::now_v7(),
         marker: "m-1".into(),
         text: "Done".into(),
@@ -98,7 +99,7 @@ async fn what_a_manifest_says_wrong_is_said_with_line_and_nearest_key() {
     for (line, expected) in [
         ("wroker: {}", "integration.yaml:3: There is no key `wroker` here; is `worker` meant?"),
         ("worker: {limits: {memory: lots}}", "is not a size such as 64KB or 512MB"),
-        ("http: {base: x}", "`http` belongs to manifests whose host makes the requests itself"),
+        ("http: {base: x}", "An address begins with `/`, with `https://` or with a field"),
         ("tools: [{name: other, description: x}]", "begins with the integration's: `wrong_…`"),
         ("webhook: {verify: {standard: token}, events: code}", "There is no field `token`"),
         ("process: {command: [x], needs: [token]}", "There is no field `token`"),
@@ -135,8 +136,7 @@ async fn one_that_speaks_another_version_is_told_from_one_that_is_broken() {
         ("other", worker.replace("{ protocol: 1, calls: open }", "[]"), "not what the worker protocol says"),
         ("gone", "process.exit(4)\n".into(), "ended with code 4 before it was ready"),
     ] {
-        let manifest =
-            format!("schema: 1\nname: {name}\nworker: {{command: [node, integrations/{name}/worker.mjs]}}\n");
+        let manifest = format!("schema: 1\nname: {name}\nworker: {{command: [node, worker.mjs]}}\n");
         world.write(&format!("{name}/integration.yaml"), &manifest);
         world.write(&format!("{name}/worker.mjs"), &code);
         let loaded = world.load(name).await;
@@ -157,7 +157,7 @@ async fn a_worker_that_is_not_there_is_a_reason_in_words() {
 #[tokio::test]
 async fn a_call_that_is_late_is_given_up_and_its_process_is_not_asked_what_only_ours_knows() {
     let mut world = World::new();
-    world.write("slow/integration.yaml", "schema: 1\nname: slow\nworker: {command: [node, integrations/slow/worker.mjs]}\ntools: [{name: slow_wait, description: Waits}]\n");
+    world.write("slow/integration.yaml", "schema: 1\nname: slow\nworker: {command: [node, worker.mjs]}\ntools: [{name: slow_wait, description: Waits}]\n");
     let worker = include_str!("fixtures/board/worker.mjs")
         .replace("board_count: () => notes.length", "slow_wait: () => new Promise(() => {})");
     world.write("slow/worker.mjs", &worker);

@@ -92,6 +92,7 @@ async fn crm(world: &mut World) -> Loaded {
 
 fn outbound(text: &str, task_id: Option<Uuid>) -> Outbound {
     Outbound {
+        bot_name: None,
         id: Uuid::now_v7(),
         marker: "m".into(),
         text: text.into(),

@@ -182,6 +182,7 @@ pub fn host(seconds: f32) -> Host {
 
 pub fn host_of(seconds: f32, ids: Ids, fields: BTreeMap<String, String>) -> Host {
     Host::new(Context {
+        tokens: None,
         integration: "crm".into(),
         connection: "default".into(),
         call: Uuid::now_v7(),

@@ -214,14 +214,12 @@ async fn set_paused(app: &Arc<App>, id: &str, paused: bool) -> Result<Json<Integ
 fn webhook(app: &App, entry: &Entry) -> Option<Webhook> {
     let integration = &entry.integration;
     let usual = format!("Takes what {} sends", integration.label);
-    let (path, description) = match (&integration.webhook, &integration.routes) {
-        (Some(_), _) => ("webhook", usual),
-        (None, Some(routes)) => {
-            let said = Some(routes.webhook_description.clone()).filter(|text| !text.is_empty());
-            (routes.webhook.as_deref()?, said.unwrap_or(usual))
-        }
+    let (path, said) = match (&integration.webhook, &integration.routes) {
+        (Some(webhook), _) => (webhook.path.as_str(), &webhook.description),
+        (None, Some(routes)) => (routes.webhook.as_deref()?, &routes.webhook_description),
         (None, None) => return None,
     };
+    let description = Some(said.clone()).filter(|said| !said.is_empty()).unwrap_or(usual);
     let path = format!("/integrations/{}/{}", integration.name, path.trim_start_matches('/'));
     let url = format!("{}{path}", app.config.public_url());
     Some(Webhook { path, url, description })

@@ -2,7 +2,7 @@
 
 use super::{
     error::{Error, Result},
-    rate,
+    rate, webhooks,
 };
 use crate::{
     app::App,
@@ -58,6 +58,9 @@ pub async fn answer(app: Arc<App>, request: Request) -> Result<Response> {
         let id = all.into_iter().find(|(name, _)| name == "id").map(|(_, id)| id);
         id.ok_or_else(|| Error::not_found("There is no integration in this address"))?
     };
+    if let Some(connection) = webhooks::elsewhere(&app, &id, &parts.method, parts.uri.path()) {
+        return webhooks::take_elsewhere(&app, &id, &connection, Request::from_parts(parts, body)).await;
+    }
     pass_on(&app, &id, parts, body).await
 }
 

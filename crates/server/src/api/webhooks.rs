@@ -15,7 +15,7 @@ use axum::{
     Json,
     body::{Body, Bytes},
     extract::{FromRequest, State},
-    http::{Extensions, HeaderMap, Request, StatusCode, header},
+    http::{Extensions, HeaderMap, Method, Request, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use std::{net::IpAddr, sync::Arc};
@@ -36,12 +36,34 @@ pub async fn take(State(app): State<Arc<App>>, Ids(id): Ids<String>, request: Re
     receive(&app, &id, DEFAULT, Incoming::read(request).await?).await
 }
 
-/// Whether the code of a folder answers what comes to its address.
+/// What the address of a webhook ends in, unless a manifest says another.
+const USUAL: &str = "webhook";
+
+/// Whether what comes to the usual address is for the code of a folder, or for nobody.
 fn is_code(app: &App, id: &str) -> bool {
-    app.catalog()
-        .integrations
-        .get(id)
-        .is_some_and(|entry| entry.listed.place.is_some() && entry.integration.webhook.is_none())
+    app.catalog().integrations.get(id).is_some_and(|entry| match &entry.integration.webhook {
+        Some(webhook) => webhook.path != USUAL,
+        None => entry.listed.place.is_some(),
+    })
+}
+
+/// The connection whose webhook has this address, where a manifest gives it another one than the usual.
+pub fn elsewhere(app: &App, id: &str, method: &Method, path: &str) -> Option<String> {
+    let catalog = app.catalog();
+    let webhook = catalog.integrations.get(id)?.integration.webhook.as_ref()?;
+    if method != Method::POST || webhook.path == USUAL {
+        return None;
+    }
+    let below = path.strip_prefix("/integrations/")?.strip_prefix(id)?;
+    match below.strip_suffix(&webhook.path)?.strip_suffix('/')? {
+        "" => Some(DEFAULT.to_owned()),
+        path => path.strip_prefix("/c/").filter(|name| !name.contains('/')).map(str::to_owned),
+    }
+}
+
+/// Takes a request to such an address.
+pub async fn take_elsewhere(app: &Arc<App>, id: &str, connection: &str, request: Request<Body>) -> Result<Response> {
+    receive(app, id, connection, Incoming::read(request).await?).await
 }
 
 /// Take a webhook request for another connection than the default one

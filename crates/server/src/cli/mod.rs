@@ -9,6 +9,7 @@ mod integrations;
 mod keys;
 mod logs;
 mod new;
+mod record;
 mod rehearse;
 mod resume;
 mod terminal;
@@ -43,6 +44,8 @@ enum Command {
     Check(check::Arguments),
     /// Show what an event would do: signed, verified, run, and nothing sent
     Rehearse(rehearse::Arguments),
+    /// Call a part of a manifest for real, and keep what was said for `check` and rehearsals
+    Record(record::Arguments),
     /// Call a tool
     Call(call::Arguments),
     /// What is connected, and switching it on and off
@@ -122,6 +125,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::New(arguments) => new::run(arguments),
         Command::Check(arguments) => check::run(Config::from(environment)?, arguments).await,
         Command::Rehearse(arguments) => rehearse::run(environment, arguments).await,
+        Command::Record(arguments) => record::run(environment, arguments).await,
         Command::Call(arguments) => call::run(Config::from(environment)?, arguments).await,
         Command::Integrations(command) => integrations::run(Config::from(environment)?, command).await,
         Command::Keys(command) => keys::run(Config::from(environment)?, command).await,

@@ -37,6 +37,14 @@ enum Way {
 
 type File = (&'static str, &'static str);
 
+const MANIFEST: &[File] = &[
+    ("README.md", include_str!("new/manifest/README.md")),
+    ("integration.yaml", include_str!("new/manifest/integration.yaml")),
+    ("fixtures/api.json", include_str!("new/manifest/fixtures/api.json")),
+    ("fixtures/message.created.json", include_str!("new/manifest/fixtures/message.created.json")),
+    ("skills/myservice.md", include_str!("new/manifest/skills/myservice.md")),
+];
+
 const PYTHON: &[File] = &[
     ("README.md", include_str!("new/python/README.md")),
     ("__init__.py", include_str!("new/python/__init__.py")),
@@ -71,10 +79,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let Arguments { name, way, directory } = arguments;
     check_name(&name)?;
     let files = match way {
-        Way::Manifest => bail!(
-            "This version does not run integrations that are only a manifest yet; `--as python` and `--as worker` work, and a \
-             service that is a few HTTP calls is about fifty lines of either"
-        ),
+        Way::Manifest => MANIFEST,
         Way::Python => PYTHON,
         Way::Worker => WORKER,
         Way::Native => NATIVE,
@@ -88,6 +93,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     let folder = directory.join(&name);
     write(&folder, &name, files)?;
+    if way == Way::Manifest {
+        write_schema(&directory)?;
+    }
     say(&next(way, &folder, &name))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -140,6 +148,12 @@ fn write(folder: &Path, name: &str, files: &[File]) -> Result<()> {
     let draft = draft.keep();
     open_to_others(&draft).with_context(cannot)?;
     fs::rename(&draft, folder).with_context(cannot)
+}
+
+/// What editors complete manifests from: one file for all folders of a directory.
+fn write_schema(directory: &Path) -> Result<()> {
+    let file = directory.join("integration.schema.json");
+    fs::write(&file, tercel_hosts::SCHEMA).with_context(|| format!("{} cannot be written", file.display()))
 }
 
 /// A temporary directory is private; a folder of code is not.
@@ -212,7 +226,7 @@ mod tests {
             filled("myservice MYSERVICE_TOKEN struct Myservice", "my_board"),
             "my_board MY_BOARD_TOKEN struct MyBoard"
         );
-        for (path, text) in PYTHON.iter().chain(WORKER).chain(NATIVE) {
+        for (path, text) in PYTHON.iter().chain(WORKER).chain(NATIVE).chain(MANIFEST) {
             let left = filled(text, "board").to_lowercase();
             assert!(!left.contains(TEMPLATE), "{path}");
         }

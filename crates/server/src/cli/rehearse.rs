@@ -18,6 +18,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use event::Event;
+pub use folder::manifested;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use std::{
@@ -58,11 +59,15 @@ pub struct Arguments {
 }
 
 pub async fn run(environment: Environment, arguments: Arguments) -> Result<ExitCode> {
-    if folder::is_folder(&arguments.integration) && !arguments.send {
+    let manifested = folder::manifested(&arguments.integration)?;
+    if manifested.is_none() && folder::is_folder(&arguments.integration) && !arguments.send {
         let (name, event, ended) = folder::rehearse(environment, &arguments).await?;
         return told(&ended, &name, &event, &arguments);
     }
-    let integration = event::integration(&arguments.integration)?;
+    let integration = match manifested {
+        Some(integration) => integration,
+        None => event::integration(&arguments.integration)?,
+    };
     if integration.webhook.is_none() {
         bail!("The integration `{}` takes no webhooks: there is no event to rehearse", integration.name);
     }
@@ -123,7 +128,9 @@ async fn rehearse(
     environment.remove("DATABASE_URL");
     let config = Config { rehearse: true, ..Config::from(environment)? };
     let limit = if arguments.model { run_limit(&config) } else { LIMIT };
-    let app = App::open(config, tercel_integrations::all(), arguments.live_reads).await?;
+    let shipped = tercel_integrations::all().into_iter().filter(|other| other.name != integration.name);
+    let all = shipped.chain([integration.clone()]).collect();
+    let app = App::open(config, all, arguments.live_reads).await?;
     tokio::spawn(runner::run_all(app.clone()));
     tokio::spawn(outbox::send_all(app.clone()));
 
@@ -199,7 +206,8 @@ async fn post(
 }
 
 fn path(integration: &Integration) -> String {
-    format!("/integrations/{}/webhook", integration.name)
+    let webhook = integration.webhook.as_ref().map_or("webhook", |webhook| &webhook.path);
+    format!("/integrations/{}/{webhook}", integration.name)
 }
 
 fn run_limit(config: &Config) -> Duration {

@@ -15,7 +15,7 @@ pub(super) fn of_folder(folders: &Folders, state: &State, folder: &Folder) -> Li
     if let Some(loaded) = state.loaded.get(id) {
         return of_loaded(loaded, known, hides);
     }
-    let standing = if folders.said.is_off(id, folder.root.kind) {
+    let standing = if folders.said.is_off(folder) {
         Standing::Disabled
     } else if state.waiting.contains(id) {
         Standing::Awaiting

@@ -175,7 +175,7 @@ async fn load_one(app: &Arc<App>, hosts: &Hosts, folder: Folder) -> Option<Loade
     let said = app.folders.said.of(&id);
     let needs_approval = folder.root.kind == RootKind::Workspace && app.config.folders.trust == WorkspaceTrust::Approve;
     let last = app.folders.loaded(&id);
-    let loaded = if app.folders.said.is_off(&id, folder.root.kind) {
+    let loaded = if app.folders.said.is_off(&folder) {
         None
     } else if needs_approval {
         approved(app, hosts, &folder, said.approved.as_deref(), last.as_ref()).await

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
 };
-use tercel_hosts::RootKind;
+use tercel_hosts::{Folder, RootKind, Shape};
 use tercel_store::{IntegrationRow, Result, Store};
 
 /// Rows by integration.
@@ -35,9 +35,10 @@ impl Said {
 
     /// Whether it is switched off. What ships as code of another language is until somebody wants it: it would need an
     /// interpreter that nobody asked for.
-    pub fn is_off(&self, id: &str, kind: RootKind) -> bool {
+    pub fn is_off(&self, folder: &Folder) -> bool {
         let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
-        rows.get(id).map_or(kind == RootKind::Shipped, |row| row.disabled)
+        let is_unasked = folder.root.kind == RootKind::Shipped && folder.shape != Shape::Manifest;
+        rows.get(&folder.id).map_or(is_unasked, |row| row.disabled)
     }
 
     fn is_known(&self, id: &str) -> bool {

@@ -256,6 +256,7 @@ fn outbound(app: &App, row: &OutboxRow) -> Outbound {
         parts: row.parts as u32,
         attempt: row.attempts as u32,
         bot_id: row.bot_id.clone(),
+        bot_name: app.catalog().bots.get(&row.bot_id).and_then(|bot| bot.display_name.clone().or(bot.name.clone())),
         task_id: row.task_id,
         session_id: row.session_id,
         created_at: DateTime::from_timestamp_micros(row.created_at)

@@ -44,6 +44,9 @@ pub struct RunConfig {
     pub client_tool_seconds: Option<u64>,
     #[serde(default, skip_serializing_if = "Wanted::is_nothing")]
     pub wanted: Wanted,
+    /// A run that has not begun by then is not worth it any more. Microseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
 }
 
 /// What a single request wants of its answer, over what the bot has.
@@ -68,8 +71,7 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, mut steps:
     let stored = |error: tercel_store::Error| Error::new(Kind::Error, error.to_string());
     let session = patiently("Reading a session", || app.store.session(task.session_id)).await.map_err(stored)?;
     let session = session.ok_or_else(|| lost("session"))?;
-    let context_seq = task.context_seq.unwrap_or(task.seq);
-    let read = || app.store.context(task.session_id, task.seq, context_seq, HISTORY);
+    let read = || app.store.context(task, HISTORY);
     let mut history = patiently("Reading a conversation", read).await.map_err(stored)?;
     let own = history.iter().position(|message| message.id == task.message_id);
     let own = own.map(|at| history.remove(at)).ok_or_else(|| lost("message"))?;

@@ -5,7 +5,7 @@ use super::{
     calling::{Asked, Calling},
     ending::{NO_MODEL, end, failed, give_up, park, recovered, wait_for, wait_for_client},
     log::Log,
-    prepare::{self, Prepared, context_of, ids_of},
+    prepare::{self, Prepared, RunConfig, context_of, ids_of},
     tools,
 };
 use crate::{app::App, ceilings, part};
@@ -13,7 +13,7 @@ use futures::FutureExt;
 use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 use tercel_agent::{Committed, Finish, Next, Step, next, tools_used};
 use tercel_sdk::{Error, Kind, Trust, chat, hook};
-use tercel_store::{End, Task, Uuid};
+use tercel_store::{End, Task, Uuid, now};
 use tokio_util::sync::CancellationToken;
 
 /// Starts of one run that ended with the process, after which the run is held to be the cause.
@@ -58,6 +58,9 @@ async fn drive(app: &Arc<App>, task: &Arc<Task>, cancel: &CancellationToken) -> 
     if let Some(error) = died_too_often(task, &steps) {
         return end(app, &ids_of(app, task), &mut log, failed(&error)).await;
     }
+    if let Some(error) = came_too_late(task, &steps) {
+        return end(app, &ids_of(app, task), &mut log, failed(&error)).await;
+    }
     let mut prepared = match prepare::prepare(app, task, &mut log, steps).await {
         Ok(prepared) => prepared,
         Err(error) => return end(app, &ids_of(app, task), &mut log, failed(&error)).await,
@@ -96,6 +99,16 @@ fn died_too_often(task: &Task, steps: &[Committed]) -> Option<Error> {
     (deaths > MOST_DEATHS).then(|| {
         Error::new(Kind::Error, format!("The server ended {deaths} times in the middle of this run"))
             .hint("The log of the server says why it ended; then send the message again")
+    })
+}
+
+/// What an event was about is over by the time that its turn has come.
+fn came_too_late(task: &Task, steps: &[Committed]) -> Option<Error> {
+    let config: RunConfig = serde_json::from_str(task.execution_config.as_deref()?).ok()?;
+    let is_late = steps.is_empty() && config.expires_at.is_some_and(|at| at < now());
+    is_late.then(|| {
+        Error::new(Kind::Timeout, "Its turn came after the shelf life of its event: no agent was asked")
+            .hint("`shelf_life` of the event says how long it is worth a run")
     })
 }
 

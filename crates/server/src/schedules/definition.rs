@@ -5,7 +5,11 @@ use crate::{app::App, ceilings};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tercel_sdk::Brief;
-use tercel_store::{Accept, Item, NewMessage, NewTask, Schedule, SessionRef, Uuid, accept::Busy, now};
+use tercel_store::{
+    Accept, Item, NewMessage, NewTask, Schedule, SessionRef, Uuid,
+    accept::{Busy, Fewer},
+    now,
+};
 
 const DAY: i64 = 86_400_000_000;
 /// What its runs are counted under.
@@ -72,6 +76,7 @@ impl Definition {
                 execution_config: brief.and_then(|brief| serde_json::to_string(brief).ok()),
                 sealed_target: schedule.sealed_target.clone(),
                 rehearse,
+                fewer: Fewer::default(),
             }),
             ceilings,
             busy: Busy::Enqueue,

@@ -1,15 +1,22 @@
 //! Where an event goes: the conversations it reaches, and whether a bot answers there.
 
+use super::dedupe::short_key;
 use crate::{
     app::App,
     bot::Bot,
     catalog::{self, Catalog},
     ceilings,
     channel::Channel,
+    mirror, outbox,
+    runner::RunConfig,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tercel_sdk::{Event, Trust};
-use tercel_store::{Item, NewMessage, NewTask, SessionRef, Uuid, accept::Busy};
+use tercel_store::{
+    Item, NewMessage, NewOutbox, NewTask, SessionRef, Uuid,
+    accept::{Busy, Cooldown, Fewer, Merge},
+    now,
+};
 
 /// What becomes of an event, and why, if that is nothing. `reaches`: there is a place that wants events of its name.
 pub(super) fn outcome(items: &[Item], reaches: bool, name: &str) -> (&'static str, Option<String>) {
@@ -31,6 +38,7 @@ pub(super) fn reaches(app: &App, name: &str, event: &Event) -> bool {
 pub(super) fn items(app: &App, integration: &str, name: &str, event: Event) -> Vec<Item> {
     let catalog = app.catalog();
     let places = places(&catalog, name, &event);
+    let name = event.name.as_deref().unwrap_or(name);
     let is_meant = |place: &Place| {
         let bot = catalog.bots.get(&place.bot_id);
         place.channel.as_ref().is_none_or(|channel| is_addressed(channel, bot, &event.text))
@@ -49,10 +57,17 @@ pub(super) fn items(app: &App, integration: &str, name: &str, event: Event) -> V
                 bot_id: place.bot_id.clone(),
                 channel_id: place.channel.as_ref().map(|channel| channel.id),
                 origin: integration.into(),
-                execution_config: serde_json::to_string(brief).ok(),
+                execution_config: serde_json::to_string(&RunConfig {
+                    brief: brief.clone(),
+                    expires_at: event.shelf_life.map(|life| now().saturating_add(micros(life))),
+                    ..RunConfig::default()
+                })
+                .ok(),
                 sealed_target: event.reply_to.as_ref().map(|target| app.seal_target(target)),
                 rehearse,
+                fewer: fewer(app, integration, name, &place, &event),
             });
+            let shown = relayed(app, &catalog, &place, &event);
             Item {
                 ceilings: ceilings::of_run(app, &place.bot_id, integration, &place.client_id, rehearse),
                 session: SessionRef::Key {
@@ -73,10 +88,66 @@ pub(super) fn items(app: &App, integration: &str, name: &str, event: Event) -> V
                 },
                 task,
                 busy: Busy::Enqueue,
-                shown: Vec::new(),
+                shown,
             }
         })
         .collect()
+}
+
+/// The rows by which the text of an event leaves that no agent is asked about.
+fn relayed(app: &App, catalog: &Catalog, place: &Place, event: &Event) -> Vec<NewOutbox> {
+    if !event.relay {
+        return Vec::new();
+    }
+    let of_channel = || crate::places::known_target_of(app, place.channel.as_ref()?.id);
+    let sealed = event.reply_to.as_ref().map(|target| app.seal_target(target)).or_else(of_channel);
+    let Some((sealed, target)) = sealed.and_then(|sealed| Some((sealed.clone(), app.open_target(&sealed).ok()?)))
+    else {
+        return Vec::new();
+    };
+    if target.kind == "none" {
+        return Vec::new();
+    }
+    let row = NewOutbox {
+        id: Uuid::nil(),
+        target: outbox::key(&target),
+        task_id: None,
+        session_id: None,
+        bot_id: place.bot_id.clone(),
+        dispatch_type: target.kind,
+        sealed_target: sealed,
+        text: String::new(),
+        part: 1,
+        parts: 1,
+        hops: 1,
+        rehearse: app.config.rehearse,
+        expires_at: None,
+    };
+    mirror::cut(catalog, row, &event.text)
+}
+
+/// Events are alike within their place and thread, for the bot that answers there.
+fn fewer(app: &App, integration: &str, name: &str, place: &Place, event: &Event) -> Fewer {
+    let key = |kind: &str, by: &str| {
+        let pieces = [integration, name, place.client_id.as_str(), place.thread.as_str(), place.bot_id.as_str(), by];
+        short_key(kind, &pieces.map(str::as_bytes))
+    };
+    Fewer {
+        merge: event.merge.as_ref().map(|merge| Merge {
+            key: key("merge", &merge.by),
+            // Nobody waits for others in a rehearsal: there are none.
+            wait: if app.config.rehearse { 0 } else { micros(merge.wait) },
+            most: merge.most,
+        }),
+        cooldown: event
+            .cooldown
+            .as_ref()
+            .map(|cooldown| Cooldown { key: key("cooldown", &cooldown.by), pause: micros(cooldown.pause) }),
+    }
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// What bots write is answered only where somebody said so.
@@ -92,6 +163,7 @@ struct Place {
 }
 
 fn places(catalog: &Catalog, name: &str, event: &Event) -> Vec<Place> {
+    let name = event.name.as_deref().unwrap_or(name);
     let thread = event.thread.clone().unwrap_or_default();
     let own = catalog.channels.get(&event.from).cloned();
     let mut places: Vec<Place> = own

@@ -1,6 +1,6 @@
 //! Where messages go: sessions are made or found, and each message gets its number.
 
-use super::{Item, SessionRef};
+use super::{Item, SessionRef, Verdict};
 use crate::{
     Ceiling, Error, Result,
     engine::{Connection, list, record},
@@ -41,14 +41,15 @@ struct Wanted {
 pub(super) async fn place(
     items: &[&Item],
     full: &[Option<&Ceiling>],
+    verdicts: &[Verdict],
     connection: &mut Connection,
     time: i64,
 ) -> Result<Vec<Place>> {
     let mut wanted: BTreeMap<Key, Wanted> = BTreeMap::new();
-    for (item, full) in items.iter().zip(full) {
+    for ((item, full), verdict) in items.iter().zip(full).zip(verdicts) {
         let entry = wanted.entry(key_of(&item.session)).or_default();
         entry.messages += 1;
-        if let (Some(task), None, None) = (&item.task, full, entry.head) {
+        if let (Some(task), None, None, Verdict::Made) = (&item.task, full, entry.head, verdict) {
             entry.head = Some(task.id);
         }
         if let SessionRef::Key { channel_id: Some(channel), .. } = &item.session {

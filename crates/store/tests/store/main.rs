@@ -27,6 +27,7 @@ mod documents;
 mod duplicates;
 mod faults;
 mod fences;
+mod fewer;
 mod hooks;
 mod interleaving;
 mod leaving;

@@ -28,7 +28,7 @@ async fn a_run_goes_from_its_claim_to_its_answer_and_the_next_one_follows(world:
     assert_eq!(world.store.claim_outbox(9).await.unwrap().rows[0].id, row.id);
     let next = world.claim().await;
     assert_eq!(Some(next.id), second.task_id);
-    let seen = world.store.context(next.session_id, next.seq, next.context_seq.unwrap(), 9).await.unwrap();
+    let seen = world.store.context(&next, 9).await.unwrap();
     assert_eq!(
         seen.iter().map(|m| (m.seq, m.role.as_str())).collect::<Vec<_>>(),
         [(1, "user"), (2, "user"), (3, "assistant")]
@@ -39,7 +39,7 @@ async fn a_run_goes_from_its_claim_to_its_answer_and_the_next_one_follows(world:
 async fn a_run_does_not_see_the_questions_that_came_after_its_own(world: World) {
     join_all((0..3).map(|_| world.accept(ask("a")))).await;
     let task = world.claim().await;
-    let seen = world.store.context(task.session_id, task.seq, task.context_seq.unwrap(), 9).await.unwrap();
+    let seen = world.store.context(&task, 9).await.unwrap();
     assert_eq!(seen.iter().map(|m| m.seq).collect::<Vec<_>>(), [1]);
 }
 

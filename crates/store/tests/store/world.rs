@@ -14,7 +14,8 @@ use tempfile::TempDir;
 use tercel_store::{
     Accept, Accepted, Action, Announcement, AttemptEnd, Ceiling, ClientCalls, Commit, Counts, DirectoryLock, End,
     Error, Fire, Gap, Item, NewDelivery, NewMessage, NewOutbox, NewStep, NewTask, Placed, Polled, PostgresOptions,
-    Result, Schedule, SessionRef, Spent, Store, Task, Uuid, accept::Busy,
+    Result, Schedule, SessionRef, Spent, Store, Task, Uuid,
+    accept::{Busy, Fewer},
 };
 use tokio::sync::Mutex;
 
@@ -269,6 +270,7 @@ pub fn item(session: SessionRef) -> Item {
         execution_config: None,
         sealed_target: None,
         rehearse: false,
+        fewer: Fewer::default(),
     };
     let message = NewMessage {
         id: Uuid::now_v7(),

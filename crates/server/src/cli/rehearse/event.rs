@@ -178,6 +178,7 @@ fn signer(integration: &Integration, environment: &Environment) -> Host {
         deadline: None,
         cancel: CancellationToken::new(),
         transport: Arc::new(Nowhere),
+        tokens: None,
         state: PathBuf::new(),
     })
 }

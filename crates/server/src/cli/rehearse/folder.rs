@@ -28,6 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tercel_hosts::{Hosts, Loaded};
+use tercel_sdk::Integration;
 use tokio::net::TcpListener;
 
 /// How long an environment for Python may take that has to be made first.
@@ -50,6 +51,19 @@ struct Sign {
 pub fn is_folder(named: &str) -> bool {
     let path = Path::new(named);
     path.is_dir() && !path.join("mod.rs").is_file()
+}
+
+/// The integration of a folder that is a manifest and has no code.
+pub fn manifested(named: &str) -> Result<Option<Integration>> {
+    if !is_folder(named) {
+        return Ok(None);
+    }
+    let folder = Hosts::folder(Path::new(named)).map_err(|reason| anyhow!(reason))?;
+    let made = tercel_hosts::manifested(&folder).transpose();
+    made.map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        anyhow!("`{}` does not load:\n{}", folder.id, problems.join("\n"))
+    })
 }
 
 pub async fn rehearse(mut environment: Environment, arguments: &Arguments) -> Result<(String, Event, Ended)> {

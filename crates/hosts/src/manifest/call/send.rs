@@ -1,0 +1,112 @@
+//! Sending a request, again where that does no harm, and saying what an answer means.
+
+use super::{Answer, Service, action::Filled};
+use crate::manifest::template::{Expression, Scope};
+use std::time::Duration;
+use tercel_sdk::{Error, Host, Kind, Result};
+use tokio::time::Instant;
+
+const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 500 });
+/// Whoever wants to be left alone for longer is asked again by others.
+const LONGEST: Duration = Duration::from_secs(20);
+
+impl Service {
+    /// # Errors
+    /// What the service says no with, by the manifest's `ok` and `errors`, else by the status.
+    pub async fn send(&self, host: &Host, filled: &Filled, ok: Option<&Expression>, scope: &Scope) -> Result<Answer> {
+        let until = host.deadline().map(Instant::from_std);
+        let mut attempt = 1;
+        loop {
+            let error = match self.once(host, filled, until).await {
+                Ok(answer) => match self.verdict(&answer, ok, scope)? {
+                    None => return Ok(answer),
+                    Some(error) => error,
+                },
+                Err(error) => error,
+            };
+            let pause = error.retry_after.unwrap_or(PAUSE * 2_u32.pow(attempt - 1));
+            let is_late = until.is_some_and(|until| Instant::now() + pause >= until);
+            if attempt >= filled.attempts || !may_repeat(filled, &error) || pause > LONGEST || is_late {
+                return Err(error);
+            }
+            attempt += 1;
+            tokio::select! {
+                () = host.cancelled().cancelled() => return Err(error),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn once(&self, host: &Host, filled: &Filled, until: Option<Instant>) -> Result<Answer> {
+        if let Some(limiter) = &self.limiter {
+            let key = if limiter.per_host { filled.url.host_str().unwrap_or_default() } else { host.connection() };
+            limiter.turn(key, until).await?;
+        }
+        let mut builder = host.http().request(filled.method.clone(), filled.url.as_str());
+        if let Some((kind, body)) = &filled.body {
+            builder = builder.body(kind, body.clone());
+        }
+        if let Some(auth) = &self.auth {
+            builder = auth.sign(host, builder).await?;
+        }
+        for (name, value, secret) in &filled.headers {
+            builder = match secret {
+                true => builder.secret_header(name.as_str(), value),
+                false => builder.header(name.as_str(), value),
+            };
+        }
+        if let Some(timeout) = self.timeout {
+            builder = builder.timeout(timeout);
+        }
+        if filled.repeatable {
+            builder = builder.repeatable();
+        }
+        Ok(Answer::new(builder.send().await?))
+    }
+
+    /// What an answer says went wrong.
+    fn verdict(&self, answer: &Answer, ok: Option<&Expression>, scope: &Scope) -> Result<Option<Error>> {
+        let scope = scope.clone().with("response", answer.value());
+        let response = answer.response();
+        // What cannot be computed says nothing about what happened there.
+        let unknown = |error: Error| match response.status.is_success() && !response.repeatable {
+            true => Error { kind: Kind::UnknownOutcome, ..error },
+            false => error,
+        };
+        let held = ok.map(|ok| self.engine.holds(ok, &scope)).transpose().map_err(unknown)?;
+        if held == Some(true) {
+            return Ok(None);
+        }
+        for failure in &self.failures {
+            if self.engine.holds(&failure.when, &scope).map_err(unknown)? {
+                let message = failure.message.clone().unwrap_or_else(|| said(answer));
+                let mut error = Error::new(failure.kind, message).status(response.status.as_u16());
+                error.hint.clone_from(&failure.hint);
+                return Ok(Some(error.retry_after(response.retry_after())));
+            }
+        }
+        match response.clone().ok() {
+            Err(error) => Ok(Some(error)),
+            // It took the request and says that it did not do it.
+            Ok(_) if held == Some(false) => Ok(Some(Error::schema(said(answer)).status(response.status.as_u16()))),
+            Ok(_) => Ok(None),
+        }
+    }
+}
+
+fn said(answer: &Answer) -> String {
+    let response = answer.response();
+    let said: String = response.text().chars().take(300).collect();
+    format!("The service answered {}: {}", response.status.as_u16(), said.trim())
+}
+
+/// What did not happen can be asked for again; what may have happened only where that does no harm.
+fn may_repeat(filled: &Filled, error: &Error) -> bool {
+    let is_harmless = filled.repeatable || filled.method.is_safe();
+    match error.kind {
+        Kind::RateLimited => true,
+        Kind::Network => error.status.is_none() || is_harmless,
+        Kind::Timeout => is_harmless,
+        _ => false,
+    }
+}

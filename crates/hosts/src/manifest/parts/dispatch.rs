@@ -1,0 +1,222 @@
+//! How answers leave.
+
+use super::{
+    markdown,
+    schema::{self, Object},
+};
+use crate::manifest::{
+    call::{Action, Service, Shared},
+    compile::{Attempts, Compiler},
+    keys::{self, Format, Over},
+    template::{Expression, Names, Scope, value},
+};
+use serde_json::{Map, Value, json};
+use std::{sync::Arc, time::Duration};
+use tercel_sdk::{Call, Dispatcher, Handler, Host, Outbound, Receipt, Result, text};
+
+pub struct Dispatch {
+    target: Object,
+    limit: Option<usize>,
+    over: Over,
+    format: Format,
+    shelf_life: Option<Duration>,
+    deliver: Post,
+    post_message: Option<Post>,
+    file: Option<Post>,
+    find: Option<Find>,
+    start: Option<Action>,
+}
+
+struct Post {
+    action: Action,
+    id: Option<Expression>,
+    url: Option<Expression>,
+}
+
+struct Find {
+    action: Action,
+    found: Expression,
+    id: Option<Expression>,
+}
+
+pub fn compile(c: &mut Compiler) -> Option<Dispatch> {
+    let keys = c.keys.dispatch.as_ref()?;
+    let at = c.keys.name.at;
+    let names = c.names().without("secrets");
+    let target = schema::compile(c, "A property of `target`", &keys.target, Some(&names))?;
+    let names = c.names().only("target", target.names()).only("task", ["id", "session_id"]).only("bot", ["id", "name"]);
+    let posts = names.clone().any("text").any("key").any("marker").any("part").any("parts").any("created_at");
+    let limit = keys.text.limit.as_ref();
+    if let Some(limit) = limit.filter(|limit| limit.value < 16) {
+        c.wrong(limit.at, "`limit` is at least 16 characters");
+    }
+    if keys.text.over != Over::Split && limit.is_none() {
+        c.wrong(at, "`text.over` needs `text.limit`");
+    }
+    if (keys.text.over == Over::File) != keys.file.is_some() {
+        c.wrong(at, "`text.over: file` and the request `file` go together");
+    }
+    let deliver = post(c, &keys.deliver, &posts);
+    let post_message = keys.post_message.as_ref().map(|keys| post(c, keys, &posts));
+    let file = keys.file.as_ref().map(|keys| post(c, keys, &posts));
+    let find = keys.find.as_ref().map(|keys| find(c, keys, &posts));
+    let start = keys.start.as_ref().map(|start| {
+        let Some(request) = start.request() else {
+            c.wrong(at, "`start` needs a request");
+            return None;
+        };
+        c.action(&request, &names, Attempts::One)
+    });
+    Some(Dispatch {
+        target,
+        limit: limit.map(|limit| limit.value),
+        over: keys.text.over,
+        format: keys.text.format,
+        shelf_life: keys.shelf_life.map(|span| span.0),
+        deliver: deliver?,
+        post_message: post_message.flatten(),
+        file: file.flatten(),
+        find: find.flatten(),
+        start: start.flatten(),
+    })
+}
+
+fn post(c: &mut Compiler, keys: &keys::Deliver, names: &Names) -> Option<Post> {
+    let Some(request) = keys.request() else {
+        let at = c.keys.name.at;
+        c.wrong(at, "`dispatch` needs a request: what is posted");
+        return None;
+    };
+    let action = c.action(&request, names, Attempts::One)?;
+    let answered = after(names, &action);
+    Some(Post { id: c.maybe(keys.id.as_ref(), &answered), url: c.maybe(keys.url.as_ref(), &answered), action })
+}
+
+fn find(c: &mut Compiler, keys: &keys::Find, names: &Names) -> Option<Find> {
+    let Some(request) = keys.request() else {
+        c.wrong(keys.found.at, "`find` needs a request");
+        return None;
+    };
+    let action = c.action(&request, names, Attempts::One)?;
+    let answered = after(names, &action);
+    let found = c.expr(&keys.found, &answered)?;
+    Some(Find { id: c.maybe(keys.id.as_ref(), &answered.any("found")), found, action })
+}
+
+fn after(names: &Names, action: &Action) -> Names {
+    let before = action.before.iter().map(|(name, _)| name.clone());
+    names.clone().only("response", ["status", "headers", "json", "text"]).only("before", before)
+}
+
+pub fn part(service: Shared, dispatch: Dispatch) -> Dispatcher {
+    let dispatch = Arc::new(dispatch);
+    let is_split = dispatch.over == Over::Split;
+    Dispatcher {
+        deliver: handler(&service, &dispatch, |service, dispatch, host, call| async move {
+            let (outbound, mut scope) = dispatch.scope(&service, &host, &call)?;
+            let post = dispatch.choose(&outbound);
+            scope.set("text", dispatch.text(&outbound, post));
+            service.act(&host, &post.action, &mut scope, &Default::default()).await?;
+            // It was posted: what cannot be read of the answer changes nothing.
+            let read = |expression: &Option<Expression>| {
+                expression.as_ref().and_then(|expression| service.engine.text_of(expression, &scope).ok().flatten())
+            };
+            Ok(serde_json::to_value(Receipt { id: read(&post.id), url: read(&post.url) })?)
+        }),
+        find: dispatch.find.is_some().then(|| {
+            handler(&service, &dispatch, |service, dispatch, host, call| async move {
+                let (_, mut scope) = dispatch.scope(&service, &host, &call)?;
+                let Some(find) = &dispatch.find else { return Ok(Value::Null) };
+                let answer = service.act(&host, &find.action, &mut scope, &Default::default()).await?;
+                let found = service.pick(&find.found, &scope, &answer)?;
+                if !found.is_true() {
+                    return Ok(Value::Null);
+                }
+                scope.set("found", found);
+                let id = find.id.as_ref().map(|id| service.engine.text_of(id, &scope)).transpose()?.flatten();
+                Ok(serde_json::to_value(Receipt { id, url: None })?)
+            })
+        }),
+        start: dispatch.start.is_some().then(|| {
+            handler(&service, &dispatch, |service, dispatch, host, call| async move {
+                let target = call["target"].clone();
+                if let Some(action) = &dispatch.start {
+                    let mut scope = dispatch.target_scope(&service, &host, &call)?;
+                    service.act(&host, action, &mut scope, &Default::default()).await?;
+                }
+                Ok(target)
+            })
+        }),
+        approval: None,
+        limit: dispatch.limit.filter(|_| is_split).unwrap_or(usize::MAX),
+        idempotent: dispatch.deliver.action.idempotency.is_some(),
+        shelf_life: dispatch.shelf_life,
+    }
+}
+
+fn handler<F, Fut>(service: &Shared, dispatch: &Arc<Dispatch>, function: F) -> Handler
+where
+    F: Fn(Shared, Arc<Dispatch>, Host, Value) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Value>> + Send + 'static,
+{
+    let (service, dispatch) = (service.clone(), dispatch.clone());
+    Arc::new(move |host: Host, call: Call| Box::pin(function(service.clone(), dispatch.clone(), host, call.json)))
+}
+
+impl Dispatch {
+    /// With all that is known of the post.
+    fn scope(&self, service: &Service, host: &Host, call: &Value) -> Result<(Outbound, Scope)> {
+        let outbound: Outbound = serde_json::from_value(call["outbound"].clone())?;
+        let mut scope = self.target_scope(service, host, call)?;
+        let name = outbound.bot_name.as_deref().unwrap_or(&outbound.bot_id);
+        scope.set("bot", value(&json!({"id": outbound.bot_id, "name": name})));
+        scope.set("task", value(&json!({"id": outbound.task_id, "session_id": outbound.session_id})));
+        scope.set("key", outbound.id.to_string());
+        scope.set("marker", outbound.marker.clone());
+        scope.set("part", outbound.part);
+        scope.set("parts", outbound.parts);
+        scope.set("created_at", outbound.created_at.clone());
+        Ok((outbound, scope))
+    }
+
+    fn target_scope(&self, service: &Service, host: &Host, call: &Value) -> Result<Scope> {
+        let scope = service.scope(host);
+        let known = self.target.names();
+        // What else stands in it is for others: who typed a message, for example.
+        let given = call["target"].as_object().into_iter().flatten().filter(|(key, _)| known.contains(key));
+        let mut given: Map<String, Value> = given.map(|(key, value)| (key.clone(), value.clone())).collect();
+        self.target.complete(&service.engine, &mut given, &scope)?;
+        let target = Value::Object(given);
+        self.target.check("The dispatch_config", &target)?;
+        let ids = host.ids();
+        let bot = ids.bot.as_deref().unwrap_or_default();
+        Ok(scope
+            .with("target", value(&target))
+            .with("bot", value(&json!({"id": bot, "name": bot})))
+            .with("task", value(&json!({"id": ids.task, "session_id": ids.session}))))
+    }
+
+    fn choose(&self, outbound: &Outbound) -> &Post {
+        let is_long = self.limit.is_some_and(|limit| outbound.text.chars().count() > limit);
+        match (&self.file, &self.post_message) {
+            (Some(file), _) if is_long => file,
+            (_, Some(post)) if outbound.task_id.is_none() => post,
+            _ => &self.deliver,
+        }
+    }
+
+    fn text(&self, outbound: &Outbound, post: &Post) -> String {
+        if self.file.as_ref().is_some_and(|file| std::ptr::eq(file, post)) {
+            return outbound.text.clone();
+        }
+        let said = match (self.over, self.limit) {
+            (Over::Cut, Some(limit)) => text::cut(&outbound.text, limit),
+            _ => outbound.text.clone(),
+        };
+        match self.format {
+            Format::Markdown => said,
+            Format::Plain => markdown::plain(&said),
+            Format::Html => markdown::html(&said),
+        }
+    }
+}

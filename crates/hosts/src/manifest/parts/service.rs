@@ -1,0 +1,98 @@
+//! What all requests have in common: `http`.
+
+use crate::{
+    integration::field_of,
+    manifest::{
+        call::{Address, Auth, Failure, Limiter, Service},
+        compile::Compiler,
+        keys::{self, Code, Per},
+        template::Shape,
+    },
+};
+use http::HeaderName;
+use serde_saphyr::Location;
+use std::time::Duration;
+use tercel_sdk::Kind;
+
+/// All of a service but what the other parts still add to.
+pub struct Half {
+    base: Option<Address>,
+    auth: Option<Auth>,
+    headers: Vec<(HeaderName, Shape)>,
+    limiter: Option<Limiter>,
+    timeout: Option<Duration>,
+    failures: Vec<Failure>,
+}
+
+pub fn compile(c: &mut Compiler) -> Half {
+    let http = &c.keys.http;
+    let names = c.names();
+    let answered = names.clone().only("response", ["status", "headers", "json", "text"]);
+    let at = http.auth.as_ref().map_or(Location::UNKNOWN, |auth| auth.at);
+    let mut failures = Vec::new();
+    for failure in &http.errors {
+        failures.extend(c.expr(&failure.when, &answered).map(|when| Failure {
+            when,
+            kind: kind(failure.code),
+            message: failure.message.clone(),
+            hint: failure.hint.clone(),
+        }));
+    }
+    Half {
+        base: c.base(),
+        auth: http.auth.as_ref().and_then(|auth| self::auth(c, &auth.value)),
+        headers: c.headers(&http.headers, &names, at),
+        limiter: http.rate.map(|rate| Limiter::new(rate, http.per == Per::Host)),
+        timeout: http.timeout.map(|span| span.0),
+        failures,
+    }
+}
+
+fn auth(c: &mut Compiler, auth: &keys::Auth) -> Option<Auth> {
+    Some(match auth {
+        keys::Auth::Bearer(field) => Auth::Bearer(c.secret(field)?),
+        keys::Auth::Basic(basic) => {
+            let password = match &basic.password {
+                Some(password) => Some(c.secret(password)?),
+                None => None,
+            };
+            Auth::Basic { user: c.named(&basic.user)?, password }
+        }
+        keys::Auth::Header(named) => Auth::Header {
+            name: c.header(&named.name.value, named.name.at)?,
+            prefix: named.prefix.clone(),
+            secret: c.secret(&named.secret)?,
+        },
+        keys::Auth::Query(named) => Auth::Query {
+            name: named.name.value.clone(),
+            secret: c.secret(&named.secret)?,
+            prefix: named.prefix.clone(),
+        },
+        keys::Auth::Oauth2(_) | keys::Auth::ServiceAccount(_) => Auth::Granted,
+    })
+}
+
+fn kind(code: Code) -> Kind {
+    match code {
+        Code::NotConfigured => Kind::NotConfigured,
+        Code::Auth => Kind::Auth,
+        Code::Forbidden => Kind::Forbidden,
+        Code::NotFound => Kind::NotFound,
+        Code::Network => Kind::Network,
+        Code::Timeout => Kind::Timeout,
+        Code::RateLimited => Kind::RateLimited,
+        Code::Schema => Kind::Schema,
+        Code::Unsupported => Kind::Unsupported,
+        Code::UnknownOutcome => Kind::UnknownOutcome,
+        Code::Error => Kind::Error,
+    }
+}
+
+impl Half {
+    pub fn with(self, mut compiler: Compiler) -> Service {
+        let hosts = compiler.granted();
+        let Self { base, auth, headers, limiter, timeout, failures } = self;
+        let fields = compiler.keys.fields.iter().map(|field| field_of(compiler.id, &field.into())).collect();
+        Service { engine: compiler.engine, fields, base, auth, headers, limiter, timeout, failures, hosts }
+    }
+}

@@ -1,0 +1,94 @@
+//! How answers leave.
+
+use super::{bench, made};
+use serde_json::json;
+use tercel_sdk::{Kind, Target};
+
+const POSTS: &str = r#"
+fields: [{key: room, type: text, required: true}]
+http: {base: "https://api.forge.example"}
+dispatch:
+  target: {room: {type: string, default: "{{ fields.room }}"}, priority: {type: integer, maximum: 5, default: 3}}
+  text: {limit: 40, FORMAT}
+  shelf_life: 6h
+  deliver:
+    post: "/rooms/{{ target.room }}/posts"
+    json: {text: "{{ text }}", by: "{{ bot.name }}", ref: "{{ marker }}", priority: "{{ target.priority }}"}
+    id: response.json.id
+    url: response.json.link
+  find:
+    get: "/rooms/{{ target.room }}/posts"
+    found: response.json | selectattr('ref', 'eq', marker) | first
+    id: found.id
+"#;
+
+fn posts(format: &str) -> String {
+    POSTS.replace(", FORMAT", format)
+}
+
+#[tokio::test]
+async fn an_answer_goes_to_its_target() {
+    let (bench, fake) = bench(&posts(""));
+    let bench = bench.with("room", "the/hall");
+    fake.on("POST /rooms/the%2Fhall/posts", 201, json!({"id": 7, "link": "https://forge.example/7"}));
+    let receipt =
+        bench.deliver(&Target::new("forge", json!({"priority": 5, "user_attribution": {}})), "Hello").await.unwrap();
+    assert_eq!((receipt.id.as_deref(), receipt.url.as_deref()), (Some("7"), Some("https://forge.example/7")));
+    let sent: serde_json::Value = serde_json::from_slice(&fake.requests()[0].body).unwrap();
+    assert_eq!(sent, json!({"text": "Hello", "by": "default", "ref": "test-marker", "priority": 5}));
+    let error = bench.deliver(&Target::new("forge", json!({"priority": 6})), "Hello").await.unwrap_err();
+    assert!(error.kind == Kind::Schema && error.message.contains("/priority"), "{error}");
+    let dispatcher = &made(&posts("")).dispatchers["forge"];
+    assert_eq!((dispatcher.limit, dispatcher.shelf_life.unwrap().as_secs()), (40, 6 * 3600));
+}
+
+#[tokio::test]
+async fn a_post_whose_acknowledgement_was_lost_is_looked_for() {
+    let (bench, fake) = bench(&posts(""));
+    let bench = bench.with("room", "hall");
+    let target = Target::new("forge", json!({}));
+    fake.on("GET /rooms/hall/posts", 200, json!([{"id": 1, "ref": "other"}, {"id": 2, "ref": "test-marker"}]));
+    assert_eq!(bench.find(&target, "Hello").await.unwrap().unwrap().id.as_deref(), Some("2"));
+    fake.on("GET /rooms/hall/posts", 200, json!([]));
+    assert_eq!(bench.find(&target, "Hello").await.unwrap(), None);
+    fake.on("GET /rooms/hall/posts", 500, json!([]));
+    bench.find(&target, "Hello").await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_post_that_was_made_is_made_whatever_its_answer_is_like() {
+    let (bench, fake) = bench(&posts(""));
+    let bench = bench.with("room", "hall");
+    fake.on_with("POST /rooms/hall/posts", |_| Ok(tercel_sdk::testing::respond(200, &[], "<html>")));
+    let receipt = bench.deliver(&Target::new("forge", json!({})), "Hello").await.unwrap();
+    assert_eq!(receipt.id, None);
+    fake.on("POST /rooms/hall/posts", 500, json!({}));
+    let error = bench.deliver(&Target::new("forge", json!({})), "Hello").await.unwrap_err();
+    assert_eq!(error.kind, Kind::UnknownOutcome);
+    assert_eq!(fake.requests().len(), 2, "whoever sends answers comes again, and not the part");
+}
+
+#[tokio::test]
+async fn a_longer_text_is_cut_or_sent_as_a_file() {
+    let long = "word ".repeat(20);
+    let (bench, fake) = bench(&posts(", over: cut, as: plain"));
+    fake.on("POST /rooms/hall/posts", 200, json!({}));
+    bench.with("room", "hall").deliver(&Target::new("forge", json!({})), &format!("**a** {long}")).await.unwrap();
+    let sent: serde_json::Value = serde_json::from_slice(&fake.requests()[0].body).unwrap();
+    assert!(
+        sent["text"].as_str().unwrap().starts_with("a word") && sent["text"].as_str().unwrap().ends_with('…'),
+        "{sent}"
+    );
+
+    let with_file = posts(", over: file") + "  file: {post: /files, text: \"{{ text }}\"}\n";
+    let (bench, fake) = super::bench(&with_file);
+    fake.on("POST /files", 200, json!({}));
+    fake.on("POST /rooms/hall/posts", 200, json!({}));
+    let bench = bench.with("room", "hall");
+    bench.deliver(&Target::new("forge", json!({})), &long).await.unwrap();
+    bench.deliver(&Target::new("forge", json!({})), "short").await.unwrap();
+    let requests = fake.requests();
+    assert_eq!((requests[0].url.path(), requests[1].url.path()), ("/files", "/rooms/hall/posts"));
+    assert_eq!(requests[0].body, long);
+    assert_eq!(made(&with_file).dispatchers["forge"].limit, usize::MAX, "it is not split before");
+}

@@ -1,0 +1,5 @@
+//! Integrations that are a manifest and nothing else.
+
+mod examples;
+mod phone;
+mod world;
