@@ -2,11 +2,11 @@
 
 use super::socket::Socket;
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::{
     Request, Response,
-    body::Incoming,
+    body::{Body as _, Incoming},
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
@@ -63,6 +63,10 @@ impl Client {
 
     pub async fn send(&self, mut request: Request<Body>) -> Result<Answer, Failure> {
         while let Some(mut sender) = self.take() {
+            // At once, or as soon as it has noticed that its last answer was read.
+            if sender.ready().await.is_err() {
+                continue;
+            }
             match sender.try_send_request(request).await {
                 Ok(head) => return Ok(Answer { head, sender, client: self.clone() }),
                 // Given back untouched: this connection had ended.
@@ -92,7 +96,7 @@ impl Client {
     fn take(&self) -> Option<SendRequest<Body>> {
         let mut idle = self.0.idle.lock().expect("nothing panics while it holds the pool");
         idle.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < KEPT);
-        let ready = idle.iter().rposition(|(sender, _)| sender.is_ready())?;
+        let ready = idle.iter().rposition(|(sender, _)| sender.is_ready()).or(idle.len().checked_sub(1))?;
         Some(idle.swap_remove(ready).0)
     }
 
@@ -111,22 +115,46 @@ impl Answer {
         Ok(bytes)
     }
 
-    /// Status and headers, and the body as it comes. Who drops the body hangs up.
+    /// Status and headers, and the body as it comes. Who drops the body before its end hangs up.
     pub fn stream(self) -> (http::response::Parts, impl Stream<Item = Result<Bytes, hyper::Error>> + Send + 'static) {
         let (head, body) = self.head.into_parts();
-        let state = (body.into_data_stream(), self.sender, self.client);
-        let stream = futures::stream::unfold(Some(state), |state| async {
-            let (mut body, sender, client) = state?;
-            match body.next().await {
-                Some(Ok(piece)) => Some((Ok(piece), Some((body, sender, client)))),
-                Some(Err(error)) => Some((Err(error), None)),
+        let rest = Rest { body, sender: self.sender, client: self.client };
+        (head, futures::stream::unfold(rest.or_give_back(), async |rest| rest?.next().await))
+    }
+}
+
+/// What is still to come of a body, and the connection it comes on.
+struct Rest {
+    body: Incoming,
+    sender: SendRequest<Body>,
+    client: Client,
+}
+
+impl Rest {
+    async fn next(mut self) -> Option<(Result<Bytes, hyper::Error>, Option<Self>)> {
+        loop {
+            match self.body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(piece) = frame.into_data() {
+                        return Some((Ok(piece), self.or_give_back()));
+                    }
+                }
+                Some(Err(error)) => return Some((Err(error), None)),
                 None => {
-                    client.give_back(sender);
-                    None
+                    self.client.give_back(self.sender);
+                    return None;
                 }
             }
-        });
-        (head, stream)
+        }
+    }
+
+    /// Itself, unless nothing follows: who knows the length of a body never asks for what comes after its last piece.
+    fn or_give_back(self) -> Option<Self> {
+        if !self.body.is_end_stream() {
+            return Some(self);
+        }
+        self.client.give_back(self.sender);
+        None
     }
 }
 
@@ -142,3 +170,65 @@ pub fn empty(method: &str, path: &str) -> Request<Body> {
 
 /// There is no host at the other end of a socket, and HTTP wants one.
 pub const HOST: &str = "worker";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::StreamExt;
+    use std::io::{Read, Write};
+
+    /// Answers each connection's requests in turn, each with the next of the answers; says how many connections it took.
+    fn worker(answers: &'static [&'static str]) -> (Client, tempfile::TempDir, Arc<Mutex<usize>>) {
+        let place = tempfile::tempdir().unwrap();
+        let (socket, listener) = Socket::bind(&place.path().join("run")).unwrap();
+        let taken = Arc::new(Mutex::new(0));
+        let count = taken.clone();
+        std::thread::spawn(move || {
+            let mut answers = answers.iter();
+            for stream in listener.incoming() {
+                *count.lock().unwrap() += 1;
+                let mut stream = stream.unwrap();
+                while stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
+                    let Some(answer) = answers.next() else { return };
+                    stream.write_all(answer.as_bytes()).unwrap();
+                }
+            }
+        });
+        (Client::new(socket), place, taken)
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_whether_or_not_the_end_of_a_body_was_asked_for() {
+        let (client, _place, taken) = worker(&[
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            "HTTP/1.1 204 No Content\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        ]);
+        for expected in ["ok", "", "ok", "", "ok"] {
+            let (head, body) = client.send(empty("GET", "/")).await.unwrap().stream();
+            let mut body = std::pin::pin!(body);
+            let length = head.headers.get("content-length").map(|length| length.to_str().unwrap().parse().unwrap());
+            let mut got = String::new();
+            // As a server does that passes it on.
+            while length.is_none_or(|length: usize| got.len() < length) {
+                let Some(piece) = body.next().await else { break };
+                got += std::str::from_utf8(&piece.unwrap()).unwrap();
+            }
+            assert_eq!(got, expected);
+        }
+        assert_eq!(*taken.lock().unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_answer_was_not_read_is_given_up() {
+        const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nok";
+        let (client, _place, taken) = worker(&[ANSWER, ANSWER]);
+        for _ in 0..2 {
+            let (_, body) = client.send(empty("GET", "/")).await.unwrap().stream();
+            assert_eq!(std::pin::pin!(body).next().await.unwrap().unwrap(), "ok");
+        }
+        assert_eq!(*taken.lock().unwrap(), 2);
+    }
+}
