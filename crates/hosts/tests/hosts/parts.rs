@@ -300,7 +300,7 @@ class Service(IntegrationBase):
     world.write("quick/connector.py", &class("quick", batch));
     let (slow, quick) = (world.load("slow").await, world.load("quick").await);
     assert_eq!((&slow.problems, &quick.problems), (&vec![], &vec![]), "{:?}", log(&slow));
-    let push = |loaded: &Loaded, token: &str, rows: Value| {
+    let push_within = |seconds: f32, loaded: &Loaded, token: &str, rows: Value| {
         let sync = loaded.integration.sync.clone().unwrap();
         let fields = BTreeMap::from([("token".to_owned(), token.to_owned())]);
         let push = |row: &Value| Push {
@@ -311,8 +311,10 @@ class Service(IntegrationBase):
             row: row.clone(),
         };
         let pushes: Vec<Push> = rows.as_array().unwrap().iter().map(push).collect();
-        (sync.push)(host_of(3.0, Ids::default(), fields), json!(pushes).into())
+        (sync.push)(host_of(seconds, Ids::default(), fields), json!(pushes).into())
     };
+    // The first call of each starts an interpreter.
+    let push = |loaded: &Loaded, token: &str, rows: Value| push_within(60.0, loaded, token, rows);
     let parts = [&slow, &quick].map(|loaded| loaded.integration.sync.clone().unwrap());
     assert_eq!(parts.each_ref().map(|part| (part.collection.as_str(), part.batch)), [("jobs", 1), ("jobs", 100)]);
     let pushed = push(&slow, "t", json!([{"id": 7}])).await.unwrap();
@@ -325,7 +327,7 @@ class Service(IntegrationBase):
     let pushed = push(&quick, "t", json!([{"id": "a"}, {"id": "b"}, {"id": 3}])).await.unwrap();
     let twice = json!({"id": "b", "remote_id": "1", "error": {"code": "error", "message": "twice"}});
     assert_eq!(pushed, json!([{"id": "a", "remote_id": "0"}, twice, {"id": "3", "remote_id": "2"}]));
-    let late = push(&quick, "t", json!([{"id": "late"}])).await.unwrap_err();
+    let late = push_within(3.0, &quick, "t", json!([{"id": "late"}])).await.unwrap_err();
     assert_eq!(late.kind, Kind::UnknownOutcome, "some of it may be there");
 }
 
