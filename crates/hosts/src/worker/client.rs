@@ -118,7 +118,9 @@ impl Answer {
     /// Status and headers, and the body as it comes. Who drops the body before its end hangs up.
     pub fn stream(self) -> (http::response::Parts, impl Stream<Item = Result<Bytes, hyper::Error>> + Send + 'static) {
         let (head, body) = self.head.into_parts();
-        let rest = Rest { body, sender: self.sender, client: self.client };
+        // Servers of HTTP answer a failure of their application first, and hang up then.
+        let is_kept = !head.status.is_server_error();
+        let rest = Rest { body, sender: self.sender, client: self.client, is_kept };
         (head, futures::stream::unfold(rest.or_give_back(), async |rest| rest?.next().await))
     }
 }
@@ -128,6 +130,7 @@ struct Rest {
     body: Incoming,
     sender: SendRequest<Body>,
     client: Client,
+    is_kept: bool,
 }
 
 impl Rest {
@@ -141,7 +144,7 @@ impl Rest {
                 }
                 Some(Err(error)) => return Some((Err(error), None)),
                 None => {
-                    self.client.give_back(self.sender);
+                    self.give_back();
                     return None;
                 }
             }
@@ -153,8 +156,14 @@ impl Rest {
         if !self.body.is_end_stream() {
             return Some(self);
         }
-        self.client.give_back(self.sender);
+        self.give_back();
         None
+    }
+
+    fn give_back(self) {
+        if self.is_kept {
+            self.client.give_back(self.sender);
+        }
     }
 }
 
@@ -219,6 +228,17 @@ mod tests {
             assert_eq!(got, expected);
         }
         assert_eq!(*taken.lock().unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_not_used_again_after_a_failure() {
+        const ANSWER: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
+        let (client, _place, taken) = worker(&[ANSWER, ANSWER]);
+        for _ in 0..2 {
+            let (_, body) = client.send(empty("GET", "/")).await.unwrap().stream();
+            assert!(std::pin::pin!(body).next().await.is_none());
+        }
+        assert_eq!(*taken.lock().unwrap(), 2);
     }
 
     #[tokio::test]
