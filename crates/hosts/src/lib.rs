@@ -114,10 +114,10 @@ pub struct Loaded {
     pub(crate) key: String,
 }
 
-/// Where code of a folder runs, and with what.
+/// Where what a folder wants to run beside the server runs, and with what.
 #[derive(Debug, Clone, Default)]
 pub struct Place {
-    /// The working directory, below which `integrations/<id>` is. Empty when there is none.
+    /// Where its process starts. Empty when there is no code.
     pub directory: PathBuf,
     /// What `python` as the first word of a command means.
     pub python: Option<PathBuf>,

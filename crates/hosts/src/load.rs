@@ -160,7 +160,7 @@ impl Hosts {
             undeclared: Vec::new(),
             permissions: code.permissions(),
             worker,
-            place: ready.place(copy.snapshot, self.confines(folder, code, copy, &ready)),
+            place: ready.place(code, copy.snapshot, self.confines(folder, code, copy, &ready)),
             imports: ready.imports,
             siblings: ready.siblings,
             key: ready.key,

@@ -33,11 +33,11 @@ pub use start::is_reserved;
 #[derive(Debug, Clone)]
 pub struct Spec {
     pub integration: String,
-    /// Where its command starts.
-    pub directory: PathBuf,
     pub command: Vec<String>,
     /// Whether it is ours, which tells what its threads do. To other programs the signal means something else.
     pub dumps: bool,
+    /// Where its command starts.
+    pub directory: PathBuf,
     pub confines: Confines,
     /// What it was granted of the network.
     pub hosts: Vec<String>,

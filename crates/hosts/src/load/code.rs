@@ -84,6 +84,17 @@ impl Code {
         self.manifest.as_ref().map_or(&[], |manifest| &manifest.command)
     }
 
+    /// Where its worker starts: a manifest's command in the folder, ours for Python above `integrations/<id>`.
+    pub(super) fn worker_directory(&self, snapshot: &Snapshot) -> PathBuf {
+        if self.command().is_empty() { snapshot.directory.clone() } else { snapshot.code.clone() }
+    }
+
+    /// Where its process starts: one of a manifest in the folder, one of the documents above `integrations/<id>`.
+    pub(super) fn process_directory(&self, snapshot: &Snapshot) -> PathBuf {
+        let is_declared = self.manifest.as_ref().is_some_and(|manifest| manifest.description.process.is_some());
+        if is_declared { snapshot.code.clone() } else { self.worker_directory(snapshot) }
+    }
+
     fn needs_python(&self) -> bool {
         let process = self.manifest.as_ref().and_then(|manifest| manifest.description.process.as_ref());
         let of_process = process.and_then(|process| process.command.first());

@@ -37,13 +37,11 @@ impl Hosts {
             }
             (None, _) => {}
         }
-        // A manifest's command starts in its folder; our own for Python where `integrations.<id>` can be imported.
-        let place = if code.command().is_empty() { &copy.snapshot.directory } else { &copy.snapshot.code };
         Spec {
             integration: folder.id.clone(),
-            directory: place.clone(),
             command,
             dumps: code.command().is_empty(),
+            directory: code.worker_directory(copy.snapshot),
             confines: self.confines(folder, code, copy, ready),
             hosts: code.permissions().hosts,
             root: folder.root.kind,
@@ -57,9 +55,9 @@ impl Hosts {
 }
 
 impl Ready {
-    pub fn place(&self, snapshot: &Snapshot, confines: Confines) -> Place {
+    pub fn place(&self, code: &Code, snapshot: &Snapshot, confines: Confines) -> Place {
         Place {
-            directory: snapshot.directory.clone(),
+            directory: code.process_directory(snapshot),
             python: self.interpreter.as_ref().map(|interpreter| interpreter.program.clone()),
             environment: self.environment(),
             confines,

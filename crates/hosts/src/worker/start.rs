@@ -43,14 +43,15 @@ impl Supervisor {
     async fn answering(&self, key: &str) -> Result<(Started, Client), String> {
         let spec = &self.0.spec;
         let program = spec.command.first().map_or("", String::as_str);
+        let mark = self.0.log.mark();
         let (socket, mut started) =
             self.launched(key).await.map_err(|error| format!("`{program}` could not be started: {error:#}"))?;
         let client = Client::new(socket);
         let answer = tokio::select! {
             answer = tokio::time::timeout(spec.times.start, healthy(&client)) => answer,
             status = started.end() => {
-                let last = self.0.log.last().map(|line| format!(": {line}")).unwrap_or_default();
-                return Err(format!("it {} before it was ready{last}", ending(status)));
+                let why = said(&self.0.log.since(mark)).map(|line| format!(": {line}")).unwrap_or_default();
+                return Err(format!("it {} before it was ready{why}", ending(status)));
             }
         };
         let Ok(answer) = answer else {
@@ -117,6 +118,14 @@ pub fn is_reserved(name: &str) -> bool {
     NAMES.contains(&name) || ["TERCEL_", "LD_", "PYTHON"].iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// The line that says why: runtimes print where it happened around it.
+fn said(lines: &[String]) -> Option<&str> {
+    let lines = || lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
+    let is_reason =
+        |line: &&str| line.contains("Error: ") || line.starts_with("panic: ") || line.contains(" panicked at ");
+    lines().rfind(is_reason).or_else(|| lines().next_back())
+}
+
 /// Asks once: the socket listens already, so the question waits for the worker.
 async fn healthy(client: &Client) -> Result<(), String> {
     #[derive(serde::Deserialize)]
@@ -137,5 +146,26 @@ async fn healthy(client: &Client) -> Result<(), String> {
             Err(format!("it speaks version {protocol} of the worker protocol, and this server version 1"))
         }
         _ => Err(format!("GET /v1/health answered {status} and not what the worker protocol says")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_the_line_that_says_it() {
+        let check = |log: &str, reason| assert_eq!(said(&log.lines().map(str::to_owned).collect::<Vec<_>>()), reason);
+        check(
+            "a.js:1\n\nError: Cannot find module 'b'\n    at a.js:1\n  code: 'X'\n\nNode.js v20",
+            Some("Error: Cannot find module 'b'"),
+        );
+        check(
+            "Traceback\n  File \"a\"\nModuleNotFoundError: No module named 'b'",
+            Some("ModuleNotFoundError: No module named 'b'"),
+        );
+        check("panic: no socket\n\ngoroutine 1 [running]:\n  main.go:3", Some("panic: no socket"));
+        check("no such table\n\n", Some("no such table"));
+        check("", None);
     }
 }
