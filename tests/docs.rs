@@ -80,7 +80,8 @@ fn the_commands_of_every_other_page_run_as_printed() {
 /// Runs the blocks of a page one after the other, in one shell, in a folder that has nothing but what `make run` makes,
 /// beside a server that runs there. Answers what they said.
 fn runs(path: &str) -> String {
-    let options = Options::new().with_python().without("API_KEY").without("TERCEL_RATE").without("TERCEL_DATA_DIR");
+    let options =
+        Options::new().with_shared_python().without("API_KEY").without("TERCEL_RATE").without("TERCEL_DATA_DIR");
     let place = options.place().to_owned();
     let makefile = root().join("Makefile");
     let made = Command::new("make").args(["-s", "-f"]).arg(makefile).arg(".env").current_dir(&place).output().unwrap();
@@ -329,14 +330,15 @@ print(json.dumps(describe(folder.load(Path.cwd(), sys.argv[1], []))['problems'])
 
 /// The guide to Rust is carried out by the tests of the sdk.
 fn is_about_folders(page: &Source) -> bool {
-    page.path.starts_with("docs/writing-an-integration/") && !page.path.ends_with("/native.md")
+    let is_guide = page.path.starts_with("docs/writing-an-integration/") && !page.path.ends_with("/native.md");
+    is_guide || page.path == "docs/processes.md"
 }
 
 #[test]
 fn the_folders_of_the_guides_load_and_have_nothing_wrong_with_them() {
     let mut loaded = Vec::new();
     for guide in pages().into_iter().filter(is_about_folders) {
-        let options = Options::new();
+        let options = Options::new().with_python();
         let place = options.place().to_owned();
         let mut names = BTreeSet::new();
         for (info, text) in blocks(&guide.text) {
@@ -348,8 +350,16 @@ fn the_folders_of_the_guides_load_and_have_nothing_wrong_with_them() {
         for name in names {
             let folder = place.join("integrations").join(&name);
             write(&folder, &[("README.md", "# A title\n")]);
+            // The page on processes shows their declaration alone.
+            if page_of_processes(&guide) {
+                write(&folder, &[("listener.py", ""), ("words.txt", "")]);
+            }
             let said = options.run(&["check", folder.to_str().unwrap()]).ok();
             assert!(said.contains("Nothing is wrong"), "{}: {said}", guide.path);
+            if let Some(sample) = sample(&folder) {
+                let rehearsed = options.run(&["rehearse", folder.to_str().unwrap(), "--event", &sample]).ok();
+                assert!(rehearsed.contains("complete") || rehearsed.contains("answer"), "{}: {rehearsed}", guide.path);
+            }
             if !folder.join("integration.yaml").is_file() {
                 let said = python(&place, &["-c", LOAD, &name]);
                 assert!(said.good && said.text.trim().ends_with("[]"), "{}: {}", guide.path, said.text);
@@ -368,7 +378,91 @@ fn the_folders_of_the_guides_load_and_have_nothing_wrong_with_them() {
             assert!(checked.status.success(), "{}: {}", guide.path, String::from_utf8_lossy(&checked.stderr));
         }
     }
-    assert_eq!(loaded, ["shelf", "panel", "pager", "player", "shop", "siren", "board", "crm"]);
+    assert_eq!(loaded, ["mychat", "shelf", "panel", "pager", "player", "shop", "siren", "board", "crm"]);
+}
+
+fn page_of_processes(page: &Source) -> bool {
+    page.path == "docs/processes.md"
+}
+
+/// A sample of a folder that takes webhooks.
+fn sample(folder: &Path) -> Option<String> {
+    let takes = ["router.py", "worker.mjs"].iter().any(|file| folder.join(file).is_file());
+    let files = fs::read_dir(folder.join("fixtures")).into_iter().flatten();
+    let mut names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let sample = names.find(|name| takes && name != "api.json")?;
+    sample.strip_suffix(".json").map(str::to_owned)
+}
+
+/// What is printed and not executed as it stands, and why that is so.
+const NOT_RUN: [(&str, &str, &str); 6] = [
+    ("docs/operating.md", "tercel restore", "a server would stay: tests/backup.rs restores"),
+    ("docs/operating.md", "createuser", "it needs an account of PostgreSQL's: tests/postgres make databases"),
+    ("docs/hooks.md", "from standardwebhooks", "a package of others: tests/hooks.rs checks the signature by hand"),
+    ("docs/writing-an-integration/manifest.md", "$ tercel record", "it asks a service, and shows what is answered"),
+    ("docs/writing-an-integration/native.md", "cargo run", "it builds: crates/sdk/tests/guide.rs runs the parts"),
+    ("docs/writing-an-integration/python.md", "pip install", "it fetches: tests/authoring runs those tests"),
+];
+
+/// Pages whose blocks are for people at work on the repository, or about other things than this program's use.
+const APART: [&str; 5] = [
+    "CONTRIBUTING.md",
+    "crates/server/src/cli/new/manifest/README.md",
+    "crates/server/src/cli/new/python/README.md",
+    "crates/server/src/cli/new/worker/README.md",
+    "integrations/github/skills/github.md",
+];
+
+/// Which test executes, loads or parses a block; `None`: none does.
+fn executed(page: &Source, info: &str, text: &str) -> Option<&'static str> {
+    let (language, file) = info.split_once(' ').unwrap_or((info, ""));
+    let is_in_folder = is_about_folders(page) && file.contains('/');
+    let is_of_native = page.path.ends_with("/native.md") && !file.is_empty() && file != "no-run";
+    match language {
+        "sh" if file.is_empty() && (page.path.starts_with("docs/") || page.path == "README.md") => Some("runs"),
+        "python" | "yaml" | "js" | "json" | "markdown" if is_in_folder => Some("the_folders_of_the_guides_load"),
+        "rust" | "json" if is_of_native => Some("the_integration_of_the_guide"),
+        "json" if file.is_empty() && page.path.starts_with("docs/") => Some("what_is_printed_as_json"),
+        "yaml" if page.path == "docs/configuration.md" => Some("a_bot_is_described_as_it_is_printed"),
+        // A picture of directories, or lines of a `.env` whose names are compared with the settings.
+        "" if text.contains("──") || text.lines().all(|line| line.contains('=')) => Some("it is no code"),
+        "" if page.path == "ARCHITECTURE.md" => Some("it is no code"),
+        _ => NOT_RUN.iter().find(|(path, start, _)| page.path == *path && text.starts_with(start)).map(|entry| entry.2),
+    }
+}
+
+#[test]
+fn no_block_of_a_page_is_passed_over() {
+    let (mut left, mut seen) = (Vec::new(), 0);
+    for page in pages().into_iter().filter(|page| !APART.contains(&page.path.as_str())) {
+        for (info, text) in blocks(&page.text) {
+            seen += 1;
+            if executed(&page, &info, &text).is_none() {
+                left.push(format!("{}: ```{info}: {}", page.path, text.lines().next().unwrap_or_default()));
+            }
+        }
+    }
+    assert!(seen > 50, "only {seen} blocks were found");
+    assert!(left.is_empty(), "nothing executes or parses these:\n{}", left.join("\n"));
+    for (path, start, _) in NOT_RUN {
+        assert!(
+            blocks(&page(path)).iter().any(|(_, text)| text.starts_with(start)),
+            "{path} has no `{start}` any more"
+        );
+    }
+}
+
+#[test]
+fn a_bot_is_described_as_it_is_printed() {
+    let text = blocks(&page("docs/configuration.md")).into_iter().find(|(info, _)| info == "yaml").unwrap().1;
+    let options = Options::new();
+    write(options.data_directory(), &[("bots/reviewer.yaml", &text)]);
+    let bot = Server::start(options).get("/api/v1/bots/reviewer").expect(200);
+    assert_eq!(bot["system_prompt"], "You review code. Say what breaks, with file and line.");
+    assert_eq!(
+        (&bot["model"], &bot["fallback_models"][0], &bot["tools"][0]),
+        (&"gpt-5".into(), &"gpt-5-mini".into(), &"*".into())
+    );
 }
 
 #[test]

@@ -3,10 +3,13 @@
 import json
 import socket
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from harness import Request, Server, Start, Worker
+
+from tercel_worker import host
 
 SESSION = "00000000-0000-0000-0000-00000000000a"
 CHANNEL = "00000000-0000-0000-0000-00000000000c"
@@ -423,3 +426,26 @@ def test_a_kept_connection_that_was_closed_is_opened_again(start: Start) -> None
     listening.shutdown(socket.SHUT_RDWR)
     listening.close()
     thread.join()
+
+
+def test_where_the_network_is_closed_the_api_is_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Proxy-Authorization"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AGENT_SERVER_URL", "http://api.invalid:8000")
+        monkeypatch.setenv("TERCEL_PROXY", f"http://tercel:t0ken@127.0.0.1:{proxy.server_port}")
+        assert host.get("/api/v1/documents") == []
+        proxy.shutdown()
+    assert asked == [("http://api.invalid:8000/api/v1/documents", "Basic dGVyY2VsOnQwa2Vu")]

@@ -149,6 +149,8 @@ def test_the_framework_answers_as_it_always_does(worker: Worker, path: str, stat
 def test_a_route_that_fails_or_leaves_is_a_500_and_the_next_one_works(worker: Worker) -> None:
     assert worker.request("GET", "/integrations/demo/fails").status == 500
     worker.wait_for_log("RuntimeError: the route failed")
+    assert "router.py" in worker.log()
+    assert "starlette" not in worker.log(), "frames of others tell nobody anything"
     assert worker.request("GET", "/integrations/demo/leaves").status == 500
     assert worker.request("GET", "/integrations/demo/fails", None, {"tercel-delivery": "d"}).status == 500
     assert worker.request("GET", "/integrations/demo/items/1").status == 200

@@ -15,7 +15,7 @@ fn the_card_of_the_module_is_the_same_wherever_it_stands() {
         "integrations/scripts/integrations/myservice.py",
         "integrations/myservice/connector.py",
     ] {
-        let options = Options::new().with_python();
+        let options = Options::new().with_shared_python();
         write(options.place(), &[(file, &examples.get("module"))]);
         let server = Server::start(options);
         let path = "/api/v1/admin/integrations/myservice/connection";

@@ -17,7 +17,7 @@ struct Place {
 impl Place {
     fn start(files: &[(&str, String)], change: impl FnOnce(Options) -> Options) -> Self {
         let model = FakeModel::start();
-        let options = Options::new().model(&model).with_python();
+        let options = Options::new().model(&model).with_shared_python();
         let root = options.place().join("folders");
         for (name, text) in files {
             write(&root, &[(name, text)]);
@@ -185,7 +185,7 @@ fn folders_of_the_workspace_are_shown_and_wait_for_approval() {
     for name in ["my_api_client/", "api_tool.py", "my_webhook/", "router.py", "setup.py", "handler.py"] {
         assert!(tree.contains(name), "{tree}");
     }
-    let options = Options::new().with_python();
+    let options = Options::new().with_shared_python();
     let workspace = options.data_directory().join("workspace/integrations");
     write(
         &workspace,
@@ -352,7 +352,7 @@ fn hook_events_are_posted_in_the_documented_shape() {
 #[test]
 fn the_scaffold_of_python_is_loaded_by_a_server_that_runs() {
     let model = FakeModel::start();
-    let options = Options::new().model(&model).with_python();
+    let options = Options::new().model(&model).with_shared_python();
     fs::create_dir(options.place().join("integrations")).unwrap();
     let place = Place { server: Server::start(options), model };
     place.server.options.run(&["new", "board", "--as", "python"]).ok();

@@ -137,6 +137,12 @@ def test_registered():
 "#;
     write(directory.path(), &[("tests/test_folder.py", check)]);
     assert_eq!(pytest(directory.path(), "tests"), 1);
+    write(&folder, &[("listener.py", ""), ("README.md", "# GitHub\n")]);
+    let said = python(directory.path(), &["-m", "tercel_worker.check", "integrations/mygithub"]);
+    let report: Value = serde_json::from_str(&said.text).unwrap_or_else(|error| panic!("{error}: {}", said.text));
+    let found = report["problems"].as_array().unwrap();
+    let errors: Vec<_> = found.iter().filter(|one| one["level"] == "error").collect();
+    assert!(errors.is_empty(), "the documented folder has nothing wrong with it: {errors:#?}");
 }
 
 #[test]

@@ -166,7 +166,8 @@ fn what_tercel_new_makes_for_node_runs_as_it_is() {
     let options = fresh().allow_loopback();
     options.run(&["new", "crm", "--as", "worker"]).ok();
     let service = Receiver::start();
-    let server = Server::start(options.env("CRM_TOKEN", "t").env("CRM_URL", &service.url()));
+    let server =
+        Server::start(options.env("CRM_TOKEN", "t").env("CRM_WEBHOOK_SECRET", "s").env("CRM_URL", &service.url()));
     stands(&server, "crm", "ready");
     server.post("/api/v1/tools/crm_get_room/call", json!({"arguments": {"room": "r1"}})).expect(200);
     let asked = service.received();

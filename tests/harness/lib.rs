@@ -28,7 +28,7 @@ pub use engine::Engine;
 pub use events::Event;
 pub use github::FakeGitHub;
 pub use model::{Asked, FakeModel, Turn};
-pub use options::Options;
+pub use options::{Options, fetching};
 pub use receiver::Receiver;
 pub use server::Server;
 pub use stream::{EventStream, Heard, shown};

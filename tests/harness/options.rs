@@ -10,6 +10,7 @@ use crate::{
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -67,16 +68,25 @@ impl Options {
 
     /// Environments for Python are made of packages that were fetched before, if they were, and fetched as on this
     /// machine.
-    #[expect(clippy::disallowed_methods, reason = "what fetches packages is set up for the machine, not for a test")]
     pub fn with_python(mut self) -> Self {
         let tools = crate::python::interpreter().parent().unwrap().to_owned();
         let cache = tools.parent().unwrap().with_file_name("uv-cache");
-        let names = ["PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
-        let fetching = std::env::vars().filter(|(name, _)| names.iter().any(|start| name.starts_with(start)));
-        self.environment.extend(fetching);
+        let home = self.place.path().join("home/.cache/tercel");
+        fs::create_dir_all(&home).unwrap();
+        symlink(environments(), home.join("envs")).unwrap();
+        self.environment.extend(fetching());
         self.env("PATH", &format!("/usr/local/bin:/usr/bin:/bin:{}", tools.display()))
             .env("UV_CACHE_DIR", cache.to_str().unwrap())
             .env("PIP_CACHE_DIR", cache.join("pip").to_str().unwrap())
+    }
+
+    /// The same for a server, which then need not make an environment at its start.
+    pub fn with_shared_python(self) -> Self {
+        // The user that runs the code gets through to what is its own.
+        fs::set_permissions(self.place.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        fs::create_dir_all(&self.data).unwrap();
+        symlink(environments(), self.data.join("envs")).unwrap();
+        self.with_python()
     }
 
     pub fn github(self, github: &FakeGitHub) -> Self {
@@ -197,6 +207,20 @@ impl Options {
     pub(crate) fn log(&self) -> PathBuf {
         self.place.path().join("server.log")
     }
+}
+
+/// Where all tests have their environments for Python.
+/// What programs that fetch packages are told on this machine.
+#[expect(clippy::disallowed_methods, reason = "what fetches packages is set up for the machine, not for a test")]
+pub fn fetching() -> impl Iterator<Item = (String, String)> {
+    let names = ["PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+    std::env::vars().filter(move |(name, _)| names.iter().any(|start| name.starts_with(start)))
+}
+
+fn environments() -> PathBuf {
+    let interpreter = crate::python::interpreter();
+    let target = interpreter.ancestors().nth(3).expect("it lies in the directory of what is built");
+    crate::environments::environments(target.join("tmp").to_str().unwrap())
 }
 
 /// A program beside the test executables.

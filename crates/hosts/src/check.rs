@@ -1,7 +1,11 @@
 //! What is wrong with a folder, found without a server and without running anything of it.
 
+mod declared;
+mod node;
+mod skills;
+
 use crate::{
-    Problem, environment,
+    Fixtures, Problem, environment,
     load::{self, has_python},
     manifest::{self, FILE, Manifest},
     recording,
@@ -9,6 +13,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -40,33 +45,56 @@ struct Report {
 
 const NAMES: [&str; 5] = ["python3", "python3.11", "python3.12", "python3.13", "python3.14"];
 
-/// Looks at a folder. The worker package is put into `directory`; interpreters are looked for in `path`.
+/// Looks at a folder. The worker package is put into `directory`; programs are looked for in `path`.
 ///
 /// # Errors
 /// When there is nothing to look with, or the folder cannot be read.
 pub async fn check(folder: &Path, directory: &Path, path: &str) -> Result<Vec<Finding>> {
     let id = folder.file_name().and_then(|name| name.to_str()).context("The folder has no name")?;
-    let has_python = has_python(folder);
-    let manifest = manifest::read(id, folder, has_python);
-    let is_manifest_only = matches!(&manifest, Some(Ok(manifest)) if manifest.command.is_empty() && !has_python);
+    let manifest = manifest::read(id, folder, has_python(folder));
+    let is_manifest_only = matches!(&manifest, Some(Ok(read)) if read.command.is_empty() && !has_python(folder));
     let mut found = match manifest {
-        Some(Err(problems)) => problems,
-        Some(Ok(manifest)) if is_manifest_only => of_manifest(id, folder, &manifest).await,
-        Some(Ok(_)) | None => Vec::new(),
+        Some(Err(problems)) => told(problems),
+        Some(Ok(read)) => {
+            let text = fs::read_to_string(folder.join(FILE)).unwrap_or_default();
+            let mut found = declared::look(id, folder, &text, &read, path);
+            if is_manifest_only {
+                found.extend(told(without_code(id, folder, &read).await));
+            }
+            found
+        }
+        None => Vec::new(),
+    };
+    found.extend(skills::look(id, folder));
+    if !is_manifest_only {
+        found.extend(told(Fixtures::read(folder).problems));
+        found.extend(node::look(folder, path).await?);
+        found.extend(by_python(folder, directory, path).await?);
     }
-    .into_iter()
-    .map(|problem| Finding { file: problem.file, line: problem.line, level: Level::Error, message: problem.message })
-    .collect::<Vec<_>>();
-    if is_manifest_only {
-        return Ok(found);
+    Ok(found)
+}
+
+/// Of one that is written in Rust, what is not the compiler's: fixtures and skills, and whether it is built at all.
+///
+/// # Errors
+/// When the folder has no name.
+pub fn check_native(folder: &Path) -> Result<Vec<Finding>> {
+    let id = folder.file_name().and_then(|name| name.to_str()).context("The folder has no name")?;
+    let mut found = told(Fixtures::read(folder).problems);
+    found.extend(skills::look(id, folder));
+    if let Ok(list) = fs::read_to_string(folder.with_file_name("lib.rs")) {
+        for wanted in [format!("mod {id};"), format!("{id}::integration()")] {
+            if !list.contains(&wanted) {
+                let message = format!("Nothing builds this folder: `{wanted}` is not in the file beside it, lib.rs");
+                found.push(Finding { file: "mod.rs".into(), line: Some(1), level: Level::Error, message });
+            }
+        }
     }
-    found.extend(missing_program(id, folder));
-    found.extend(by_python(folder, directory, path).await?);
     Ok(found)
 }
 
 /// What is wrong with a folder that has no code, and what it does otherwise than when it was recorded.
-async fn of_manifest(id: &str, folder: &Path, manifest: &Manifest) -> Vec<Problem> {
+async fn without_code(id: &str, folder: &Path, manifest: &Manifest) -> Vec<Problem> {
     let (integration, mut problems) = load::of_manifest(id, manifest, folder);
     for (file, recording) in recording::recordings(folder).0 {
         if let Err(wrong) = recording::replay(&integration, &recording).await {
@@ -76,22 +104,23 @@ async fn of_manifest(id: &str, folder: &Path, manifest: &Manifest) -> Vec<Proble
     problems
 }
 
-/// A worker whose command names a file that is not there.
-fn missing_program(id: &str, folder: &Path) -> Option<Finding> {
-    let manifest = manifest::read(id, folder, has_python(folder))?.ok()?;
-    let is_file = |word: &&String| {
-        let name = Path::new(word.as_str());
-        name.is_relative() && name.extension().is_some()
-    };
-    let file = manifest.command.iter().skip(1).find(is_file)?;
-    let message = format!("The command names `{file}`, which is not in this folder");
-    let gone = !folder.join(file).is_file();
-    gone.then(|| Finding { file: FILE.into(), line: None, level: Level::Error, message })
+fn told(problems: Vec<Problem>) -> Vec<Finding> {
+    let told = |Problem { file, line, message }: Problem| Finding { file, line, level: Level::Error, message };
+    problems.into_iter().map(told).collect()
+}
+
+/// A program by its name.
+fn program(name: &str, path: &str) -> Option<PathBuf> {
+    path.split(':').map(|place| Path::new(place).join(name)).find(|file| file.is_file())
 }
 
 async fn by_python(folder: &Path, directory: &Path, path: &str) -> Result<Vec<Finding>> {
     let modules = python_path(directory)?;
-    let mut command = Command::new(interpreter(path).await?);
+    let interpreter = match interpreter(path).await {
+        Err(_) if !has_python(folder) => return Ok(Vec::new()),
+        found => found?,
+    };
+    let mut command = Command::new(interpreter);
     command.args(["-B", "-m", "tercel_worker.check"]).arg(folder).env_clear().env("PYTHONPATH", modules);
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.context("Python cannot be started")?;
     if !output.status.success() {

@@ -65,7 +65,10 @@ impl Confines {
         policy.writable.extend(self.write.iter().filter(|path| path.exists()).cloned());
         policy.network = match reach {
             Reach::Open => Network::Open,
-            Reach::Through { port, .. } => Network::Ports(vec![*port]),
+            Reach::Through { port, readable, .. } => {
+                policy.readable.extend(readable.iter().cloned());
+                Network::Ports(vec![*port])
+            }
         };
         Ok(policy)
     }

@@ -4,7 +4,6 @@ mod connector;
 mod dispatchers;
 mod documents;
 mod fields;
-mod fixtures;
 mod hooks;
 mod panels;
 mod places;
@@ -16,8 +15,7 @@ use std::path::Path;
 use tercel_sdk::{Integration, Verify};
 
 pub use documents::documents;
-pub use fields::{name as field_name, of_form as field_of};
-pub use fixtures::fixtures;
+pub use fields::{list as field_list, name as field_name, of_form as field_of};
 
 /// What the manifest adds that only the host does.
 #[derive(Clone, Default)]

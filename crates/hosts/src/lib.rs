@@ -9,6 +9,7 @@ mod check;
 mod confine;
 mod description;
 mod environment;
+mod fixtures;
 pub mod guard;
 mod held;
 mod hosts;
@@ -27,9 +28,10 @@ mod snapshot;
 mod watch;
 mod worker;
 
-pub use check::{Finding, Level, check, python_path};
+pub use check::{Finding, Level, check, check_native, python_path};
 pub use confine::Confines;
 pub use environment::Interpreter;
+pub use fixtures::{Fixtures, Signing, signing};
 pub use held::Cleaned;
 pub use hosts::{Change, Config, Hosts};
 pub use launch::{Launch, Started, ending};
@@ -136,6 +138,8 @@ pub enum Reach {
         port: u16,
         /// Tells it of the proxy.
         environment: BTreeMap<String, String>,
+        /// What that names.
+        readable: Vec<PathBuf>,
     },
 }
 

@@ -7,11 +7,11 @@ mod source;
 mod start;
 
 use crate::{
-    Folder, Hosts, Loaded, Permissions, Place, Problem, Shape, Way, Worker,
+    Fixtures, Folder, Hosts, Loaded, Permissions, Place, Problem, Shape, Way, Worker,
     confine::Confines,
     held::Held,
     hosts::{lock, whole},
-    integration::{documents, fixtures, integration, without_code},
+    integration::{documents, integration, without_code},
     manifest::{self, Manifest},
     snapshot::Snapshot,
 };
@@ -247,9 +247,9 @@ struct Copy<'s> {
 pub(crate) fn of_manifest(id: &str, manifest: &Manifest, code: &Path) -> (Integration, Vec<Problem>) {
     let (mut made, mut problems) = without_code(id, &manifest.description, code);
     manifest.parts.put_into(&mut made);
-    let (samples, wrong) = fixtures(code);
-    (made.samples, made.exchanges) = samples;
-    problems.extend(wrong);
+    let fixtures = Fixtures::read(code);
+    (made.samples, made.exchanges) = (fixtures.samples, fixtures.exchanges);
+    problems.extend(fixtures.problems);
     (made, problems)
 }
 

@@ -10,7 +10,7 @@ mod template;
 use crate::{
     Permissions, Problem, Variable,
     description::{Description, FieldOf, ToolOf, WebhookOf},
-    integration::{Extra, field_name},
+    integration::{Extra, field_list, field_name},
     name,
     sandbox::Limits,
     worker::{Times, is_reserved},
@@ -18,8 +18,8 @@ use crate::{
 use keys::{At, Field, Keys, Tool, problem};
 use serde_json::{Map, Value, json};
 use serde_saphyr::Location;
-use std::{fs, path::Path};
-use tercel_sdk::Process;
+use std::{collections::BTreeSet, fs, path::Path};
+use tercel_sdk::{self as sdk, Process, Verify};
 
 pub use parts::Parts;
 
@@ -79,6 +79,47 @@ pub fn parse(id: &str, text: &str, has_python: bool) -> Result<Manifest, Vec<Pro
         Parts::default()
     });
     if problems.is_empty() { Ok(made(id, keys, parts)) } else { Err(problems) }
+}
+
+/// How a service signs, in the words of `webhook.verify`, but with names of variables where a manifest has those of fields.
+/// `None`: nobody checks.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn signature(sign: &Value) -> Result<Option<(Verify, Vec<sdk::Field>)>, String> {
+    let mut names = BTreeSet::new();
+    let mut sign = sign.clone();
+    for (way, value) in sign.as_object_mut().into_iter().flatten().filter(|(way, _)| *way != "none") {
+        let places = match value {
+            Value::Object(of) if way != "none" => of
+                .iter_mut()
+                .filter(|(key, _)| ["secret", "user", "password"].contains(&key.as_str()))
+                .map(|(_, v)| v)
+                .collect(),
+            other => vec![other],
+        };
+        for place in places {
+            let Some(name) = place.as_str().map(str::to_owned) else { continue };
+            *place = name.to_lowercase().into();
+            names.insert(name);
+        }
+    }
+    let fields = names.iter().map(|name| json!({"key": name.to_lowercase(), "type": "password", "env": name}));
+    let text = json!({
+        "schema": SCHEMA,
+        "name": "sample",
+        "fields": fields.collect::<Vec<_>>(),
+        "webhook": {"verify": sign, "from": ["0.0.0.0/0"], "events": "code"},
+    });
+    let manifest = parse("sample", &text.to_string(), true).map_err(|problems| {
+        let words = |problem: &Problem| problem.message.rsplit_once(" (column").map(|(words, _)| words.to_owned());
+        problems
+            .iter()
+            .map(|problem| words(problem).unwrap_or_else(|| problem.message.clone()))
+            .collect::<Vec<_>>()
+            .join("; ")
+    })?;
+    Ok(manifest.extra.verify.map(|verify| (verify, field_list("sample", &manifest.description))))
 }
 
 /// What is wrong apart from the parts.

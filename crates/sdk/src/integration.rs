@@ -58,11 +58,18 @@ pub struct Sample {
     /// Without the signature: whoever sends it signs it.
     pub headers: BTreeMap<String, String>,
     pub body: Value,
+    /// How it is signed, where nothing but code knows: as `verify` of a manifest, with names of variables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign: Option<Value>,
 }
 
-/// One recorded read of the service's API, by which a rehearsal answers.
+/// One recorded answer of the service's API, by which a rehearsal answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Exchange {
+    /// Recorded for anything but a read, it is answered with, and nothing is sent all the same.
+    #[serde(default = "get", skip_serializing_if = "is_get")]
+    pub method: String,
     /// Path and query, without the host: `/repos/octo/hello/pulls/1`.
     pub path: String,
     /// What the request's `accept` header must contain, when the answer depends on it.
@@ -72,6 +79,14 @@ pub struct Exchange {
     pub status: u16,
     /// A string is sent as it is, anything else as JSON.
     pub body: Value,
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+fn is_get(method: &String) -> bool {
+    method == "GET"
 }
 
 fn ok() -> u16 {

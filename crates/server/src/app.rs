@@ -72,8 +72,6 @@ pub struct App {
     pub work: TaskTracker,
     pub stopping: CancellationToken,
     pub started: Instant,
-    /// Whether reads of a rehearsal go out.
-    pub live_reads: bool,
     pub folders: Folders,
     catalog: RwLock<Arc<Catalog>>,
     /// One reading at a time: an older catalog must not replace a newer one.
@@ -96,7 +94,7 @@ pub struct Call {
 
 impl App {
     /// Opens the data directory and reads what is there. Nothing runs yet.
-    pub async fn open(config: Config, integrations: Vec<Integration>, live_reads: bool) -> Result<Arc<Self>> {
+    pub async fn open(config: Config, integrations: Vec<Integration>) -> Result<Arc<Self>> {
         let lock = DirectoryLock::take(&config.data_dir)?;
         let sealer = match &config.encryption_key {
             Some(key) => Sealer::from_hex(key.expose_secret())?,
@@ -153,7 +151,6 @@ impl App {
             work: TaskTracker::new(),
             stopping: CancellationToken::new(),
             started: Instant::now(),
-            live_reads,
             catalog: RwLock::new(Arc::new(catalog)),
             reloading: tokio::sync::Mutex::default(),
             folders,
@@ -208,10 +205,8 @@ impl App {
             task: ids.task,
             granted: granted.iter().filter_map(HostPort::of).collect(),
             mode: call.mode,
-            exchanges: entry.exchanges.clone(),
-            live_reads: self.live_reads,
             cancel: call.cancel.clone(),
-            ..Scope::default()
+            rehearsal: self.config.rehearse.clone().unwrap_or_default().with(&entry.exchanges),
         };
         Some(Host::new(host::Context {
             integration: integration.into(),
@@ -247,7 +242,7 @@ impl App {
     /// Which model a bot uses, and whether its run is a rehearsal.
     pub fn model_of(&self, name: Option<&str>) -> (String, bool) {
         let name = name.unwrap_or(&self.config.llm.model);
-        (name.to_owned(), self.config.rehearse || self.chosen(name, false).is_rehearsal())
+        (name.to_owned(), self.config.rehearse.is_some() || self.chosen(name, false).is_rehearsal())
     }
 
     pub fn seal_target(&self, target: &Target) -> String {

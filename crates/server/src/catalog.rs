@@ -321,11 +321,14 @@ fn resolve(
 }
 
 impl Values {
-    /// Addresses that the operator gave: they may be called, private or not.
+    /// Addresses that the operator gave: they may be called, private or not. Variables of a Python folder have no type but
+    /// their name.
     pub fn granted(&self, fields: &[Field]) -> Vec<url::Url> {
+        let is_address = |field: &&Field| field.kind == FieldType::Url || field.env.ends_with("_URL");
         fields
             .iter()
-            .filter(|field| field.kind == FieldType::Url && self.sources.get(&field.key) != Some(&Source::Default))
+            .filter(is_address)
+            .filter(|field| self.sources.get(&field.key) != Some(&Source::Default))
             .filter_map(|field| self.fields.get(&field.key)?.parse().ok())
             .collect()
     }

@@ -352,7 +352,7 @@ mod tests {
         environment.set("TERCEL_DATA_DIR", directory.to_str().unwrap());
         environment.set("LLM_BASE_URL", "http://127.0.0.1:1/v1");
         environment.set("LLM_MODEL", "m");
-        let app = App::open(Config::from(environment).unwrap(), Vec::new(), false).await.unwrap();
+        let app = App::open(Config::from(environment).unwrap(), Vec::new()).await.unwrap();
         let budget = Budget {
             id: Uuid::now_v7(),
             scope: "channel:*".into(),

@@ -7,7 +7,7 @@ mod names;
 pub use folders::{Folders, WorkspaceTrust};
 
 use self::names::{Origin, doubtful, refuse_unknown};
-use crate::part;
+use crate::{outbound::Rehearsal, part};
 use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -208,7 +208,9 @@ pub struct Config {
     /// What is set and may be a misspelt name.
     pub doubts: Vec<String>,
     /// Nothing that changes something leaves, whichever model answers.
-    pub rehearse: bool,
+    pub rehearse: Option<Rehearsal>,
+    /// Of all folders the only one that is loaded.
+    pub only: Option<String>,
     pub log: String,
     pub log_json: bool,
     pub environment: Environment,
@@ -276,7 +278,8 @@ impl Config {
             hook_webhook_urls: hook_webhook_urls(env)?,
             folders: Folders::from(env, Path::new(env.get("TERCEL_DATA_DIR").unwrap_or("data")))?,
             doubts: doubtful(env.0.keys().map(String::as_str)),
-            rehearse: false,
+            rehearse: None,
+            only: None,
             log: env.get("TERCEL_LOG").unwrap_or("info").to_owned(),
             log_json: env.get("TERCEL_LOG_FORMAT") == Some("json"),
             environment,

@@ -29,7 +29,7 @@ pub async fn serve(config: Config, native: Vec<Integration>) -> Result<()> {
     telemetry::install(&config)?;
     // Watched from the first moment: a stop during the start is an orderly one too.
     let stop = StopSignals::watch()?;
-    let app = App::open(config, native, false).await?;
+    let app = App::open(config, native).await?;
     backup::clear(&app.config.data_dir);
     let listener = TcpListener::bind(app.config.listen)
         .await

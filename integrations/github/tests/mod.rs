@@ -28,7 +28,7 @@ fn sample(name: &str) -> Sample {
 
 fn event(name: &str, body: Value) -> Sample {
     let headers = [("x-github-event", name), ("x-github-delivery", "id-1")];
-    Sample { name: String::new(), headers: headers.map(|(k, v)| (k.into(), v.into())).into(), body }
+    Sample { name: String::new(), headers: headers.map(|(k, v)| (k.into(), v.into())).into(), body, sign: None }
 }
 
 /// A repository and a sender, with what else is given.

@@ -116,7 +116,8 @@ class Worker:
             traceback.print_exc()
             if not answer.status:
                 await send_json(send, 500, {"detail": "The code wanted to end the process"})
-        except Exception:
+        except Exception as raised:
+            failure.shorten(raised, self.folder.snapshot)
             # An answer that says so is whole; any other one breaks off, so that nobody takes it for done.
             if answer.status >= 500:
                 await answer.end()

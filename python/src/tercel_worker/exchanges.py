@@ -1,10 +1,14 @@
-"""Sees the requests that folder code makes with requests, httpx and urllib, so that a bare False has a reason."""
+"""Sees the requests that folder code makes with requests, httpx and urllib, so that a bare False has a reason.
+
+Where there is a proxy, aiohttp takes it as the others do.
+"""
 
 import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -19,11 +23,13 @@ _SENDERS = {
     "httpx._client": (("Client", "send"), ("AsyncClient", "send")),
     "urllib.request": (("OpenerDirector", "open"),),
 }
+# The client that takes what the environment says of the network only when it is told to.
+_CAREFUL = "aiohttp.client"
 
 
 def watch() -> None:
     """Clients that are imported from now on tell the call they are used in."""
-    for name in _SENDERS:
+    for name in (*_SENDERS, _CAREFUL):
         if name in sys.modules:
             _wrap(sys.modules[name])
     sys.meta_path.insert(0, _Finder())
@@ -33,7 +39,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if name not in _SENDERS:
+        if name not in _SENDERS and name != _CAREFUL:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
@@ -48,10 +54,24 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def _wrap(module: ModuleType) -> None:
+    if module.__name__ == _CAREFUL:
+        if os.environ.get("TERCEL_PROXY"):
+            _trust(module.ClientSession)
+        return
     for class_name, method in _SENDERS[module.__name__]:
         kind = getattr(module, class_name, None)
         if kind is not None:
             setattr(kind, method, _seen(getattr(kind, method)))
+
+
+def _trust(session: Any) -> None:
+    make = session.__init__
+
+    @functools.wraps(make)
+    def trusting(self: Any, *arguments: Any, **named: Any) -> None:
+        make(self, *arguments, **{"trust_env": True, **named})
+
+    session.__init__ = trusting
 
 
 def _seen(send: Callable[..., Any]) -> Callable[..., Any]:

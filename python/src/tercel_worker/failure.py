@@ -4,6 +4,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from time import time
 from typing import Any, Literal
 
@@ -174,3 +175,11 @@ def _named(raised: BaseException, *names: str) -> bool:
 def log(label: str, raised: BaseException) -> None:
     """The traceback goes to the folder's log, where whoever wrote the folder looks."""
     print(f"{label} failed:\n" + "".join(traceback.format_exception(raised)).rstrip(), file=sys.stderr, flush=True)
+
+
+def shorten(raised: BaseException, place: Path) -> None:
+    """Takes the frames out of a traceback that lie between the server and the folder's code."""
+    own = raised.__traceback__
+    while own is not None and not Path(own.tb_frame.f_code.co_filename).is_relative_to(place):
+        own = own.tb_next
+    raised.__traceback__ = own or raised.__traceback__

@@ -1,5 +1,6 @@
 """The server's API, as folder code uses it: a few connections that are kept, and errors that say what to do."""
 
+import base64
 import http.client
 import json
 import os
@@ -97,16 +98,23 @@ def _exchange(method: str, path: str, data: bytes | None, headers: dict[str, str
     address = urlsplit(os.environ.get("AGENT_SERVER_URL", ""))
     if not address.hostname:
         raise HostError(0, "AGENT_SERVER_URL is not set: this code asks a Tercel server for something and has none")
+    target = address.path.rstrip("/") + path
+    place, kind = address, http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    # Where the network is closed the proxy is all that can be reached.
+    proxy = urlsplit(os.environ.get("TERCEL_PROXY", ""))
+    if proxy.hostname:
+        place, target = proxy, f"{address.scheme}://{address.netloc}{target}"
+        secret = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
+        headers = {**headers, "Proxy-Authorization": f"Basic {secret}"}
     while True:
         try:
             connection, kept = _idle.get_nowait(), True
         except queue.Empty:
-            kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-            connection, kept = kind(address.hostname, address.port, timeout=TIMEOUT_SECONDS), False
+            connection, kept = kind(place.hostname or "", place.port, timeout=TIMEOUT_SECONDS), False
         try:
             if connection.sock is None:
                 connection.connect()
-            connection.request(method, address.path.rstrip("/") + path, data, headers)
+            connection.request(method, target, data, headers)
             answer = connection.getresponse()
             received = answer.read()
         except (OSError, http.client.HTTPException) as raised:

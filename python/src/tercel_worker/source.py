@@ -15,6 +15,30 @@ class Module:
     # What is assigned to names at the top level.
     constants: dict[str, ast.expr] = field(default_factory=dict)
 
+    def defined(self) -> set[str]:
+        """All names that the top level, in whatever branch, or a `global` gives a meaning to."""
+        found = set()
+        for node in ast.walk(self.tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                found.add(node.name)
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                found.update(alias.asname or alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                found.add(node.id)
+            elif isinstance(node, ast.ExceptHandler) and node.name:
+                found.add(node.name)
+        return found
+
+    def defines_at_run_time(self) -> bool:
+        """Names come from where nothing is read: a star, or code that makes them."""
+        makers = ("exec", "eval", "globals", "vars", "setattr")
+        return any(
+            (isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names))
+            or (isinstance(node, ast.Name) and node.id in makers)
+            or (isinstance(node, ast.FunctionDef) and node.name == "__getattr__")
+            for node in ast.walk(self.tree)
+        )
+
 
 class NotLiteral(ValueError):
     """The value is known only when the code runs."""
@@ -214,6 +238,16 @@ def _returned(function: ast.FunctionDef, module: Module) -> list[Any] | None:
 
 def _base_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def own_modules_imported(module: Module, id: str) -> Iterator[str]:
+    """First names below the folder that its code imports."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield from [node.module.partition(".")[0]] if node.module else [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[:2] == ["integrations", id]:
+            rest = (node.module or "").split(".")[2:]
+            yield from rest[:1] or [alias.name for alias in node.names]
 
 
 def folders_imported(module: Module) -> Iterator[str]:

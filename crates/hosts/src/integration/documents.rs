@@ -1,6 +1,6 @@
-//! What of a folder is no code: skills, the README, the icon. It is there though nothing runs.
+//! What of a folder is no code: skills, the README, the icon, fixtures. It is there though nothing runs.
 
-use crate::Problem;
+use crate::{Fixtures, Problem};
 use std::{fs, io, path::Path};
 use tercel_sdk::{Integration, Skill};
 
@@ -22,6 +22,9 @@ pub fn documents(id: &str, code: &Path) -> (Integration, Vec<Problem>) {
     if code.join("icon.svg").is_file() {
         made.icon = "icon.svg".into();
     }
+    // Those that cannot be read hinder nothing but rehearsals.
+    let fixtures = Fixtures::read(code);
+    (made.samples, made.exchanges) = (fixtures.samples, fixtures.exchanges);
     (made, problems)
 }
 

@@ -39,6 +39,11 @@ pub fn fields(id: &str, described: &Description, problems: &mut Vec<Problem>) ->
     fields
 }
 
+/// The fields alone, when what is wrong with them is told elsewhere.
+pub fn list(id: &str, described: &Description) -> Vec<Field> {
+    fields(id, described, &mut Vec::new())
+}
+
 /// The environment name of a field.
 pub fn name(id: &str, key: &str) -> String {
     format!("{id}_{key}").to_uppercase()

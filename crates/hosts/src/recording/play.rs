@@ -166,6 +166,7 @@ pub fn reads(recordings: &[(String, Recording)]) -> Vec<tercel_sdk::integration:
         reads.insert(
             exchange.request.path.clone(),
             tercel_sdk::integration::Exchange {
+                method: exchange.request.method.clone(),
                 path: exchange.request.path.clone(),
                 accept: None,
                 status: exchange.response.status,

@@ -59,7 +59,7 @@ fn value(name: &str, property: &Value, has_owner: bool, told: &[&str]) -> Option
         "repo" | "repository" | "name" if has_owner => half(1),
         "repo" | "repository" | "project" | "full_name" => first(repository),
         "url" | "link" => first(address),
-        _ => None,
+        _ => told.iter().find_map(|text| named(text, name)),
     };
     found.map(Value::from)
 }
@@ -107,6 +107,17 @@ fn number(text: &str) -> Option<u64> {
 
 fn address(text: &str) -> Option<String> {
     words(text).find(|word| word.starts_with("https://") || word.starts_with("http://")).map(str::to_owned)
+}
+
+/// What stands in backticks or quotes after the name: room `general`.
+fn named(text: &str, name: &str) -> Option<String> {
+    text.match_indices(name).find_map(|(at, _)| {
+        let is_word = !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let rest = text[at + name.len()..].strip_prefix([' ', ':', '='])?.trim_start();
+        let quote = rest.chars().next().filter(|c| is_word && "`\"'".contains(*c))?;
+        let (value, _) = rest[1..].split_once(quote)?;
+        (!value.is_empty() && !value.contains(char::is_whitespace)).then(|| value.to_owned())
+    })
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {

@@ -76,6 +76,20 @@ fn owner_name_address_and_defaults_are_found() {
 }
 
 #[test]
+fn what_is_quoted_after_the_name_of_an_argument_is_its_value() {
+    let schema = json!({ "type": "object", "properties": {"room": {"type": "string"}}, "required": ["room"] });
+    let call = |system: &str| {
+        first_call(vec![tool("board_get_room", schema.clone())], vec![Message::system(system), Message::user("Hi")])
+    };
+    for written in ["This was written in room `general`.", "room: \"general\"", "room='general'"] {
+        assert_eq!(call(written), Some(r#"board_get_room {"room":"general"}"#.into()), "{written}");
+    }
+    for written in ["the ballroom `general`", "rooms `general`", "the room is large", "room `", "room `a b`"] {
+        assert_eq!(call(written), None, "{written}");
+    }
+}
+
+#[test]
 fn a_newcomer_sees_the_whole_path() {
     let model = from_config(Provider::Rehearsal, Options::default());
     let client = Client::new(Service::new([]));

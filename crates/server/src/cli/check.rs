@@ -1,6 +1,9 @@
 //! `tercel check`: what is wrong with a folder, with file and line, without running anything of it.
 
-use super::terminal::{Ink, harmless, say};
+use super::{
+    places,
+    terminal::{Ink, harmless, say},
+};
 use crate::config::Config;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -25,7 +28,7 @@ pub struct Arguments {
 
 pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
     let Some(folder) = arguments.folder else {
-        let modules = tercel_hosts::python_path(&std::path::absolute(config.data_dir.join("envs"))?)?;
+        let modules = tercel_hosts::python_path(&places::environments(&config)?)?;
         say(&modules.display().to_string())?;
         return Ok(ExitCode::SUCCESS);
     };
@@ -33,14 +36,22 @@ pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
     if !folder.is_dir() {
         bail!("{} is no folder", folder.display());
     }
-    if folder.join("mod.rs").is_file() {
-        bail!("{} is written in Rust: `cargo clippy` and its own tests say what is wrong with it", folder.display());
-    }
-    let package = tempfile::tempdir().context("No temporary directory can be made")?;
-    let found = tercel_hosts::check(&folder, package.path(), &config.folders.path).await?;
+    let is_native = folder.join("mod.rs").is_file();
+    let found = match is_native {
+        true => tercel_hosts::check_native(&folder)?,
+        false => {
+            let package = tempfile::tempdir().context("No temporary directory can be made")?;
+            tercel_hosts::check(&folder, package.path(), &config.folders.path).await?
+        }
+    };
     match arguments.json {
         true => say(&serde_json::to_string_pretty(&json!({"problems": found}))?)?,
-        false => say(&shown(&folder, &found, Ink::of_output()))?,
+        false => {
+            say(&shown(&folder, &found, Ink::of_output()))?;
+            if is_native {
+                say("It is written in Rust: `cargo clippy` and its own tests say what is wrong with the code")?;
+            }
+        }
     }
     let failed = found.iter().any(|one| one.level == Level::Error);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -29,11 +29,17 @@ pub async fn connect(config: &Config) -> Option<Client> {
     UnixStream::connect(&socket).await.is_ok().then_some(Client::Running(socket))
 }
 
+/// The same for commands that are of no use without one.
+pub async fn running(config: &Config) -> Result<Client> {
+    let none = || format!("No server runs on {}; `tercel serve` starts one", config.data_dir.display());
+    connect(config).await.with_context(none)
+}
+
 /// The running server, else the data directory itself.
 pub async fn open(config: Config) -> Result<Client> {
     match connect(&config).await {
         Some(client) => Ok(client),
-        None => Ok(Client::here(App::open(config, tercel_integrations::all(), false).await?)),
+        None => Ok(Client::here(App::open(config, tercel_integrations::all()).await?)),
     }
 }
 

@@ -9,6 +9,7 @@ mod integrations;
 mod keys;
 mod logs;
 mod new;
+mod places;
 mod record;
 mod rehearse;
 mod resume;

@@ -65,6 +65,8 @@ const WORKER: &[File] = &[
     ("integration.yaml", include_str!("new/worker/integration.yaml")),
     ("worker.mjs", include_str!("new/worker/worker.mjs")),
     ("worker.test.mjs", include_str!("new/worker/worker.test.mjs")),
+    ("fixtures/api.json", include_str!("new/worker/fixtures/api.json")),
+    ("fixtures/message.created.json", include_str!("new/worker/fixtures/message.created.json")),
     ("skills/myservice.md", include_str!("new/worker/skills/myservice.md")),
 ];
 
@@ -72,6 +74,8 @@ const NATIVE: &[File] = &[
     ("README.md", include_str!("new/native/README.md")),
     ("mod.rs", include_str!("new/native/mod.rs")),
     ("tests.rs", include_str!("new/native/tests.rs")),
+    ("fixtures/api.json", include_str!("new/native/fixtures/api.json")),
+    ("fixtures/message.created.json", include_str!("new/native/fixtures/message.created.json")),
     ("skills/myservice.md", include_str!("new/native/skills/myservice.md")),
 ];
 
@@ -185,11 +189,12 @@ fn next(way: Way, folder: &Path, name: &str) -> String {
         ),
         Way::Worker => format!(
             "{made}\n\nA server that runs here finds it by itself. Without one:\n  tercel check {shown}\n  \
-             (cd {shown} && node --test)"
+             (cd {shown} && node --test)\n  tercel rehearse {shown} --event message.created"
         ),
         Way::Native => format!(
             "{made}\n\nAdd two lines to {}:\n  mod {name};\n  {name}::integration(),   in the list of all()\n\nThen:\n  \
-             cargo test -p tercel-integrations {name}",
+             cargo test -p tercel-integrations {name}\n  \
+             cargo run -p tercel -- rehearse {name} --event message.created",
             folder.with_file_name("lib.rs").display()
         ),
     }

@@ -43,9 +43,9 @@ pub struct Arguments {
 }
 
 pub async fn run(environment: Environment, arguments: Arguments) -> Result<ExitCode> {
-    let named = arguments.folder.to_string_lossy();
-    let integration =
-        manifested(&named)?.with_context(|| format!("{named} is no folder that is a manifest and nothing else"))?;
+    let named = arguments.folder.display();
+    let none = || format!("{named} is no folder that is a manifest and nothing else");
+    let integration = manifested(&arguments.folder)?.with_context(none)?;
     let call = call(&arguments)?;
     if changes(&integration, &call) && !arguments.yes {
         bail!("This changes something at the service: add --yes if that is meant");
@@ -64,7 +64,7 @@ pub async fn run(environment: Environment, arguments: Arguments) -> Result<ExitC
     let mut environment = environment;
     environment.set("TERCEL_DATA_DIR", place.path().to_string_lossy());
     environment.remove("DATABASE_URL");
-    let app = App::open(Config::from(environment)?, Vec::new(), false).await?;
+    let app = App::open(Config::from(environment)?, Vec::new()).await?;
     let scope = Scope {
         integration: Some(integration.name.clone()),
         granted: values.granted(&integration.fields).iter().filter_map(HostPort::of).collect(),

@@ -2,6 +2,7 @@
 
 mod event;
 mod folder;
+mod named;
 mod show;
 
 use super::{
@@ -12,14 +13,16 @@ use crate::{
     api,
     app::App,
     config::{Config, Environment},
+    outbound::{Asked, Rehearsal},
     outbox, runner,
 };
 use anyhow::{Context, Result, anyhow, bail};
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use event::Event;
-pub use folder::manifested;
 use http::{HeaderMap, StatusCode};
+use named::Named;
+pub use named::manifested;
 use serde_json::Value;
 use std::{
     net::SocketAddr,
@@ -59,36 +62,39 @@ pub struct Arguments {
 }
 
 pub async fn run(environment: Environment, arguments: Arguments) -> Result<ExitCode> {
-    let manifested = folder::manifested(&arguments.integration)?;
-    if manifested.is_none() && folder::is_folder(&arguments.integration) && !arguments.send {
-        let (name, event, ended) = folder::rehearse(environment, &arguments).await?;
-        return told(&ended, &name, &event, &arguments);
+    match named::find(&environment, &arguments.integration)? {
+        Named::Native(integration) => {
+            if integration.webhook.is_none() {
+                bail!("The integration `{}` takes no webhooks: there is no event to rehearse", integration.name);
+            }
+            let event = event::find(&integration, &arguments.event, &arguments.headers)?;
+            let ended = match arguments.send {
+                true => send(environment, &integration, &event).await?,
+                false => rehearse(environment, &integration, &event, &arguments).await?,
+            };
+            told(&ended, &integration.name, &event, &arguments)
+        }
+        Named::Folder { path, .. } => {
+            let (name, event, ended) = match arguments.send {
+                true => folder::send(environment, &path, &arguments).await?,
+                false => folder::rehearse(environment, &path, &arguments).await?,
+            };
+            told(&ended, &name, &event, &arguments)
+        }
     }
-    let integration = match manifested {
-        Some(integration) => integration,
-        None => event::integration(&arguments.integration)?,
-    };
-    if integration.webhook.is_none() {
-        bail!("The integration `{}` takes no webhooks: there is no event to rehearse", integration.name);
-    }
-    let event = event::find(&integration, &arguments.event, &arguments.headers)?;
-    let ended = match arguments.send {
-        true => send(environment, &integration, &event).await?,
-        false => rehearse(environment, &integration, &event, &arguments).await?,
-    };
-    told(&ended, &integration.name, &event, &arguments)
 }
 
 fn told(ended: &Ended, name: &str, event: &Event, arguments: &Arguments) -> Result<ExitCode> {
     match arguments.json {
         true if ended.traces.is_empty() => say(&format!("{:#}", ended.answer))?,
-        true => ended.traces.iter().try_for_each(|trace| say(&format!("{trace:#}")))?,
+        true => ended.traces.iter().try_for_each(|trace| say(&format!("{:#}", show::json(trace, ended))))?,
         false => say(&show::ended(ended, name, &event.name, Ink::of_output()))?,
     }
     Ok(if ended.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What an event led to.
+#[derive(Default)]
 struct Ended {
     sent: bool,
     status: StatusCode,
@@ -97,6 +103,10 @@ struct Ended {
     /// The delivery of an event that started no run.
     delivery: Value,
     traces: Vec<Value>,
+    /// What a rehearsal asked of others.
+    asked: Vec<Asked>,
+    /// The last lines that its code printed.
+    printed: Vec<String>,
     /// Not everything ended in the time there was.
     late: bool,
 }
@@ -126,21 +136,30 @@ async fn rehearse(
     copy_bots(Path::new(&real), directory.path())?;
     environment.set("TERCEL_DATA_DIR", directory.path().to_string_lossy());
     environment.remove("DATABASE_URL");
-    let config = Config { rehearse: true, ..Config::from(environment)? };
+    let rehearsal = Rehearsal::new(Vec::new(), arguments.live_reads);
+    let config = Config { rehearse: Some(rehearsal.clone()), ..Config::from(environment)? };
     let limit = if arguments.model { run_limit(&config) } else { LIMIT };
     let shipped = tercel_integrations::all().into_iter().filter(|other| other.name != integration.name);
-    let all = shipped.chain([integration.clone()]).collect();
-    let app = App::open(config, all, arguments.live_reads).await?;
+    let app = App::open(config, shipped.chain([integration.clone()]).collect()).await?;
     tokio::spawn(runner::run_all(app.clone()));
     tokio::spawn(outbox::send_all(app.clone()));
 
     let mut request = client::webhook(&path(integration), signed, event.body.clone())?;
     request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 0))));
     let (status, body) = client::through(&api::router(app.clone()), request).await?;
-    let client = Client::here(app);
+    let client = Client::here(app.clone());
     let ended = follow(&client, status, &body, limit).await;
+    let asked = asked(&app, &rehearsal);
     client.close().await;
-    ended
+    Ok(Ended { asked, ..ended? })
+}
+
+/// What was asked of others, without secrets.
+fn asked(app: &App, rehearsal: &Rehearsal) -> Vec<Asked> {
+    let catalog = app.catalog();
+    let shown = |text: &str| catalog.redactor.text(text).into_owned();
+    let asked = rehearsal.asked().into_iter();
+    asked.map(|asked| Asked { url: shown(&asked.url), body: shown(&asked.body), ..asked }).collect()
 }
 
 /// Bots that only a file describes answer in a rehearsal, too.
@@ -160,12 +179,10 @@ fn copy_bots(from: &Path, to: &Path) -> Result<()> {
 /// Sends the event to the server that runs, as the service would, and watches what it does.
 async fn send(environment: Environment, integration: &Integration, event: &Event) -> Result<Ended> {
     let config = Config::from(environment.clone())?;
-    let client = client::connect(&config)
-        .await
-        .with_context(|| format!("No server runs on {}; `tercel serve` starts one", config.data_dir.display()))?;
+    let client = client::running(&config).await?;
     let signed = event::sign(integration, &environment, event)
         .map_err(|refusal| anyhow!("The event cannot be signed: {refusal}\n{SIGNING}"))?;
-    let (status, body) = post(&config, integration, signed, event).await?;
+    let (status, body) = post(&config, &path(integration), signed, event).await?;
     if status == StatusCode::FORBIDDEN {
         let said = client::complaint(status, &client::read(&body));
         bail!("The server refused the event: {said}\n{SIGNING}{}", kept(&client, integration).await);
@@ -192,17 +209,12 @@ async fn kept(client: &Client, integration: &Integration) -> String {
     }
 }
 
-async fn post(
-    config: &Config,
-    integration: &Integration,
-    headers: HeaderMap,
-    event: &Event,
-) -> Result<(StatusCode, Bytes)> {
+async fn post(config: &Config, path: &str, headers: HeaderMap, event: &Event) -> Result<(StatusCode, Bytes)> {
     let note = config.data_dir.join("address");
     let address = std::fs::read_to_string(&note)
         .with_context(|| format!("The server's address in {} cannot be read", note.display()))?;
     let stream = TcpStream::connect(address.trim()).await.with_context(|| format!("Nobody listens on {address}"))?;
-    client::send(stream, client::webhook(&path(integration), headers, event.body.clone())?).await
+    client::send(stream, client::webhook(path, headers, event.body.clone())?).await
 }
 
 fn path(integration: &Integration) -> String {
@@ -224,9 +236,15 @@ async fn follow(client: &Client, status: StatusCode, body: &[u8], limit: Duratio
         Some(id) if tasks.is_empty() => client.get(&format!("/api/v1/deliveries/{id}")).await?,
         _ => Value::Null,
     };
-    let mut ended =
-        Ended { sent: matches!(client, Client::Running(_)), status, answer, delivery, traces: Vec::new(), late: false };
+    let mut ended = Ended { sent: matches!(client, Client::Running(_)), status, answer, delivery, ..Ended::default() };
+    (ended.traces, ended.late) = traces(client, tasks, limit).await?;
+    Ok(ended)
+}
+
+/// Of these tasks, when they have ended, or when the time is over: then that is said.
+async fn traces(client: &Client, tasks: Vec<String>, limit: Duration) -> Result<(Vec<Value>, bool)> {
     let until = Instant::now() + limit;
+    let (mut traces, mut late) = (Vec::new(), false);
     for task in tasks {
         let trace = loop {
             let trace = client.get(&format!("/api/v1/tasks/{task}/trace")).await?;
@@ -234,14 +252,14 @@ async fn follow(client: &Client, status: StatusCode, body: &[u8], limit: Duratio
                 break trace;
             }
             if Instant::now() > until {
-                ended.late = true;
+                late = true;
                 break trace;
             }
             tokio::time::sleep(PAUSE).await;
         };
-        ended.traces.push(trace);
+        traces.push(trace);
     }
-    Ok(ended)
+    Ok((traces, late))
 }
 
 #[cfg(test)]

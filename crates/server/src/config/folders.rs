@@ -17,6 +17,8 @@ pub struct Folders {
     pub trust: WorkspaceTrust,
     /// Where programs are found.
     pub path: String,
+    /// What commands make once and can make again, when no server keeps it.
+    pub cache: PathBuf,
 }
 
 /// When what bots wrote may run. The sandbox is on either way.
@@ -47,6 +49,7 @@ impl Folders {
                 other => bail!("TERCEL_WORKSPACE_TRUST is `{other}`; it is approve or automatic"),
             },
             path: env.get("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin").to_owned(),
+            cache: home.unwrap_or_else(std::env::temp_dir).join(".cache/tercel"),
         })
     }
 }

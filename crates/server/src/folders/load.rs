@@ -82,7 +82,8 @@ pub async fn look(app: &Arc<App>) -> Vec<JoinHandle<()>> {
     for (path, words) in news {
         tracing::warn!("{}: {words}", path.display());
     }
-    let loading = ids.into_iter().filter_map(|id| begin(app, id)).collect();
+    let is_wanted = |id: &String| app.config.only.as_ref().is_none_or(|only| only == id);
+    let loading = ids.into_iter().filter(is_wanted).filter_map(|id| begin(app, id)).collect();
     // What is new is shown, be it loaded or not.
     if is_other {
         settle(app).await;
@@ -175,7 +176,8 @@ async fn load_one(app: &Arc<App>, hosts: &Hosts, folder: Folder) -> Option<Loade
     let said = app.folders.said.of(&id);
     let needs_approval = folder.root.kind == RootKind::Workspace && app.config.folders.trust == WorkspaceTrust::Approve;
     let last = app.folders.loaded(&id);
-    let loaded = if app.folders.said.is_off(&folder) {
+    let is_asked_for = app.config.only.as_ref() == Some(&id);
+    let loaded = if app.folders.said.is_off(&folder) && !is_asked_for {
         None
     } else if needs_approval {
         approved(app, hosts, &folder, said.approved.as_deref(), last.as_ref()).await
@@ -245,6 +247,9 @@ async fn tell(app: &App, loaded: &Loaded, last: Option<&Loaded>) {
         // Code may say what it was given.
         let problem = problem.to_string();
         tracing::warn!(integration = %id, "{}", app.catalog().redactor.text(&problem));
+    }
+    if last.is_some_and(|last| last.hash != loaded.hash) && !loaded.kept && loaded.problems.is_empty() {
+        tracing::info!(integration = %id, "`{id}` runs as it was saved");
     }
     let allowed = app.folders.said.allowed(id);
     let open: Vec<&String> = loaded.undeclared.iter().filter(|name| !allowed.contains(name)).collect();

@@ -12,7 +12,7 @@ mod places;
 pub mod route;
 mod services;
 mod settle;
-mod shipped;
+pub mod shipped;
 pub mod standing;
 mod watch;
 

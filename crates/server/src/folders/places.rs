@@ -3,11 +3,7 @@
 use super::shipped;
 use crate::{app::App, config::Config};
 use anyhow::Result;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 use tercel_hosts::{Root, RootKind};
 
 /// How long an environment for Python is kept that no folder needs: who takes a change back does not wait for it.
@@ -16,9 +12,6 @@ const KEEP_ENVIRONMENTS: Duration = Duration::from_secs(86_400);
 /// In order: a later root replaces an id whole, but for the workspace.
 pub fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
     let folders = &config.folders;
-    if config.rehearse {
-        return only(config);
-    }
     let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
     // Programs that are started elsewhere get these paths, too.
     let data = std::path::absolute(&config.data_dir)?;
@@ -45,21 +38,5 @@ pub fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
         installing: config.installing(),
         keep_environments: KEEP_ENVIRONMENTS,
         native: app.folders.natives.iter().map(|native| (native.name.clone(), native.version.clone())).collect(),
-    })
-}
-
-/// The folder that is rehearsed, and no other.
-fn only(config: &Config) -> Result<tercel_hosts::Config> {
-    let directories = config.folders.directories.iter().cloned();
-    Ok(tercel_hosts::Config {
-        data: std::path::absolute(&config.data_dir)?,
-        roots: directories.map(|path| Root { path, kind: RootKind::Operator }).collect(),
-        tool_dirs: Vec::new(),
-        connector_dirs: Vec::new(),
-        usual: BTreeSet::new(),
-        path: config.folders.path.clone(),
-        installing: config.installing(),
-        keep_environments: KEEP_ENVIRONMENTS,
-        native: BTreeMap::new(),
     })
 }

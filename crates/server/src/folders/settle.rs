@@ -1,6 +1,6 @@
 //! What follows when folders were loaded: everybody sees it, and what is over ends and goes.
 
-use super::{listed::Known, standing};
+use super::{listed::Known, network, standing};
 use crate::{app::App, outbox, processes};
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -32,6 +32,7 @@ pub async fn settle(app: &Arc<App>) {
         tracing::error!("What was loaded cannot be used: {error:#}");
         return;
     }
+    network::grant(app);
     let catalog = app.catalog();
     for entry in catalog.integrations.values().filter(|entry| entry.listed.works()) {
         let Some(known) = Known::of(&entry.listed) else { continue };
@@ -63,7 +64,7 @@ pub fn drain(app: &Arc<App>, loaded: Loaded) {
 /// Removes what nothing runs any more, in a moment: several changes are followed by one look. What a server uses is not
 /// a rehearsal's to remove.
 pub fn tidy_soon(app: &Arc<App>) {
-    if app.config.rehearse || app.folders.will_be_tidied.swap(true, Ordering::AcqRel) {
+    if app.config.rehearse.is_some() || app.folders.will_be_tidied.swap(true, Ordering::AcqRel) {
         return;
     }
     let app = Arc::downgrade(app);

@@ -14,7 +14,7 @@ mod ledger;
 mod limits;
 pub mod proxy;
 mod redirect;
-mod rehearsal;
+pub mod rehearsal;
 mod resolve;
 mod tls;
 
@@ -23,17 +23,14 @@ mod tests;
 
 pub use address::HostPort;
 pub use ledger::Egress;
-pub use rehearsal::Withheld;
+pub use rehearsal::{Asked, Fate, Rehearsal};
 pub use resolve::{Names, System};
 
 use self::{address::Policy, ledger::Ledger, limits::Limits, resolve::Guard};
 use anyhow::Context;
 use ipnet::IpNet;
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
-use tercel_sdk::{Mode, http::Transport, integration::Exchange};
+use std::{sync::Arc, time::Duration};
+use tercel_sdk::{Mode, http::Transport};
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -91,12 +88,7 @@ pub struct Scope {
     /// Addresses that the operator gave: allowed, private or not.
     pub granted: Vec<HostPort>,
     pub mode: Mode,
-    /// What a rehearsal answers reads with.
-    pub exchanges: Arc<[Exchange]>,
-    /// In a rehearsal: reads go out instead.
-    pub live_reads: bool,
-    /// What a rehearsal did not send.
-    pub withheld: Arc<Mutex<Vec<Withheld>>>,
+    pub rehearsal: Rehearsal,
     pub cancel: CancellationToken,
 }
 

@@ -131,7 +131,7 @@ mod tests {
         environment.set("TERCEL_DATA_DIR", directory.path().to_str().unwrap());
         environment.set("LLM_BASE_URL", "http://127.0.0.1:1/v1");
         environment.set("LLM_MODEL", "m");
-        let app = App::open(Config::from(environment).unwrap(), Vec::new(), false).await.unwrap();
+        let app = App::open(Config::from(environment).unwrap(), Vec::new()).await.unwrap();
         let target = app.seal_target(&Target::new("webhook", json!({"url": "https://receiver.example"})));
         let (session, _) = app.store.open_session("a:b", "default", "", None, Some(target)).await.unwrap();
         let input = inject::Input { notify: true, ..inject::Input::new(session.id, "hello".into()) };

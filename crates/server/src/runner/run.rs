@@ -198,7 +198,7 @@ fn is_trusted(prepared: &Prepared) -> bool {
 async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked, base: i64) -> (Step, chat::Usage) {
     let task = &prepared.task;
     // A task that was accepted without a model is not handed to one that was configured since.
-    let withheld = task.rehearse && !app.config.rehearse;
+    let withheld = task.rehearse && app.config.rehearse.is_none();
     let provider = app.chosen(&asked.model, withheld);
     let saying = prepared.feed.begin(base, app.catalog());
     let calling = Calling { app, ids: &prepared.ids, stop: &prepared.stop };

@@ -72,7 +72,7 @@ async fn work(
     let calling = Calling { app, ids: &ids, stop };
     let mut run = run_of(app, question);
     may_begin(app, &ids, &run.models[0]).await?;
-    let is_rehearsed = app.chosen(&run.models[0], false).is_rehearsal() || app.config.rehearse;
+    let is_rehearsed = app.chosen(&run.models[0], false).is_rehearsal() || app.config.rehearse.is_some();
     let mode = if is_rehearsed { Mode::Rehearse } else { Mode::Live };
     let mut texts: Vec<String> = Vec::new();
     let reply = |texts: &[String], tool_calls, run: &Run| {
@@ -94,7 +94,7 @@ async fn work(
                     () = stop.cancelled() => continue,
                 }
                 let watching = Watching::new(app, if texts.is_empty() { "" } else { "\n\n" }, shown);
-                let provider = app.chosen(&model, app.config.rehearse);
+                let provider = app.chosen(&model, app.config.rehearse.is_some());
                 let asked = Asked { iteration, model, fallback, request };
                 let (step, wasted) = calling.model(&provider, asked, &watching).await;
                 watching.finish();

@@ -120,7 +120,7 @@ fn relayed(app: &App, catalog: &Catalog, place: &Place, event: &Event) -> Vec<Ne
         part: 1,
         parts: 1,
         hops: 1,
-        rehearse: app.config.rehearse,
+        rehearse: app.config.rehearse.is_some(),
         expires_at: None,
     };
     mirror::cut(catalog, row, &event.text)
@@ -136,7 +136,7 @@ fn fewer(app: &App, integration: &str, name: &str, place: &Place, event: &Event)
         merge: event.merge.as_ref().map(|merge| Merge {
             key: key("merge", &merge.by),
             // Nobody waits for others in a rehearsal: there are none.
-            wait: if app.config.rehearse { 0 } else { micros(merge.wait) },
+            wait: if app.config.rehearse.is_some() { 0 } else { micros(merge.wait) },
             most: merge.most,
         }),
         cooldown: event

@@ -106,7 +106,7 @@ pub async fn open_with(place: &Path, integrations: Vec<Integration>, settings: &
     let limits =
         part::Limits { tool: half, webhook: half, dispatcher: half, connector: half, ..part::Limits::default() };
     let config = Config { limits, ..Config::from(environment).unwrap() };
-    let app = App::open(config, integrations, false).await.unwrap();
+    let app = App::open(config, integrations).await.unwrap();
     World { router: api::router(app.clone()), app, model_calls }
 }
 

@@ -55,7 +55,7 @@ async fn a_library_that_knows_proxies_gets_out_through_ours_and_to_nobody_else()
     let address = api.local_addr().unwrap();
     let router = axum::Router::new().fallback(|| async { "answered" });
     tokio::spawn(async move { axum::serve(api, router).await });
-    let proxy = Proxy::open(outbound, address, CancellationToken::new()).await.unwrap();
+    let proxy = Proxy::open(outbound, address, None, CancellationToken::new()).await.unwrap();
     let code = format!(
         "import urllib.request, urllib.error
 def get(url):

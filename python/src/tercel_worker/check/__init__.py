@@ -3,7 +3,25 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from tercel_worker.check import code, copies, dependencies, files, imports, parts, setup_table
+from tercel_worker.check import (
+    asking,
+    code,
+    connector,
+    copies,
+    dependencies,
+    dispatcher,
+    files,
+    hooks,
+    imports,
+    loading,
+    names,
+    process,
+    router,
+    secrets,
+    setup_table,
+    tools,
+    waiting,
+)
 from tercel_worker.check.problem import Problem
 from tercel_worker.check.source_tree import Tree
 
@@ -15,7 +33,17 @@ _LOOKS = (
     dependencies.look,
     code.look,
     setup_table.look,
-    parts.look,
+    tools.look,
+    dispatcher.look,
+    hooks.look,
+    process.look,
+    router.look,
+    connector.look,
+    asking.look,
+    names.look,
+    loading.look,
+    waiting.look,
+    secrets.look,
     copies.look,
 )
 

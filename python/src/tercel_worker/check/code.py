@@ -18,6 +18,8 @@ def look(tree: Tree) -> Iterator[Problem]:
     for module in tree.program():
         yield from _writes(module)
         yield from _changes(module)
+        yield from _classes(module)
+    yield from _metadata(tree)
     yield from _settings(tree)
 
 
@@ -71,6 +73,32 @@ def _changes(module: Module) -> Iterator[Problem]:
                         f"`{whole}` belongs to the server: what a folder keeps there is in no table, and gone with its"
                         " process. Use dispatch_config, integration_config, documents or INTEGRATION_STATE_DIR",
                     )
+
+
+def _classes(module: Module) -> Iterator[Problem]:
+    """Fields of settings classes that cannot be ones."""
+    for node in ast.walk(module.tree):
+        bases = [ast.unparse(base).rpartition(".")[2] for base in node.bases] if isinstance(node, ast.ClassDef) else []
+        for one in node.body if isinstance(node, ast.ClassDef) and "BaseSettings" in bases else ():
+            for target in one.targets if isinstance(one, ast.Assign) else ():
+                if isinstance(target, ast.Name) and target.id.isupper():
+                    yield error(module.shown, one.lineno, f"A field has a type: write `{target.id}: str = …`")
+    for field in source.settings_fields(module):
+        if declared._RESERVED.match(field.key):
+            yield error(module.shown, field.line, f"`{field.key}` is set by the server and cannot be a setting")
+
+
+def _metadata(tree: Tree) -> Iterator[Problem]:
+    module = tree.part("__init__")
+    for name in ("id", "name", "version"):
+        value = module.constants.get(name) if module else None
+        given = source.literal(value, module) if value is not None and module is not None else None
+        if value is not None and given is not None and not isinstance(given, str):
+            yield error("__init__.py", value.lineno, f'`{name}` is text: write "{given}"')
+        elif value is not None and name == "id" and given is not None and given != tree.id:
+            yield warning(
+                "__init__.py", value.lineno, f"The folder is called `{tree.id}`, which counts, and not `{given}`"
+            )
 
 
 def _settings(tree: Tree) -> Iterator[Problem]:

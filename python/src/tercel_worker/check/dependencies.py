@@ -3,10 +3,11 @@
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tercel_worker.check.problem import Problem, error, warning
+from tercel_worker.check.problem import Problem, error, misspelt, warning
 from tercel_worker.check.source_tree import Tree, guarded
 
 # Import names of what every folder has without asking.
@@ -40,6 +41,10 @@ _BASE = frozenset(
         "yaml",
     ]
 )
+_REQUIREMENT = re.compile(
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[\w\s,.-]*\])?\s*(\(?\s*(===?|~=|!=|<=|>=|<|>)\s*[\w.*+!-]+\s*\)?"
+    r"(\s*,\s*(===?|~=|!=|<=|>=|<|>)\s*[\w.*+!-]+)*)?\s*(@\s*https?://\S+)?\s*(;.*)?(\s+--hash=\S+)*$"
+)
 _OURS = frozenset({"app", "integrations", "scripts", "tercel_worker"})
 # Packages that are called otherwise than their modules.
 _DISTRIBUTIONS = {
@@ -70,6 +75,38 @@ _DISTRIBUTIONS = {
 
 
 def look(tree: Tree) -> Iterator[Problem]:
+    yield from _lines(tree.folder)
+    yield from _project(tree.folder)
+    yield from _missing(tree)
+
+
+def _lines(folder: Path) -> Iterator[Problem]:
+    """Lines of requirements.txt that cannot be locked."""
+    file = folder / "requirements.txt"
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    for number, whole in enumerate(text.splitlines(), 1):
+        line = whole.partition("#")[0].strip().removesuffix("\\").strip()
+        if not line or line.startswith("--hash"):
+            continue
+        if line.startswith(("-e", "--editable", ".", "/", "file:")):
+            yield error(file.name, number, f"`{line}` lies on this machine: only packages of an index can be locked")
+        elif re.match(r"(git|hg|svn|bzr)\+", line) or re.search(r"@\s*(git\+|file:)", line):
+            yield error(file.name, number, f"`{line}` has no hash to be locked with: name a release of the package")
+        elif not line.startswith("-") and not _REQUIREMENT.match(line):
+            yield error(file.name, number, f"`{line}` is no requirement: write it as `name` or `name>=1.2`")
+
+
+def _project(folder: Path) -> Iterator[Problem]:
+    file = folder / "pyproject.toml"
+    if file.is_file():
+        try:
+            tomllib.loads(file.read_text(encoding="utf-8", errors="replace"))
+        except tomllib.TOMLDecodeError as wrong:
+            line = re.search(r"at line (\d+)", str(wrong))
+            yield error(file.name, int(line[1]) if line else 1, str(wrong).partition(" (")[0])
+
+
+def _missing(tree: Tree) -> Iterator[Problem]:
     wanted = _requirements(tree.folder)
     for module in tree.program():
         tolerated = guarded(module.tree)
@@ -79,16 +116,13 @@ def look(tree: Tree) -> Iterator[Problem]:
                 continue
             package = _DISTRIBUTIONS.get(name, name.replace("_", "-").lower())
             if wanted is None and node not in tolerated:
-                also = (
-                    f". If `{name}` is a file of this folder, import it as `from . import {name}`"
-                    if name in beside
-                    else ""
+                here = (
+                    f"`{name}` is a file of this folder: import it from `{'.' * (module.shown.count('/') + 1)}{name}`"
                 )
-                yield error(
-                    module.shown,
-                    node.lineno,
-                    f"`{name}` is not in the base environment: a requirements.txt with `{package}` gets it{also}",
-                )
+                near = misspelt(name, [*_BASE, *sys.stdlib_module_names])
+                gets = f"a requirements.txt with `{package}` gets it" if near is None else f"is `{near}` meant?"
+                gets = f"`{name}` is not in the base environment: {gets}"
+                yield error(module.shown, node.lineno, here if name in beside else gets)
             elif (
                 wanted is not None
                 and node not in tolerated

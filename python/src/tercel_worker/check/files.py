@@ -3,10 +3,13 @@
 import re
 from collections.abc import Iterator
 
-from tercel_worker.check.problem import Problem, error, warning
+from tercel_worker import source
+from tercel_worker.check.problem import Problem, error, misspelt, warning
 from tercel_worker.check.source_tree import Tree
 
 _ID = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
+_FILES = ("__init__.py", "config.py", "requirements.txt", "README.md", "integration.yaml")
+_DIRECTORIES = ("tools", "skills", "carapaces", "prompts", "fixtures", "tests")
 _PARTS = ("router.py", "dispatcher.py", "hooks.py", "process.py", "setup.py", "connector.py", "integration.yaml")
 # What a snapshot may hold.
 _LARGEST = 64 * 1024 * 1024
@@ -20,6 +23,7 @@ def look(tree: Tree) -> Iterator[Problem]:
             shown, None, "This is a symbolic link, which is not copied to where the folder runs: put the file here"
         )
     yield from _names_of_modules(tree)
+    yield from _almost(tree)
     yield from _size(tree)
 
 
@@ -64,6 +68,25 @@ def _names_of_modules(tree: Tree) -> Iterator[Problem]:
             yield warning(
                 shown, None, f"This is one file; what is loaded as {stem} are the files of the directory `{stem}/`"
             )
+
+
+def _almost(tree: Tree) -> Iterator[Problem]:
+    """What is not read because its name is not quite the one that is."""
+    imported = {name for module in tree.modules.values() for name in source.own_modules_imported(module, tree.id)}
+    top = {shown for shown in tree.files if "/" not in shown}
+    for shown in sorted(top):
+        if shown.removesuffix(".py") not in imported and shown not in (*_PARTS, *_FILES):
+            near = misspelt(shown, [one for one in (*_PARTS, *_FILES) if one not in top])
+            if near is not None:
+                yield warning(shown, None, f"Nothing reads this file; is `{near}` meant?")
+    for directory in sorted({shown.partition("/")[0] for shown in tree.files if "/" in shown}):
+        if directory not in _DIRECTORIES and directory not in imported:
+            near = misspelt(directory, _DIRECTORIES)
+            if near is not None:
+                yield warning(f"{directory}/", None, f"Nothing reads this directory; is `{near}` meant?")
+    for shown in tree.files:
+        if shown.startswith("skills/") and not shown.endswith(".md"):
+            yield warning(shown, None, "A skill is Markdown: only `skills/*.md` are read")
 
 
 def _size(tree: Tree) -> Iterator[Problem]:

@@ -23,6 +23,20 @@ def warning(file: str, line: int | None, message: str) -> Problem:
     return Problem(file, line, "warning", message)
 
 
+def renamed(name: str, there: Iterable[str]) -> str:
+    """`: call x so`, when something that is there has almost the name that is wanted."""
+    names = sorted(there)
+    near = difflib.get_close_matches(name.lower(), [one.lower() for one in names], 1, 0.6)
+    return f": call `{next(one for one in names if one.lower() == near[0])}` so" if near else ""
+
+
+def misspelt(name: str, known: Iterable[str]) -> str | None:
+    """The one that is surely meant: for names that may be anything."""
+    near = {one.lower(): one for one in known}
+    found = difflib.get_close_matches(name.lower(), near, 1, 0.85)
+    return near[found[0]] if found else None
+
+
 def meant(name: str, known: Iterable[str]) -> str:
     """`; is x meant?`, or all that there is when nothing is near."""
     names = sorted(known)

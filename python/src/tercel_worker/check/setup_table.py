@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tercel_worker import source
-from tercel_worker.check.problem import Problem, error, meant, warning
+from tercel_worker import declared, source
+from tercel_worker.check.problem import Problem, error, meant, renamed, warning
 from tercel_worker.check.source_tree import Tree
 from tercel_worker.source import Module
 
@@ -48,6 +48,42 @@ _PLAIN: dict[str, type | tuple[type, ...]] = {
     "features": dict,
     "api_permissions": (list, str),
 }
+_VALUES = {"tier": ("free", "paid", "premium"), "hooks": ("all", "stake")}
+# Those that the documents name.
+_ICONS = (
+    "LayoutDashboard",
+    "Columns",
+    "BookOpen",
+    "Brain",
+    "HelpCircle",
+    "Settings",
+    "Zap",
+    "Plug",
+    "Bot",
+    "Layers",
+    "FileText",
+    "Paperclip",
+    "ClipboardList",
+    "Key",
+    "Shield",
+    "ShieldCheck",
+    "Activity",
+    "Server",
+    "Wrench",
+    "BarChart3",
+    "Users",
+    "HardDrive",
+    "Code2",
+    "Hash",
+    "Home",
+    "MessageSquare",
+    "Container",
+    "Clock",
+    "Heart",
+    "Lock",
+    "Sun",
+    "Moon",
+)
 _NAMES: dict[type, str] = {
     str: "text",
     bool: "True or False",
@@ -65,7 +101,7 @@ def look(tree: Tree) -> Iterator[Problem]:
         return
     found = module.constants.get("SETUP")
     if found is None:
-        yield warning("setup.py", None, f"There is no SETUP here{meant('SETUP', module.constants)}")
+        yield warning("setup.py", 1, f"There is no SETUP here{renamed('SETUP', module.constants)}")
     elif not isinstance(found, ast.Dict):
         if source.literal(found, module) is None:
             yield warning(
@@ -75,6 +111,33 @@ def look(tree: Tree) -> Iterator[Problem]:
             yield error("setup.py", found.lineno, "SETUP is not a table: write SETUP = {…}")
     else:
         yield from Checker(tree.id, module).setup(found)
+        yield from _computed(found, module)
+
+
+def _computed(table: ast.expr, module: Module) -> Iterator[Problem]:
+    """The first value that only running the code would tell: then nothing of the table is known before."""
+    if isinstance(table, ast.Dict):
+        inner: list[ast.expr] = [value for key, value in zip(table.keys, table.values, strict=True) if key is not None]
+    elif isinstance(table, (ast.List, ast.Tuple)):
+        inner = [one for one in table.elts if not isinstance(one, ast.Starred)]
+    else:
+        if source.literal(table, module) is None and not _is_none(table, module):
+            yield warning(
+                "setup.py",
+                table.lineno,
+                "This is made when the code runs: SETUP is shown, and its variables are known, only after that",
+            )
+        return
+    for one in inner:
+        found = next(_computed(one, module), None)
+        if found is not None:
+            yield found
+            return
+
+
+def _is_none(value: ast.expr, module: Module) -> bool:
+    named = module.constants.get(value.id) if isinstance(value, ast.Name) else value
+    return isinstance(named, ast.Constant) and named.value in (None, ...)
 
 
 class Checker:
@@ -93,6 +156,7 @@ class Checker:
                 yield from self._table(name, value, f"`{name}`")
             elif name in _PLAIN:
                 yield from self._typed(name, value, _PLAIN[name])
+                yield from self._one_of(name, value)
             else:
                 known = [*(one for one in _TABLES if one != "items"), *_PLAIN]
                 yield error("setup.py", key.lineno, f"SETUP has no `{name}`{meant(str(name), known)}")
@@ -112,7 +176,8 @@ class Checker:
 
     def _table(self, name: str, value: ast.expr, shown: str) -> Iterator[Problem]:
         if not isinstance(value, ast.Dict):
-            if isinstance(value, (ast.List, ast.Constant)):
+            is_left_out = isinstance(value, ast.Constant) and value.value is ...
+            if isinstance(value, (ast.List, ast.Constant)) and not is_left_out:
                 yield error("setup.py", value.lineno, f"{shown} is a table: write {{…}}")
             return
         known, keys = _TABLES[name], set()
@@ -125,6 +190,7 @@ class Checker:
                 yield from self._list("items", inner)
             else:
                 yield from self._typed(str(own), inner, known[str(own)])
+                yield from self._one_of(str(own), inner)
         for own in _REQUIRED[name]:
             if own not in keys and None not in value.keys:
                 yield error("setup.py", value.lineno, f"{shown} has no `{own}`, which it must have")
@@ -139,6 +205,15 @@ class Checker:
             quoted = f': write "{given}"' if kinds == (str,) and isinstance(given, (int, float)) else ""
             yield error("setup.py", value.lineno, f"`{name}` is {wanted}, not {given!r}{quoted}")
 
+    def _one_of(self, name: str, value: ast.expr) -> Iterator[Problem]:
+        given, known = source.literal(value, self.module), _VALUES.get(name)
+        if isinstance(given, str) and known and given not in known:
+            yield error("setup.py", value.lineno, f"`{name}` cannot be `{given}`{meant(given, known)}")
+        elif isinstance(given, str) and name == "icon" and given not in _ICONS:
+            near = meant(given, _ICONS)
+            if near.endswith("meant?"):
+                yield warning("setup.py", value.lineno, f"The icon `{given}` is not known{near}")
+
     def _meaning(self, name: str, value: ast.Dict) -> Iterator[Problem]:
         """What the types alone do not say."""
         if name == "env_vars":
@@ -151,6 +226,14 @@ class Checker:
                 )
             elif key is not None and re.match(r"^(TERCEL_|AGENT_|LD_|PYTHON)|^PATH$", key):
                 yield error("setup.py", value.lineno, f"`{key}` is set by the server and cannot be a setting")
+            elif key is not None and declared._SECRET.search(key) and not self._has(value, "secret"):
+                yield warning(
+                    "setup.py", value.lineno, f'`{key}` is shown to whoever sees the card: add "secret": True'
+                )
+            if key is not None and self._is_true(value, "secret") and self._text(value, "default"):
+                yield warning(
+                    "setup.py", value.lineno, f"The default of `{key}` is no secret: whoever reads the folder knows it"
+                )
         elif name == "webhook":
             path = self._text(value, "path")
             wanted = f"/integrations/{self.id}/"
@@ -167,6 +250,15 @@ class Checker:
                 yield error(
                     "setup.py", value.lineno, f"`href` is a path of the dashboard and begins with /, not `{href}`"
                 )
+
+    def _is_true(self, table: ast.Dict, name: str) -> bool:
+        return any(
+            source.literal(key, self.module) == name and source.literal(value, self.module) is True
+            for key, value in self._entries(table)
+        )
+
+    def _has(self, table: ast.Dict, name: str) -> bool:
+        return any(source.literal(key, self.module) == name for key, _ in self._entries(table))
 
     def _text(self, table: ast.expr, name: str) -> str | None:
         for key, value in self._entries(table) if isinstance(table, ast.Dict) else ():

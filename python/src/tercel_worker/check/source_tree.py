@@ -44,7 +44,7 @@ class Tree:
         try:
             self.modules[shown] = source.parse(path, shown)
         except SyntaxError as wrong:
-            self.broken.append(error(shown, wrong.lineno, f"{type(wrong).__name__}: {wrong.msg}"))
+            self.broken.append(_of_syntax(path, shown, wrong))
         except (ValueError, RecursionError, OSError) as wrong:
             self.broken.append(error(shown, None, f"This cannot be read as Python: {wrong}"))
 
@@ -58,11 +58,33 @@ class Tree:
             if directory == "tools" and not name.startswith(("_", ".")):
                 yield module
 
+    def tool_names(self) -> Iterator[str]:
+        """Names that stand in the schemas of tools."""
+        for module in self.tools():
+            for node in ast.walk(module.tree):
+                if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("register") and node.args:
+                    schema = source.literal(node.args[0], module)
+                    described = schema.get("function") if isinstance(schema, dict) else None
+                    if isinstance(described, dict) and isinstance(described.get("name"), str):
+                        yield described["name"]
+
     def program(self) -> Iterator[Module]:
         """What runs on a server: all but the tests."""
         for shown, module in self.modules.items():
             if not is_test(shown):
                 yield module
+
+
+def _of_syntax(path: Path, shown: str, wrong: SyntaxError) -> Problem:
+    if wrong.lineno is not None:
+        return error(shown, wrong.lineno, f"{type(wrong).__name__}: {wrong.msg}")
+    # Only what cannot be read as text has no line.
+    before = path.read_bytes()
+    try:
+        before.decode()
+        return error(shown, 1, f"{type(wrong).__name__}: {wrong.msg.partition(' for ')[0]}")
+    except UnicodeDecodeError as where:
+        return error(shown, before[: where.start].count(b"\n") + 1, "This is not UTF-8, which Python is written in")
 
 
 def is_test(shown: str) -> bool:
@@ -80,6 +102,15 @@ def _walk(folder: Path) -> Iterator[Path]:
         for name in sorted([*files, *linked]):
             if not name.startswith("."):
                 yield base / name
+
+
+def calls(module: Module, name: str) -> Iterator[ast.Call]:
+    """Of a function by its last name."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called == name:
+                yield node
 
 
 def guarded(tree: ast.AST) -> set[ast.AST]:

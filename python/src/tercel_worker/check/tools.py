@@ -12,6 +12,7 @@ from tercel_worker.source import Module
 
 # What model providers take.
 _NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
+_KEYS = ("type", "function", "effect", "idempotent")
 _KINDS = ("string", "number", "integer", "boolean", "array", "object", "null")
 
 
@@ -30,7 +31,7 @@ def look(tree: Tree) -> Iterator[Problem]:
         if not registered and not made_at_run_time and not marked and module.shown != "tools/__init__.py":
             yield warning(
                 module.shown,
-                None,
+                1,
                 "No tool is registered here: put @register({…}) above the function, or begin the file's name with _",
             )
 
@@ -62,6 +63,10 @@ def _tool(
         return
     if schema.get("type") != "function":
         yield warning(module.shown, line, f'The schema of `{function.name}` has no "type": "function"')
+    for name in schema.keys() - set(_KEYS):
+        near = meant(str(name), _KEYS)
+        if near.endswith("meant?"):
+            yield error(module.shown, line, f"The schema of `{function.name}` has the key `{name}`{near}")
     yield from _name(module, line, function.name, described.get("name"), names)
     if not str(described.get("description") or ast.get_docstring(function) or "").strip():
         yield error(module.shown, line, f"`{function.name}` has no description: it is all that a model knows of it")
@@ -110,7 +115,10 @@ def _parameters(
                 f"`{function.name}` does not take `{name}`, which its schema offers{meant(name, takes)}",
             )
     required = parameters.get("required") or []
-    for name in required if isinstance(required, list) else []:
+    if not isinstance(required, list):
+        yield error(module.shown, line, f'`required` of `{function.name}` is a list: write ["{required}"]')
+        required = []
+    for name in required:
         if name not in properties:
             yield error(
                 module.shown,
@@ -127,7 +135,15 @@ def _parameters(
 
 def _kinds(module: Module, line: int, function: str, properties: dict[str, Any]) -> Iterator[Problem]:
     for name, schema in properties.items():
-        kinds = schema.get("type") if isinstance(schema, dict) else None
+        if not isinstance(schema, dict):
+            written = f'{{"type": "{schema}"}}' if schema in _KINDS else '{"type": …}'
+            yield error(module.shown, line, f"`{name}` of `{function}` is a table: write {written}")
+            continue
+        if schema.get("type") == "array" and "items" not in schema:
+            yield warning(module.shown, line, f'`{name}` of `{function}` does not say of what: add "items"')
+        if "enum" in schema and not isinstance(schema["enum"], list):
+            yield error(module.shown, line, f"`enum` of `{name}` of `{function}` is a list")
+        kinds = schema.get("type")
         for kind in kinds if isinstance(kinds, list) else [kinds] if kinds is not None else []:
             if kind not in _KINDS:
                 yield error(

@@ -36,7 +36,7 @@ fn alerts() -> Bench {
 }
 
 fn received(bench: &Bench, body: Value) -> (Dedupe, String, Outcome) {
-    let received = bench.receive(&Sample { name: String::new(), headers: BTreeMap::new(), body }).unwrap();
+    let received = bench.receive(&Sample { name: String::new(), headers: BTreeMap::new(), body, sign: None }).unwrap();
     (received.dedupe, received.name, received.outcome)
 }
 
@@ -116,7 +116,7 @@ fn every_way_to_verify_takes_what_it_signs_and_nothing_else() {
              webhook: {{verify: {verify}}}\nevents: [{{name: any, session: s, prompt: \"{{{{ body.x }}}}\"}}]\n"
         );
         let bench = bench(&manifest).0;
-        let sample = Sample { name: String::new(), headers: BTreeMap::new(), body: json!({"x": 1}) };
+        let sample = Sample { name: String::new(), headers: BTreeMap::new(), body: json!({"x": 1}), sign: None };
         let error = bench.receive(&sample).unwrap_err();
         assert!(error.to_string().contains("FORGE_SECRET is not set"), "{verify}: {error}");
         let bench = bench.with("secret", "s3cret");

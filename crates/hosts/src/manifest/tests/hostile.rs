@@ -145,7 +145,7 @@ async fn no_text_reads_a_secret() {
 fn an_event_is_text_whatever_it_says() {
     let bench = bench(FORGE).0.with("token", "t0p-s3cret");
     for text in TEXTS {
-        let sample = Sample { name: String::new(), headers: Default::default(), body: json!({"x": text}) };
+        let sample = Sample { name: String::new(), headers: Default::default(), body: json!({"x": text}), sign: None };
         let received = bench.receive(&sample).unwrap();
         let Outcome::Events(events) = received.outcome else { panic!("{text}") };
         let event = &events[0];

@@ -49,7 +49,7 @@ async fn server_with(settings: &[(&str, &str)]) -> Server {
         .label("Example")
         .field(Field::password("token", "Token").required())
         .field(Field::url("api_url", "Address").default("https://api.example.com"));
-    let app = App::open(Config::from(environment).unwrap(), vec![example], false).await.unwrap();
+    let app = App::open(Config::from(environment).unwrap(), vec![example]).await.unwrap();
     let router = router(app.clone());
     Server { socket: for_operator(router.clone()), router, app, _directory: directory }
 }

@@ -1,6 +1,6 @@
 //! The event of a rehearsal: found, and signed as its service would sign it.
 
-use crate::{catalog::DEFAULT, config::Environment};
+use crate::{catalog::DEFAULT, config::Environment, outbound::rehearsal::PLACEHOLDER};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -17,27 +17,12 @@ use tercel_sdk::{
 use tercel_store::Uuid;
 use tokio_util::sync::CancellationToken;
 
-/// What a secret without a value has in a rehearsal, so that the event can be signed and the tools can be called. It is
-/// no word: secrets are blacked out wherever they occur.
-const PLACEHOLDER: &str = "placeholder-of-a-rehearsal";
-
 pub struct Event {
     pub name: String,
     pub headers: HeaderMap,
     pub body: Bytes,
-}
-
-/// The integration that a name or a folder means.
-pub fn integration(named: &str) -> Result<Integration> {
-    let name = Path::new(named).file_name().and_then(|name| name.to_str()).unwrap_or(named);
-    let all = tercel_integrations::all();
-    match all.iter().find(|integration| integration.name == name) {
-        Some(found) => Ok(found.clone()),
-        None => {
-            let names: Vec<&str> = all.iter().map(|integration| integration.name.as_str()).collect();
-            bail!("There is no integration `{named}`; there are: {}", names.join(", "))
-        }
-    }
+    /// How it is signed, where its sample says so.
+    pub sign: Option<Value>,
 }
 
 /// The event that `--event` means: a shipped sample, a file like one, or a file that is the body.
@@ -46,13 +31,6 @@ pub fn find(integration: &Integration, named: &str, further: &[String]) -> Resul
         Some(sample) => of_sample(named, sample.clone())?,
         None => of_file(integration, named)?,
     };
-    complete(&mut event, further)?;
-    Ok(event)
-}
-
-/// The event of a file that was read.
-pub fn of_text(file: &Path, text: &[u8], further: &[String]) -> Result<Event> {
-    let mut event = of_bytes(file, text.to_vec())?;
     complete(&mut event, further)?;
     Ok(event)
 }
@@ -75,18 +53,18 @@ fn of_sample(name: &str, sample: Sample) -> Result<Event> {
     for (name, value) in &sample.headers {
         put(&mut headers, name, value)?;
     }
-    Ok(Event { name: name.into(), headers, body: sample.body.to_string().into() })
+    Ok(Event { name: name.into(), headers, body: sample.body.to_string().into(), sign: sample.sign })
 }
 
 fn of_file(integration: &Integration, named: &str) -> Result<Event> {
     let file = Path::new(named);
     if !file.is_file() {
         let samples: Vec<&str> = integration.samples.iter().map(|sample| sample.name.as_str()).collect();
-        bail!(
-            "`{named}` is neither a file nor a sample of `{}`; the samples are: {}",
-            integration.name,
-            samples.join(", ")
-        );
+        let there = match samples.as_slice() {
+            [] => "it has none: fixtures/<name>.json is one".into(),
+            samples => format!("the samples are: {}", samples.join(", ")),
+        };
+        bail!("`{named}` is neither a file nor a sample of `{}`; {there}", integration.name);
     }
     let bytes = std::fs::read(file).with_context(|| format!("{named} cannot be read"))?;
     of_bytes(file, bytes)
@@ -101,7 +79,7 @@ fn of_bytes(file: &Path, bytes: Vec<u8>) -> Result<Event> {
         let sample = serde_json::from_value(json).with_context(|| format!("{named} is not a sample"))?;
         return of_sample(name, sample);
     }
-    Ok(Event { name: name.into(), headers: HeaderMap::new(), body: bytes.into() })
+    Ok(Event { name: name.into(), headers: HeaderMap::new(), body: bytes.into(), sign: None })
 }
 
 fn put(headers: &mut HeaderMap, name: &str, value: &str) -> Result<()> {
@@ -210,17 +188,6 @@ mod tests {
         let mut file = tempfile::Builder::new().suffix(".json").tempfile().unwrap();
         file.write_all(content.as_bytes()).unwrap();
         file
-    }
-
-    #[test]
-    fn a_folder_means_its_last_component() {
-        let (shipped, _) = shipped();
-        for named in [shipped.name.clone(), format!("integrations/{}", shipped.name), format!("./x/{}/", shipped.name)]
-        {
-            assert_eq!(integration(&named).unwrap().name, shipped.name);
-        }
-        let said = integration("nobody").err().unwrap().to_string();
-        assert!(said.contains("`nobody`") && said.contains(&shipped.name), "{said}");
     }
 
     #[test]

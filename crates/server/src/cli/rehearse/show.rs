@@ -1,7 +1,10 @@
 //! A trace as a person reads it.
 
 use super::Ended;
-use crate::cli::terminal::{Ink, harmless};
+use crate::{
+    cli::terminal::{Ink, harmless},
+    outbound::{Asked, Fate},
+};
 use serde_json::Value;
 use tercel_sdk::text::cut;
 
@@ -34,11 +37,24 @@ pub(super) fn ended(ended: &Ended, integration: &str, event: &str, ink: Ink) -> 
         page.row("duplicate", "the server took this event before; this is what it led to then");
     }
     ended.traces.iter().for_each(|trace| page.trace(trace));
+    page.asked(&ended.asked);
+    if !ended.printed.is_empty() {
+        page.lines.push(String::new());
+        page.row("printed", &harmless(&ended.printed.join("\n")));
+    }
     if ended.late {
         page.lines.push(String::new());
         page.row("late", &ink.bad("it has not ended yet; its trace is kept by the server"));
     }
     page.lines.join("\n")
+}
+
+/// A trace with what was asked of others in its course, and what was printed.
+pub(super) fn json(trace: &Value, ended: &Ended) -> Value {
+    let mut trace = trace.clone();
+    trace["asked"] = serde_json::to_value(&ended.asked).unwrap_or_default();
+    trace["printed"] = serde_json::to_value(&ended.printed).unwrap_or_default();
+    trace
 }
 
 struct Page {
@@ -69,6 +85,26 @@ impl Page {
         self.row("verified", &format!("by {}", text(&delivery["verified_by"])));
         let reason = answer["reason"].as_str().or(delivery["reason"].as_str()).unwrap_or("no run was asked for");
         self.row("outcome", &format!("{}: {}", self.ink.doubtful(&text(&answer["status"])), harmless(reason)));
+    }
+
+    fn asked(&mut self, asked: &[Asked]) {
+        if asked.is_empty() {
+            return;
+        }
+        let fate = |fate: &Fate| match fate {
+            Fate::Recorded { status } => self.ink.good(&format!("recorded, {status}")),
+            Fate::Sent => self.ink.good("it went out"),
+            Fate::Withheld => self.ink.doubtful("withheld"),
+            Fate::Missing => self.ink.bad("nothing is recorded: add it to fixtures/api.json, or use --live-reads"),
+            Fate::Refused { reason } => self.ink.bad(&format!("refused: {}", harmless(reason))),
+        };
+        let line = |one: &Asked| {
+            let body = if one.body.is_empty() { String::new() } else { format!("\n  {}", harmless(&one.body)) };
+            format!("{} {} · {}{body}", harmless(&one.method), harmless(&one.url), fate(&one.fate))
+        };
+        let lines: Vec<String> = asked.iter().map(line).collect();
+        self.lines.push(String::new());
+        self.row("asked", &lines.join("\n"));
     }
 
     fn delivery(&mut self, delivery: &Value) {
@@ -242,7 +278,7 @@ mod tests {
 
     fn shown(answer: Value, delivery: Value, traces: Vec<Value>) -> String {
         let status = if answer["detail"].is_string() { StatusCode::FORBIDDEN } else { StatusCode::OK };
-        ended(&Ended { sent: false, status, answer, delivery, traces, late: false }, "desk", "opened", Ink::Plain)
+        ended(&Ended { status, answer, delivery, traces, ..Ended::default() }, "desk", "opened", Ink::Plain)
     }
 
     #[test]
@@ -272,6 +308,33 @@ text        Done.
 
             Really.";
         assert_eq!(shown(json!({"status": "processed"}), Value::Null, vec![trace("complete", "withheld")]), expected);
+    }
+
+    #[test]
+    fn what_was_asked_of_others_is_shown_with_what_became_of_it() {
+        let asked = |method: &str, path: &str, body: &str, fate| {
+            let url = format!("https://desk.example{path}");
+            Asked { method: method.into(), url, body: body.into(), fate }
+        };
+        let asked = vec![
+            asked("GET", "/1", "", Fate::Recorded { status: 200 }),
+            asked("POST", "/1/seen", "{\"by\":\"me\"}", Fate::Withheld),
+            asked("GET", "/2", "", Fate::Missing),
+        ];
+        let (answer, traces) = (json!({"status": "processed"}), vec![trace("complete", "withheld")]);
+        let printed = vec!["one".to_owned(), "two".to_owned()];
+        let whole = Ended { answer, traces, asked, printed, ..Ended::default() };
+        assert_eq!(super::json(&whole.traces[0], &whole)["asked"][1]["outcome"], "withheld");
+        let page = ended(&whole, "desk", "opened", Ink::Plain);
+        let expected = "
+asked       GET https://desk.example/1 · recorded, 200
+            POST https://desk.example/1/seen · withheld
+              {\"by\":\"me\"}
+            GET https://desk.example/2 · nothing is recorded: add it to fixtures/api.json, or use --live-reads
+
+printed     one
+            two";
+        assert!(page.ends_with(expected), "{page}");
     }
 
     #[test]

@@ -4,11 +4,21 @@ use super::HostPort;
 use anyhow::{Result, bail, ensure};
 use url::Host;
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Hosts(Vec<Pattern>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hosts {
+    /// Whatever is asked for.
+    Any,
+    Named(Vec<Pattern>),
+}
+
+impl Default for Hosts {
+    fn default() -> Self {
+        Self::Named(Vec::new())
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Pattern {
+pub struct Pattern {
     host: String,
     /// Of a `*.`: every name below, and not the name itself.
     below: bool,
@@ -17,11 +27,12 @@ struct Pattern {
 
 impl Hosts {
     pub fn parse<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> Result<Self> {
-        names.into_iter().map(|name| pattern(name.as_ref())).collect::<Result<_>>().map(Self)
+        names.into_iter().map(|name| pattern(name.as_ref())).collect::<Result<_>>().map(Self::Named)
     }
 
     pub fn name(&self, place: &HostPort) -> bool {
-        self.0.iter().any(|pattern| {
+        let Self::Named(patterns) = self else { return true };
+        patterns.iter().any(|pattern| {
             let named = match pattern.below {
                 true => {
                     place.host.strip_suffix(&pattern.host).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))

@@ -4,10 +4,12 @@
 //! addresses that the policy admits, and this server's API. The check is made on the address that is connected to, so
 //! a name cannot mean one thing when it is looked at and another when it is used; a redirect is a request like any other.
 
+mod authority;
 mod hosts;
 mod pass;
 mod relay;
 mod request;
+mod stage;
 mod target;
 
 #[cfg(test)]
@@ -15,6 +17,7 @@ mod tests;
 
 pub use hosts::Hosts;
 pub use pass::{Pass, Permit};
+pub use stage::Stage;
 
 use super::{HostPort, Outbound};
 use anyhow::{Context, Result};
@@ -32,6 +35,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// Makes programs of Node take the proxy.
+pub const NODE: &str = include_str!("node.cjs");
+
 /// Connections that all processes together may have open.
 const CONNECTIONS: usize = 1_024;
 /// How long a request may take to say what it wants, and a connection may wait for the next.
@@ -46,17 +52,25 @@ pub struct Proxy {
     /// This server's API.
     api: SocketAddr,
     idle: Duration,
+    /// In a rehearsal: what there is instead of the network.
+    stage: Option<Stage>,
 }
 
 impl Proxy {
     /// Listens on a free port of this machine until `stopping`.
-    pub async fn open(outbound: Arc<Outbound>, api: SocketAddr, stopping: CancellationToken) -> Result<Arc<Self>> {
-        Self::open_with(outbound, api, stopping, IDLE).await
+    pub async fn open(
+        outbound: Arc<Outbound>,
+        api: SocketAddr,
+        stage: Option<Stage>,
+        stopping: CancellationToken,
+    ) -> Result<Arc<Self>> {
+        Self::open_with(outbound, api, stage, stopping, IDLE).await
     }
 
     async fn open_with(
         outbound: Arc<Outbound>,
         api: SocketAddr,
+        stage: Option<Stage>,
         stopping: CancellationToken,
         idle: Duration,
     ) -> Result<Arc<Self>> {
@@ -67,9 +81,19 @@ impl Proxy {
             false => api,
         };
         let address = listener.local_addr()?;
-        let proxy = Arc::new(Self { outbound, passes: Arc::default(), address, api, idle });
+        let proxy = Arc::new(Self { outbound, passes: Arc::default(), address, api, idle, stage });
         tokio::spawn(listen(proxy.clone(), listener, stopping));
         Ok(proxy)
+    }
+
+    /// What processes have to believe in a rehearsal, as a file holds it.
+    pub fn certificate(&self) -> Option<String> {
+        self.stage.as_ref().map(|stage| stage.authority.pem())
+    }
+
+    /// In a rehearsal, what stands for that place.
+    fn staged(&self, place: &HostPort) -> Option<&Stage> {
+        self.stage.as_ref().filter(|_| !self.is_api(place))
     }
 
     /// The only port that a process with a closed network needs.
@@ -127,5 +151,5 @@ async fn serve(proxy: Arc<Proxy>, connection: TcpStream) {
     server.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 << 10);
     // Whoever breaks off has its reasons; there is nobody to tell.
     let _ = server.serve_connection(TokioIo::new(connection), service).with_upgrades().await;
-    tunnel.carry().await;
+    tunnel.carry(&proxy).await;
 }

@@ -41,10 +41,20 @@ impl Pass {
     pub fn environment(&self) -> BTreeMap<String, String> {
         let proxy = format!("http://{USER}:{}@{}", self.token, self.address);
         let mut variables: BTreeMap<String, String> =
-            ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"].map(|name| (name.into(), proxy.clone())).into();
+            ["TERCEL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"]
+                .map(|name| (name.into(), proxy.clone()))
+                .into();
         variables.extend(["NO_PROXY", "no_proxy"].map(|name| (name.into(), String::new())));
+        // From Node 24 on. Earlier ones load what makes them do so.
         variables.insert("NODE_USE_ENV_PROXY".into(), "1".into());
         variables
+    }
+
+    /// More that the operator gave. Who goes through keeps the pass.
+    pub fn grant(&self, granted: Vec<HostPort>) {
+        if let Some(known) = self.passes.known().get_mut(&self.key) {
+            known.permit = Arc::new(Permit { granted, ..Permit::clone(&known.permit) });
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     HostPort, Proxy,
     pass::Known,
     relay::{Carried, relay},
-    target,
+    stage, target,
 };
 use crate::outbound::ledger::Record;
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use std::sync::{
 use tercel_sdk::{Error, Kind, Result};
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
 
-type Body = BoxBody<Bytes, hyper::Error>;
+pub type Body = BoxBody<Bytes, hyper::Error>;
 
 /// Headers that are between the process and this proxy.
 const HOP: [&str; 8] = [
@@ -50,15 +50,21 @@ pub async fn answer(proxy: &Proxy, request: Request<Incoming>, tunnel: &Tunnel) 
     let Some(place) = known.enter() else {
         return said(StatusCode::SERVICE_UNAVAILABLE, "This process has too many connections open: close some");
     };
-    let answered = match *request.method() {
+    let answer = match *request.method() {
         Method::CONNECT => open_tunnel(proxy, &known, request, tunnel, place).await,
         _ => pass_on(proxy, &known, request, place).await,
     };
-    answered.unwrap_or_else(|error| {
+    answered(answer)
+}
+
+/// A failure, as the process reads it.
+pub fn answered(answer: Result<Response<Body>>) -> Response<Body> {
+    answer.unwrap_or_else(|error| {
         let status = match error.kind {
             Kind::Schema => StatusCode::BAD_REQUEST,
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::BAD_GATEWAY,
         };
         let hint = error.hint.as_deref().map(|hint| format!(". {hint}")).unwrap_or_default();
@@ -72,20 +78,35 @@ pub struct Tunnel(Mutex<Option<Open>>);
 
 struct Open {
     near: OnUpgrade,
-    far: TcpStream,
+    far: Far,
     known: Known,
     record: Option<Record>,
     idle: std::time::Duration,
     _place: OwnedSemaphorePermit,
 }
 
+enum Far {
+    Host(TcpStream),
+    /// In a rehearsal, what stands for that place.
+    Stage(HostPort),
+}
+
 impl Tunnel {
-    pub async fn carry(&self) {
+    pub async fn carry(&self, proxy: &Proxy) {
         let Some(open) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let Ok(near) = open.near.await else { return };
         let carried = Carried::default();
+        let far = match (open.far, &proxy.stage) {
+            (Far::Host(far), _) => far,
+            (Far::Stage(place), Some(stage)) => {
+                // Whoever breaks off has its reasons.
+                let _ = stage.serve(proxy, &open.known, &place, TokioIo::new(near)).await;
+                return;
+            }
+            (Far::Stage(_), None) => return,
+        };
         let ended = tokio::select! {
-            ended = relay(TokioIo::new(near), open.far, open.idle, &carried) => ended,
+            ended = relay(TokioIo::new(near), far, open.idle, &carried) => ended,
             () = open.known.revoked.cancelled() => Ok(()),
         };
         if let Some(mut record) = open.record {
@@ -106,11 +127,20 @@ async fn open_tunnel(
     place: OwnedSemaphorePermit,
 ) -> Result<Response<Body>> {
     let target = target::place(request.uri(), None)?;
-    let mut record = begin(proxy, known, &request, &target);
-    let far = noted(&mut record, reach(proxy, known, &target).await)?;
-    if let Some(record) = &mut record {
-        record.answered(200);
-    }
+    let (far, record) = match proxy.staged(&target) {
+        Some(stage) => {
+            stage.permits(known, &target)?;
+            (Far::Stage(target), None)
+        }
+        None => {
+            let mut record = begin(proxy, known, &request, &target);
+            let far = noted(&mut record, reach(proxy, known, &target).await)?;
+            if let Some(record) = &mut record {
+                record.answered(200);
+            }
+            (Far::Host(far), record)
+        }
+    };
     let near = hyper::upgrade::on(&mut request);
     let open = Open { near, far, known: known.clone(), record, idle: proxy.idle, _place: place };
     *tunnel.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
@@ -127,6 +157,11 @@ async fn pass_on(
         return Err(Error::new(Kind::Schema, "Only http:// addresses are passed on; https:// goes through a tunnel"));
     }
     let target = target::place(request.uri(), Some(80))?;
+    if let Some(stage) = proxy.staged(&target) {
+        stage.permits(known, &target)?;
+        let origin = stage::origin(request.uri(), &target);
+        return stage.answer(proxy, known, &origin, request).await;
+    }
     let mut record = begin(proxy, known, &request, &target);
     let sent = Arc::new(AtomicU64::new(0));
     let passed = async {
@@ -213,7 +248,7 @@ fn outgoing(request: Request<Incoming>, sent: &Arc<AtomicU64>) -> Result<Request
     Ok(Request::from_parts(head, body.boxed()))
 }
 
-fn strip(headers: &mut HeaderMap) {
+pub fn strip(headers: &mut HeaderMap) {
     let named: Vec<String> = headers
         .get_all("connection")
         .iter()

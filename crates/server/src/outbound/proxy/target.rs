@@ -20,14 +20,23 @@ pub fn place(uri: &Uri, default_port: Option<u16>) -> Result<HostPort> {
     Ok(HostPort { host, port })
 }
 
+/// Whether the operator gave the place, or the integration names it.
+pub fn permitted(permit: &Permit, place: &HostPort) -> Result<()> {
+    if is_granted(permit, place) || permit.hosts.name(place) {
+        return Ok(());
+    }
+    let message = format!("`{}` may not be called: the integration does not name it", place.host);
+    Err(Error::new(Kind::Forbidden, message).hint("Add it to permissions.hosts of its manifest"))
+}
+
+fn is_granted(permit: &Permit, place: &HostPort) -> bool {
+    permit.granted.iter().any(|given| given.port == place.port && plain(&given.host).as_ref() == Some(&place.host))
+}
+
 /// The addresses of the place that may be connected to.
 pub async fn admitted(proxy: &Proxy, permit: &Permit, place: &HostPort) -> Result<Vec<SocketAddr>> {
-    let granted =
-        permit.granted.iter().any(|given| given.port == place.port && plain(&given.host).as_ref() == Some(&place.host));
-    if !granted && !permit.hosts.name(place) {
-        let message = format!("`{}` may not be called: the integration does not name it", place.host);
-        return Err(Error::new(Kind::Forbidden, message).hint("Add it to permissions.hosts of its manifest"));
-    }
+    permitted(permit, place)?;
+    let granted = is_granted(permit, place);
     let outbound = &proxy.outbound;
     let found = match place.host.parse::<IpAddr>() {
         Ok(address) => vec![address],

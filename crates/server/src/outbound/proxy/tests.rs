@@ -47,7 +47,8 @@ async fn world(names: &[(&'static str, &str)], reachable: &[&str], api: SocketAd
         ..Options::new(sender)
     });
     let stopping = CancellationToken::new();
-    let proxy = Proxy::open_with(outbound.unwrap(), api, stopping.clone(), Duration::from_millis(800)).await.unwrap();
+    let proxy =
+        Proxy::open_with(outbound.unwrap(), api, None, stopping.clone(), Duration::from_millis(800)).await.unwrap();
     World { proxy, rows, stopping }
 }
 
@@ -308,8 +309,9 @@ async fn the_servers_own_api_is_open_to_all_passes_and_in_no_ledger() {
 async fn what_the_operator_gave_may_be_private_and_only_at_its_port() {
     let service = mirror().await;
     let world = world(&[], &[], nowhere()).await;
-    let granted = vec![HostPort { host: "127.0.0.1".into(), port: service.port() }];
-    let pass = world.proxy.admit(Permit { integration: "tried".into(), hosts: Hosts::default(), granted });
+    let pass = world.pass(&[]);
+    assert_eq!(status(&world.ask(&pass, &format!("GET http://{service}/")).await), "403");
+    pass.grant(vec![HostPort { host: "127.0.0.1".into(), port: service.port() }]);
     assert_eq!(status(&world.ask(&pass, &format!("GET http://{service}/")).await), "200");
     assert_eq!(status(&world.ask(&pass, &format!("GET http://127.0.0.1:{}/", world.proxy.port())).await), "403");
 }

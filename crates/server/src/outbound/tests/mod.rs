@@ -14,7 +14,10 @@ use std::{
     collections::HashMap,
     io,
     net::IpAddr,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tercel_sdk::{
     Result,

@@ -1,4 +1,4 @@
-//! Myservice: reads rooms, and posts answers there.
+//! Myservice: answers messages in the room where they were written.
 
 #[cfg(test)]
 mod tests;
@@ -7,22 +7,63 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tercel_sdk::{
-    Checked, Depth, Field, FromHost, Host, Integration, Outbound, Receipt, Result, dispatcher, http::Builder, reads,
+    Brief, Checked, Dedupe, Depth, Event, Field, FromHost, Host, Inbound, Integration, Outbound, Outcome, Receipt,
+    Received, Refusal, Result, Scheme, Target, dispatcher, http::Builder, reads,
 };
 
 pub fn integration() -> Integration {
     Integration::new("myservice")
         .version("0.1.0")
         .label("Myservice")
-        .description("Reads rooms of Myservice and posts answers there")
+        .description("Answers messages of Myservice")
         .icon("MessageSquare")
         .field(Field::password("token", "Token").required().help("From Myservice's account page"))
+        .field(Field::password("webhook_secret", "Webhook secret").required().help("Signs what comes in"))
         .field(Field::url("url", "API address").default("https://api.myservice.example"))
+        .webhook(receive)
         .connector(check)
         .dispatcher(dispatcher(post).limit(4_000))
         .tool("myservice_get_room", reads(get_room))
         .skill("myservice", include_str!("skills/myservice.md"))
         .readme(include_str!("README.md"))
+        .sample("message.created", include_str!("fixtures/message.created.json"))
+        .exchanges(include_str!("fixtures/api.json"))
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    event: String,
+    message: Option<Message>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    room: String,
+    author: String,
+    text: String,
+}
+
+/// What came in means; nothing is asked for here, so that it can be looked at again.
+fn receive(host: Host, request: Inbound) -> Result<Received, Refusal> {
+    let payload: Payload = request.signed(&Scheme::standard(host.field("webhook_secret")?))?.json()?;
+    let outcome = match payload.message {
+        Some(message) if payload.event == "message.created" => answered(message),
+        _ => Outcome::Ignored("only new messages are answered".into()),
+    };
+    Ok(Received { dedupe: Dedupe::Body, name: payload.event, outcome })
+}
+
+fn answered(Message { room, author, text }: Message) -> Outcome {
+    let brief = Brief {
+        preamble: Some(format!("This was written in room `{room}`. Answer it in one paragraph.")),
+        skills: vec!["integrations/myservice/myservice".into()],
+        tools: vec!["myservice_get_room".into()],
+        ..Brief::default()
+    };
+    let event = Event::stored(format!("myservice:{room}"), format!("{author} wrote: {text}"))
+        .reply_to(Target::new("myservice", json!({"room": room})))
+        .run(brief);
+    Outcome::Events(vec![event])
 }
 
 /// A connection to Myservice: what all parts begin with.

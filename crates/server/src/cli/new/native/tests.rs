@@ -3,12 +3,30 @@
 use super::integration;
 use serde_json::json;
 use tercel_sdk::{
-    Target,
+    Outcome, Target,
     testing::{Bench, Fake, check},
 };
 
 fn bench() -> Bench {
-    check(integration()).with("token", "t0ken")
+    check(integration()).with("token", "t0ken").with("webhook_secret", "s3cret")
+}
+
+#[test]
+fn a_new_message_is_answered_in_its_room() {
+    let received = bench().receive(&integration().samples[0]).unwrap();
+    let Outcome::Events(events) = received.outcome else { panic!("{received:?}") };
+    assert_eq!(
+        (events[0].from.as_str(), events[0].text.as_str()),
+        ("myservice:general", "ada wrote: Who has a ladder?")
+    );
+    assert!(events[0].brief.is_some());
+}
+
+#[test]
+fn other_events_start_nothing() {
+    let mut sample = integration().samples.remove(0);
+    sample.body["event"] = json!("room.renamed");
+    assert!(matches!(bench().receive(&sample).unwrap().outcome, Outcome::Ignored(_)));
 }
 
 #[tokio::test]

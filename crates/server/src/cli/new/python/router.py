@@ -34,7 +34,7 @@ async def receive(request: Request) -> dict[str, str]:
             source="myservice",
             run_agent=True,
             execution_config={
-                "system_preamble": "Answer the message in one paragraph.",
+                "system_preamble": f"This was written in room `{message['room']}`. Answer it in one paragraph.",
                 "skills": ["integrations/myservice/myservice"],
                 "tools": ["myservice_get_room"],
             },
