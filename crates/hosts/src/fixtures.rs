@@ -212,6 +212,6 @@ mod tests {
         let signing = of_sample(&json!({"bearer": "API_KEY"})).unwrap().unwrap();
         assert_eq!(signing.fields.iter().map(|field| field.env.as_str()).collect::<Vec<_>>(), ["API_KEY"]);
         assert!(of_sample(&json!({"none": "nobody signs"})).unwrap().is_none());
-        assert!(of_sample(&json!("github")).is_err());
+        assert!(of_sample(&json!("unheard")).is_err());
     }
 }
