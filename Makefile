@@ -40,9 +40,9 @@ $(ZIG)/bin/cargo-zigbuild:
 	$(ZIG)/bin/pip install --quiet --disable-pip-version-check ziglang==0.17.0 cargo-zigbuild==0.24.0
 
 # The whole-program tests by name: chosen from the whole workspace, they are the programs that were built for the first run.
-# Those that are about folders and about who writes them are run once; what folders store is run on both engines.
+# Those that are about who writes folders, and about how folders run, are run once; what folders store is run on both engines.
 WHOLE := $(shell sed -n '/^\[\[test\]\]/{n;s/^name = "\(.*\)"/\1/p}' tests/Cargo.toml)
-ONCE := authoring clients docs documents folders invariants manifests
+ONCE := authoring docs folders invariants
 
 # Every test, and everything that a change must pass. Other whole-program tests run on both engines; the second run says which
 # of them are about SQLite alone, and why.
