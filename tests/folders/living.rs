@@ -2,7 +2,10 @@
 
 use crate::world::{FORGE, PATIENCE, World, card, fresh, loads, options, put, root, stands};
 use serde_json::{Value, json};
-use std::fs;
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use tercel_tests::{Options, Receiver, Server, Turn, wait::until_within};
 
 const TOOL: &str = r#"
@@ -54,6 +57,31 @@ fn what_is_saved_is_loaded_and_what_does_not_load_leaves_the_last_version() {
     fs::write(&file, tool("echo_say", "three")).unwrap();
     until_says(&server, "echo_say", "three");
     stands(&server, "echo", "ready");
+}
+
+#[test]
+fn no_call_fails_because_the_code_is_saved() {
+    let server = start(|options| _ = put(&root(options), "echo", &[("tools/say.py", &tool("echo_say", "0"))]));
+    stands(&server, "echo", "ready");
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let calls = scope.spawn(|| {
+            let mut answers = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                answers.push(server.post("/api/v1/tools/echo_say/call", json!({})));
+            }
+            answers
+        });
+        for version in 1..=4 {
+            let word = version.to_string();
+            fs::write(root(&server.options).join("echo/tools/say.py"), tool("echo_say", &word)).unwrap();
+            until_says(&server, "echo_say", &word);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        for answer in calls.join().unwrap() {
+            assert!(answer.expect(200)["result"].is_string());
+        }
+    });
 }
 
 #[test]

@@ -197,7 +197,7 @@ impl Hosts {
     /// Ends every worker, those of old states too: open calls have 60 s.
     pub async fn stop(&self) {
         let running: Vec<_> = lock(&self.0.running).drain(..).collect();
-        let all = running.iter().filter_map(Weak::upgrade).map(|worker| worker.drain());
+        let all = running.iter().filter_map(Weak::upgrade).map(|worker| worker.drain(None));
         futures::future::join_all(all).await;
     }
 

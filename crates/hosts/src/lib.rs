@@ -44,8 +44,9 @@ use futures::future::BoxFuture;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
-use tercel_sdk::Integration;
+use tercel_sdk::{Integration, Result};
 use uuid::Uuid;
+use worker::Open;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -163,8 +164,14 @@ pub trait Worker: Send + Sync {
     fn state(&self) -> WorkerState;
     /// What it printed lately, the oldest first.
     fn log(&self) -> Vec<LogLine>;
-    /// Takes no new calls, lets those that are open end (at most 60 s), and stops.
-    fn drain(&self) -> BoxFuture<'static, ()>;
+    /// A process that answers, and the right to call it: it is not stopped while this is held.
+    ///
+    /// # Errors
+    /// `network`, as nothing has happened: when there is none, or it cannot be started, or has failed too often lately.
+    fn enter(&self) -> BoxFuture<'_, Result<Open>>;
+    /// Takes no new calls, lets those that are open end (at most 60 s), and stops. Calls of those who found it before
+    /// `next` took its place go to `next`.
+    fn drain(&self, next: Option<Arc<dyn Worker>>) -> BoxFuture<'static, ()>;
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

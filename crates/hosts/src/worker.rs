@@ -92,11 +92,21 @@ struct Phase {
     running: Option<Arc<Process>>,
     starting: bool,
     draining: bool,
+    /// What has taken its place.
+    next: Option<Arc<dyn Worker>>,
     restarts: u32,
     failures: Failures,
     reason: Option<String>,
     /// Of the process, or of a call.
     failed: Option<Failed>,
+}
+
+enum AtHand {
+    Running(Open),
+    /// Calls are this one's.
+    Replaced(Arc<dyn Worker>),
+    /// There is no process, and one may be started.
+    Nothing,
 }
 
 impl Supervisor {
@@ -113,17 +123,15 @@ impl Supervisor {
         &self.0.log
     }
 
-    /// A process that answers, and the right to call it: it is not stopped while this is held.
-    ///
-    /// # Errors
-    /// `network`, as nothing has happened: when it cannot be started, or has failed too often lately.
     pub async fn enter(&self) -> Result<Open> {
         loop {
-            if let Some(open) = self.at_hand()? {
-                return Ok(open);
+            match self.at_hand()? {
+                AtHand::Running(open) => return Ok(open),
+                AtHand::Replaced(next) => return next.enter().await,
+                AtHand::Nothing => {}
             }
             let turn = self.0.turn.clone().lock_owned().await;
-            if self.at_hand()?.is_some() {
+            if !matches!(self.at_hand()?, AtHand::Nothing) {
                 continue;
             }
             // A task of its own, so that it goes on when the call that needed it is given up.
@@ -136,14 +144,16 @@ impl Supervisor {
         }
     }
 
-    /// `None` when there is no process and one may be started.
-    fn at_hand(&self) -> Result<Option<Open>> {
+    fn at_hand(&self) -> Result<AtHand> {
         let phase = self.phase();
+        if let Some(next) = &phase.next {
+            return Ok(AtHand::Replaced(next.clone()));
+        }
         if phase.draining {
             return Err(self.unavailable("it has been stopped"));
         }
         if let Some(process) = &phase.running {
-            return Ok(Some(process.enter()));
+            return Ok(AtHand::Running(process.enter()));
         }
         if let Some(rest) = phase.failures.rest() {
             let reason = phase.reason.as_deref().unwrap_or("it failed");
@@ -151,7 +161,7 @@ impl Supervisor {
             let error = self.unavailable(&format!("{reason}; it is tried again in {seconds} s"));
             return Err(error.retry_after(Some(rest)));
         }
-        Ok(None)
+        Ok(AtHand::Nothing)
     }
 
     /// Something went wrong in its code.
@@ -236,10 +246,17 @@ impl Worker for Supervisor {
         self.0.log.lines()
     }
 
-    fn drain(&self) -> BoxFuture<'static, ()> {
+    fn enter(&self) -> BoxFuture<'_, Result<Open>> {
+        Box::pin(Self::enter(self))
+    }
+
+    fn drain(&self, next: Option<Arc<dyn Worker>>) -> BoxFuture<'static, ()> {
         let supervisor = self.clone();
         Box::pin(async move {
-            supervisor.phase().draining = true;
+            {
+                let mut phase = supervisor.phase();
+                (phase.draining, phase.next) = (true, next);
+            }
             // One that is being started is waited for, or nobody would stop it.
             let _turn = supervisor.0.turn.lock().await;
             let process = supervisor.phase().running.clone();

@@ -58,7 +58,9 @@ pub async fn install(
     environments.run(&make, &[&place], bare, progress).await?;
     let program = place.join("bin/python").display().to_string();
     let locked = lock.display().to_string();
-    let mut command = vec![&*uv, "pip", "install", "--python", &program, "--require-hashes", "-r", &locked];
+    // Workers write no bytecode: what is not compiled here is compiled at every start.
+    let mut command = vec![&*uv, "pip", "install", "--python", &program, "--compile-bytecode"];
+    command.extend(["--require-hashes", "-r", &locked]);
     if wanted.wheels_only {
         command.extend(["--only-binary", ":all:"]);
     }

@@ -4,6 +4,9 @@ use super::{Interpreter, package::Base};
 use sha2::{Digest, Sha256};
 use std::{fs, path::Path};
 
+/// How environments are made: a change of it makes them anew.
+const MADE: &[u8] = b"with bytecode";
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requirements {
     /// File name and content; none of them is the base environment.
@@ -26,7 +29,8 @@ impl Requirements {
     pub(super) fn key(&self, base: &Base, python: &Interpreter) -> String {
         let mut hash = Sha256::new();
         let python = format!("{:?} {}", python.version, python.program.display());
-        for part in [&base.locked[..], python.as_bytes(), &[u8::from(self.wheels_only && self.file.is_some())]] {
+        let wheels_only = u8::from(self.wheels_only && self.file.is_some());
+        for part in [&base.locked[..], python.as_bytes(), &[wheels_only], MADE] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }

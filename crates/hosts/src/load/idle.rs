@@ -1,7 +1,9 @@
 //! The worker of a folder that has none.
 
-use crate::{LogLine, Ring, Worker, WorkerState, environment::Progress};
+use crate::{LogLine, Ring, Worker, WorkerState, environment::Progress, worker::Open};
 use futures::future::{BoxFuture, ready};
+use std::sync::Arc;
+use tercel_sdk::{Error, Kind, Result};
 
 pub struct Idle {
     why: Why,
@@ -35,7 +37,12 @@ impl Worker for Idle {
         self.log.lines()
     }
 
-    fn drain(&self) -> BoxFuture<'static, ()> {
+    fn enter(&self) -> BoxFuture<'_, Result<Open>> {
+        let why = self.state().reason.unwrap_or_else(|| "it has none any more".into());
+        Box::pin(ready(Err(Error::new(Kind::Network, format!("The code of this integration does not run: {why}")))))
+    }
+
+    fn drain(&self, _next: Option<Arc<dyn Worker>>) -> BoxFuture<'static, ()> {
         Box::pin(ready(()))
     }
 }

@@ -98,10 +98,11 @@ impl Process {
     pub async fn drain(&self, longest: Duration) {
         let until = tokio::time::Instant::now() + longest;
         let empty = async {
-            let _ = self.client.send(client::empty("POST", "/v1/drain")).await;
+            // A call that was let in may not have reached it yet.
             while self.open() > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+            let _ = self.client.send(client::empty("POST", "/v1/drain")).await;
         };
         let _ = tokio::time::timeout_at(until, empty).await;
         let _ = self.orders.send(Order::End);

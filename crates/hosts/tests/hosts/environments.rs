@@ -5,7 +5,7 @@ use serde_json::json;
 use std::{
     fs,
     os::unix::fs::symlink,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use tercel_hosts::{Change, Cleaned, Loaded};
@@ -133,6 +133,14 @@ fn own_environments(world: &World) -> PathBuf {
     own
 }
 
+/// Whether there is bytecode of the package that is installed.
+fn compiled(envs: &Path) -> bool {
+    let entries = |place: &Path| fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path());
+    let of_package = |place: &PathBuf| place.file_name().unwrap().to_str().unwrap().starts_with("packages-");
+    let libraries = entries(envs).filter(of_package).flat_map(|place| entries(&place.join("lib")));
+    libraries.map(|python| python.join("site-packages/iniconfig/__pycache__")).any(|cache| cache.is_dir())
+}
+
 #[tokio::test]
 async fn an_environment_goes_when_no_folder_needs_it_and_nothing_runs_with_it() {
     let mut first = World::new();
@@ -150,6 +158,7 @@ async fn an_environment_goes_when_no_folder_needs_it_and_nothing_runs_with_it() 
     asks(&world, "iniconfig==2.0.0\n");
     let with = world.load("crm").await;
     assert_eq!(call(&with, "crm_version", json!({})).await.unwrap(), json!("2.0.0"), "{:?}", with.problems);
+    assert!(compiled(&envs), "or every start would compile it");
     assert_eq!(world.hosts.clean().await.unwrap(), Cleaned::All);
     assert_eq!(made(), 1, "a folder needs it");
     world.write("crm/requirements.txt", "");
@@ -157,7 +166,7 @@ async fn an_environment_goes_when_no_folder_needs_it_and_nothing_runs_with_it() 
     assert_eq!(without.problems, []);
     world.hosts.clean().await.unwrap();
     assert_eq!(made(), 1, "the old state runs with it");
-    with.worker.drain().await;
+    with.worker.drain(None).await;
     drop(with);
     let end = Instant::now() + Duration::from_secs(10);
     while made() > 0 {

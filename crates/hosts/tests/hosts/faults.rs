@@ -285,5 +285,5 @@ async fn many_at_once_are_answered_each_with_its_own() {
     for (number, answer) in futures::future::join_all(calls).await {
         assert_eq!(answer.unwrap(), json!(number));
     }
-    tokio::time::timeout(Duration::from_secs(20), bad.worker.drain()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), bad.worker.drain(None)).await.unwrap();
 }

@@ -115,7 +115,7 @@ async fn a_saved_file_is_live_within_a_second() {
     assert_eq!(said(&second).await, json!("two"));
     assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
     let old = pid(&first);
-    first.worker.drain().await;
+    first.worker.drain(None).await;
     assert!(!is_alive(old));
     assert_eq!(said(&second).await, json!("two"));
 }
@@ -180,10 +180,29 @@ async fn an_open_call_ends_on_the_old_state_and_new_ones_begin_on_the_new() {
     world.write("crm/tools/say.py", &says("new"));
     let new = world.reload("crm", Some(&old)).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let draining = tokio::spawn(old.worker.drain());
+    let draining = tokio::spawn(old.worker.drain(None));
     assert_eq!(said(&new).await, json!("new"));
     assert_eq!(open.await.unwrap().unwrap(), json!("old"));
     draining.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_found_the_old_state_calls_the_new_one_when_the_old_has_ended() {
+    let mut world = World::new();
+    world.write("crm/tools/say.py", &says("old"));
+    let old = world.load("crm").await;
+    world.write("crm/tools/say.py", &says("new"));
+    let new = world.reload("crm", Some(&old)).await;
+    // One waits for the start of the old process while it is replaced.
+    let waiting = tokio::spawn(crate::world::handler(&old, "crm_say")(crate::world::host(30.0), json!({}).into()));
+    until("the old process starts", || old.worker.state().state == "starting").await;
+    old.worker.drain(Some(new.worker.clone())).await;
+    assert_eq!(waiting.await.unwrap().unwrap(), json!("new"));
+    assert_eq!(said(&old).await, json!("new"), "and one comes late");
+    assert!(old.worker.state().pid.is_none(), "{:?}", old.worker.state());
+    new.worker.drain(None).await;
+    let error = call(&old, "crm_say", json!({})).await.unwrap_err();
+    assert!(error.message.contains("it has been stopped"), "{error:?}");
 }
 
 #[tokio::test]
@@ -192,7 +211,7 @@ async fn the_key_of_a_process_is_worth_nothing_after_its_end() {
     world.write("crm/tools/say.py", &says("one"));
     let crm = world.load("crm").await;
     said(&crm).await;
-    crm.worker.drain().await;
+    crm.worker.drain(None).await;
     let (mut minted, mut revoked) =
         (world.server.minted.lock().unwrap().clone(), world.server.revoked.lock().unwrap().clone());
     minted.sort();
@@ -232,7 +251,7 @@ async fn code_has_a_place_for_temporary_files_whatever_it_did_to_the_last_one() 
     {
         let crm = world.load("crm").await;
         assert_eq!(call(&crm, "crm_say", json!({"what": what})).await.unwrap(), json!(expected), "{what}");
-        crm.worker.drain().await;
+        crm.worker.drain(None).await;
     }
     assert!(fs::symlink_metadata(&temporary).unwrap().is_symlink(), "that is its own doing");
     assert_eq!(fs::metadata("/etc").unwrap().uid(), owner, "and what it links to is not given to it");
@@ -291,7 +310,7 @@ async fn old_states_are_removed_when_nothing_runs_them() {
     let old = first.hash.clone();
     let draining = tokio::spawn({
         let worker = first.worker.clone();
-        async move { worker.drain().await }
+        async move { worker.drain(None).await }
     });
     drop(first);
     world.hosts.clean().await.unwrap();

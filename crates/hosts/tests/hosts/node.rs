@@ -175,7 +175,7 @@ async fn it_ends_with_its_standard_input() {
     let board = board(&mut world).await;
     call(&board, "board_count", json!({})).await.unwrap();
     let pid = crate::world::pid(&board);
-    tokio::time::timeout(Duration::from_secs(10), board.worker.drain()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), board.worker.drain(None)).await.unwrap();
     assert!(!crate::world::is_alive(pid));
     let error = handler(&board, "board_count")(host(5.0), json!({}).into()).await.unwrap_err();
     assert_eq!(error.kind, Kind::Network);

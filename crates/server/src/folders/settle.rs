@@ -51,11 +51,13 @@ pub async fn settle(app: &Arc<App>) {
     processes::settle(app);
 }
 
-/// Lets what runs on the old state end. Nobody waits for it.
+/// Lets what runs on the old state end. Nobody waits for it. Whoever looked it up before calls what is there now.
 pub fn drain(app: &Arc<App>, loaded: Loaded) {
     let work = app.clone();
+    let next =
+        app.folders.loaded(&loaded.folder.id).map(|now| now.worker).filter(|now| !Arc::ptr_eq(now, &loaded.worker));
     app.work.spawn(async move {
-        loaded.worker.drain().await;
+        loaded.worker.drain(next).await;
         drop(loaded);
         tidy_soon(&work);
     });

@@ -25,7 +25,7 @@ pub(crate) const BEAT: Duration = Duration::from_secs(5);
 
 /// For every connection. A database whose commits are not on disk would break what was promised to senders.
 pub(crate) const SETTINGS: &str = "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '60s'; \
-     SET default_transaction_isolation = 'read committed'; SET jit = off; \
+     SET default_transaction_isolation = 'read committed'; SET jit = off; SET client_min_messages = warning; \
      SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
      SELECT set_config('synchronous_commit', 'on', FALSE) WHERE current_setting('synchronous_commit') = 'off'";
 
