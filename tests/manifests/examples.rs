@@ -37,6 +37,22 @@ fn each_loads_and_has_nothing_wrong_with_it() {
 }
 
 #[test]
+fn what_ships_does_what_was_recorded_of_it() {
+    let options = Options::new();
+    for (name, recorded) in [("discord", 2), ("ntfy", 2), ("telegram", 3), ("webhook", 0)] {
+        let folder = root().join("integrations").join(name);
+        let said = options.run(&["check", folder.to_str().unwrap()]).ok();
+        assert!(said.contains("Nothing is wrong with it"), "{name}: {said}");
+        let files = fs::read_dir(folder.join("fixtures/recorded")).into_iter().flatten().count();
+        assert_eq!(files, recorded, "{name}");
+    }
+    let folder = root().join("integrations/webhook");
+    let options = options.env("WEBHOOK_SECRET", "s3cret-of-the-tests");
+    let said = options.run(&["rehearse", folder.to_str().unwrap(), "--event", "received"]).ok();
+    assert!(said.contains("webhook:events"), "{said}");
+}
+
+#[test]
 fn they_are_short() {
     let phone = fs::read_to_string(root().join("integrations/ntfy/integration.yaml")).unwrap();
     assert!(lines(&phone) <= 30, "{}", lines(&phone));

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tercel_sdk::{
     Cursor, Dispatcher, Error, Host, Integration, Kind, Mode, Outbound, Result, Target, Trust,
+    grant::Tokens,
     host::{Context, Ids},
     http::Transport,
 };
@@ -137,8 +138,13 @@ fn outbound(text: &str) -> Outbound {
     }
 }
 
-/// A host with these values and that way out.
-pub fn host(integration: &Integration, values: BTreeMap<String, String>, transport: Arc<dyn Transport>) -> Host {
+/// A host with these values, that way out, and those tokens.
+pub fn host(
+    integration: &Integration,
+    values: BTreeMap<String, String>,
+    transport: Arc<dyn Transport>,
+    tokens: Option<Arc<dyn Tokens>>,
+) -> Host {
     Host::new(Context {
         integration: integration.name.clone(),
         connection: "default".into(),
@@ -153,7 +159,7 @@ pub fn host(integration: &Integration, values: BTreeMap<String, String>, transpo
         deadline: Some(std::time::Instant::now() + LIMIT),
         cancel: CancellationToken::new(),
         transport,
-        tokens: None,
+        tokens,
         state: PathBuf::new(),
     })
 }

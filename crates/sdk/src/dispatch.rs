@@ -1,6 +1,6 @@
 //! How an answer leaves: the target, one part of the text, the receipt.
 
-use crate::{Call, Error, FromHost, Handler, Result};
+use crate::{Call, Error, FromHost, Handler, Result, text::Unit};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use std::{future::Future, sync::Arc, time::Duration};
@@ -85,8 +85,10 @@ pub struct Dispatcher {
     pub start: Option<Handler>,
     /// Asks the people at the target for an approval.
     pub approval: Option<Handler>,
-    /// Characters that one post may have, without the marker.
+    /// How long one post may be, without the marker.
     pub limit: usize,
+    /// What is counted for that.
+    pub unit: Unit,
     /// The service recognises a repetition by the row id: an unknown outcome is simply tried again.
     pub idempotent: bool,
     /// How long an answer is worth sending; one that could not leave until then is shown as expired. `None`: for ever.
@@ -107,6 +109,7 @@ where
         start: None,
         approval: None,
         limit: usize::MAX,
+        unit: Unit::Characters,
         idempotent: false,
         shelf_life: None,
     }

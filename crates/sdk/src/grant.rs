@@ -62,4 +62,7 @@ pub trait Tokens: Send + Sync {
     /// # Errors
     /// `not_configured` when nobody has agreed yet, `auth` when the consent is gone.
     fn access(&self) -> BoxFuture<'_, Result<String>>;
+
+    /// The service does not take this one any more: the next is another.
+    fn refused<'a>(&'a self, token: &'a str) -> BoxFuture<'a, ()>;
 }

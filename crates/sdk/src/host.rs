@@ -82,7 +82,7 @@ impl Host {
     /// The value of a field; the error names the setting to fill in.
     pub fn field(&self, key: &str) -> Result<&str> {
         self.optional(key).ok_or_else(|| {
-            let name = self.0.names.get(key).map_or(key, String::as_str);
+            let name = self.name(key);
             Error::not_configured(format!("{name} is not set"))
                 .hint(format!("Set {name} in the environment or in the settings of `{}`", self.0.integration))
         })
@@ -110,6 +110,18 @@ impl Host {
                 Err(Error::not_configured(message).hint("Connect it on its card"))
             }
         }
+    }
+
+    /// Tells that the service did not take this token. The next is another, if one can be had.
+    pub async fn token_refused(&self, token: &str) {
+        if let Some(tokens) = &self.0.tokens {
+            tokens.refused(token).await;
+        }
+    }
+
+    /// What a field is called in the settings.
+    pub fn name<'a>(&'a self, key: &'a str) -> &'a str {
+        self.0.names.get(key).map_or(key, String::as_str)
     }
 
     pub fn integration(&self) -> &str {

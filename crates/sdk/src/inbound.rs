@@ -1,6 +1,6 @@
 //! What comes in by webhook, and what an integration makes of it.
 
-use crate::{FromHost, Host, Result, Scheme, Target, Trust};
+use crate::{FromHost, Handler, Host, Result, Scheme, Target, Trust};
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -358,6 +358,10 @@ pub struct Webhook {
     pub path: String,
     /// What it is for, as its writer says.
     pub description: String,
+    /// Tells the service where to send: `{url}` goes in, and `{id}`, if the service has a name for that, comes out.
+    pub register: Option<Handler>,
+    /// Tells the service that nothing is to come any more: `{url, id}` goes in.
+    pub unregister: Option<Handler>,
 }
 
 impl Webhook {
@@ -370,6 +374,8 @@ impl Webhook {
             receive: Arc::new(move |host, request| receive(H::from_host(host)?, request)),
             path: "webhook".into(),
             description: String::new(),
+            register: None,
+            unregister: None,
         }
     }
 

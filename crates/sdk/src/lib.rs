@@ -14,6 +14,7 @@ pub mod host;
 pub mod http;
 pub mod inbound;
 pub mod integration;
+pub mod jwt;
 pub mod poll;
 pub mod process;
 pub mod routes;

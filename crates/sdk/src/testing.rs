@@ -3,6 +3,7 @@
 use crate::{
     Cursor, Dispatcher, Effect, Error, Gap, Host, Inbound, Integration, Kind, Missed, Outbound, Polled, Receipt,
     Received, Refusal, Result, Target, Trust,
+    grant::Tokens,
     hook::HookEvent,
     host::{Context, Ids},
     http::{Request, Response, Transport},
@@ -87,12 +88,28 @@ pub struct Bench {
     account: Option<String>,
     ids: Ids,
     fake: Arc<Fake>,
+    tokens: Option<Arc<dyn Tokens>>,
+}
+
+/// Tokens one after the other: the next when one was refused.
+struct Given(Mutex<Vec<String>>);
+
+impl Tokens for Given {
+    fn access(&self) -> BoxFuture<'_, Result<String>> {
+        let token = self.0.lock().unwrap().first().cloned();
+        Box::pin(async move { token.ok_or_else(|| Error::new(Kind::Auth, "the test has no more tokens")) })
+    }
+
+    fn refused<'a>(&'a self, token: &'a str) -> BoxFuture<'a, ()> {
+        self.0.lock().unwrap().retain(|known| known != token);
+        Box::pin(async {})
+    }
 }
 
 /// Starts a test of an integration: `check(forge()).with("token", "t")`.
 pub fn check(integration: Integration) -> Bench {
     let fields = integration.fields.iter().filter_map(|f| Some((f.key.clone(), f.default.clone()?))).collect();
-    Bench { integration, fields, account: None, ids: Ids::default(), fake: Fake::new() }
+    Bench { integration, fields, account: None, ids: Ids::default(), fake: Fake::new(), tokens: None }
 }
 
 impl Bench {
@@ -110,6 +127,12 @@ impl Bench {
     /// What its parts are called for: a run with a target, a rehearsal.
     pub fn ids(mut self, ids: Ids) -> Self {
         self.ids = ids;
+        self
+    }
+
+    /// Tokens of its grant: the first until it is refused, then the next.
+    pub fn tokens(mut self, tokens: &[&str]) -> Self {
+        self.tokens = Some(Arc::new(Given(Mutex::new(tokens.iter().map(|&token| token.to_owned()).collect()))));
         self
     }
 
@@ -133,7 +156,7 @@ impl Bench {
             deadline: None,
             cancel: CancellationToken::new(),
             transport: self.fake.clone(),
-            tokens: None,
+            tokens: self.tokens.clone(),
             state: PathBuf::new(),
         })
     }

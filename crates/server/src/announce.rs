@@ -88,7 +88,10 @@ fn announcement(app: &App, key: &str, text: String) -> Option<Announcement> {
         rehearse: false,
         expires_at: None,
     };
-    Some(Announcement { row, most: dispatcher.map_or(MOST, |dispatcher| dispatcher.limit.min(MOST)) })
+    Some(Announcement {
+        row,
+        most: dispatcher.map_or(MOST, |dispatcher| dispatcher.unit.characters(dispatcher.limit).min(MOST)),
+    })
 }
 
 /// Whether a notice says that its own way out is closed.

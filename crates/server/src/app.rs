@@ -19,7 +19,9 @@ use crate::{
     processes::Processes,
     providers::Providers,
     receiving::Readers,
+    registering::Registering,
     runner::Runs,
+    tokens::{Kept, Supply},
     watchman::Refused,
     webhook::Refusals,
 };
@@ -33,6 +35,7 @@ use std::{
 use tercel_models::Model;
 use tercel_sdk::{
     Host, Integration, Kind, Mode, Target, Trust,
+    grant::Tokens,
     host::{self, Ids},
 };
 use tercel_store::{DirectoryLock, NewNotice, PostgresOptions, Sealer, Store, Uuid};
@@ -61,8 +64,10 @@ pub struct App {
     pub ceilings: Ceilings,
     pub announcer: Announcer,
     pub refused: Refused,
+    pub tokens: Arc<Kept>,
     pub schedules: crate::schedules::Bell,
     pub polls: crate::polls::Bell,
+    pub registering: Registering,
     pub processes: Processes,
     pub hold: Hold,
     pub backups: Backups,
@@ -142,8 +147,10 @@ impl App {
             ceilings: Ceilings::load(&store, config.ceilings).await?,
             announcer: Announcer::load(&store).await?,
             refused: Refused::default(),
+            tokens: Arc::default(),
             schedules: Default::default(),
             polls: Default::default(),
+            registering: Registering::default(),
             processes: Processes::load(&store).await?,
             hold: Hold::read(&config.data_dir),
             backups: Backups::default(),
@@ -171,6 +178,7 @@ impl App {
         let catalog = Catalog::load(&self.folders.list(), &self.store, &self.sealer, &self.config.environment).await?;
         *self.catalog.write().expect("no holder of this lock panics") = Arc::new(catalog);
         self.polls.ring();
+        self.registering.ring();
         Ok(())
     }
 
@@ -208,7 +216,10 @@ impl App {
             cancel: call.cancel.clone(),
             rehearsal: self.config.rehearse.clone().unwrap_or_default().with(&entry.exchanges),
         };
-        Some(Host::new(host::Context {
+        let grant = entry.integration.grant.clone();
+        let rehearses = call.mode == Mode::Rehearse && !scope.rehearsal.live_reads;
+        let asking = Scope { mode: Mode::Live, ..scope.clone() };
+        let context = host::Context {
             integration: integration.into(),
             connection: connection.into(),
             call: id,
@@ -224,7 +235,13 @@ impl App {
             transport: self.outbound.transport(scope),
             tokens: None,
             state: self.config.data_dir.join("state").join(integration),
-        }))
+        };
+        let tokens = grant.map(|grants| {
+            let transport = self.outbound.transport(asking);
+            let host = Host::new(host::Context { transport, ..context.clone() });
+            Arc::new(Supply::new(self.tokens.clone(), grants, host, rehearses)) as Arc<dyn Tokens>
+        });
+        Some(Host::new(host::Context { tokens, ..context }))
     }
 
     /// The client for the server's own calls to addresses that a stranger may have named.

@@ -9,7 +9,11 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
-use tercel_sdk::{Kind, Target, User, host::Ids, text};
+use tercel_sdk::{
+    Kind, Target, User,
+    host::Ids,
+    text::{self, Unit},
+};
 use tercel_store::{NewOutbox, Uuid, now};
 
 /// The source of messages that people type at the server itself.
@@ -62,10 +66,11 @@ pub async fn message(
 /// One row for each part that a post of this dispatch type can take.
 pub fn cut(catalog: &Catalog, row: NewOutbox, said: &str) -> Vec<NewOutbox> {
     let dispatcher = catalog.dispatcher(&row.dispatch_type);
-    let limit = dispatcher.map_or(usize::MAX, |dispatcher| dispatcher.limit);
+    let (limit, unit) =
+        dispatcher.map_or((usize::MAX, Unit::Characters), |dispatcher| (dispatcher.limit, dispatcher.unit));
     let life = dispatcher.and_then(|dispatcher| dispatcher.shelf_life);
     let expires_at = life.map(|life| now().saturating_add(i64::try_from(life.as_micros()).unwrap_or(i64::MAX)));
-    let pieces = text::split(said, limit);
+    let pieces = text::split_by(said, limit, unit);
     let parts = pieces.len() as u32;
     let part = |(text, part)| NewOutbox { id: Uuid::now_v7(), text, part, parts, expires_at, ..row.clone() };
     pieces.into_iter().zip(1..).map(part).collect()

@@ -12,11 +12,14 @@ use base64::{
 };
 use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
-use tercel_sdk::{Error, Field, chat::Answer};
+use tercel_sdk::{Error, Field, chat::Answer, field::FieldType};
 use tercel_store::MASK;
+use url::Url;
 
 /// Shorter values occur by chance in any text.
 const SHORTEST: usize = 8;
+/// Shorter words of an address may be names of something.
+const TOKEN: usize = 16;
 
 /// Finds secrets in the forms in which they may occur, all in one pass. Made once for each snapshot of the catalog.
 #[derive(Default)]
@@ -114,7 +117,25 @@ impl Redactor {
 
 /// The secrets among the values of a connection.
 pub fn secrets(fields: &[Field], values: &Values) -> Vec<String> {
-    fields.iter().filter(|field| field.secret).filter_map(|field| values.fields.get(&field.key).cloned()).collect()
+    let given = fields.iter().filter(|field| field.secret);
+    given.filter_map(|field| Some(pieces(field, values.fields.get(&field.key)?))).flatten().collect()
+}
+
+/// Of an address that is a secret, what is behind the host is one, and each word in it that looks like a token.
+fn pieces(field: &Field, value: &str) -> Vec<String> {
+    let mut pieces = vec![value.to_owned()];
+    if field.kind == FieldType::Url
+        && let Ok(url) = value.trim().parse::<Url>()
+    {
+        let behind = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+        let is_token = |word: &str| word.len() >= TOKEN && word.contains(|c: char| c.is_ascii_digit());
+        let words = url.path_segments().into_iter().flatten().map(str::to_owned);
+        let words = words.chain(url.query_pairs().map(|(_, value)| value.into_owned()));
+        pieces.extend(words.filter(|word| is_token(word)));
+        // Behind a host that is all there is, nothing is secret.
+        pieces.extend(Some(behind).filter(|behind| behind.len() >= TOKEN));
+    }
+    pieces
 }
 
 fn forms(secret: &str) -> Vec<String> {
@@ -155,6 +176,29 @@ mod tests {
             MASK: 1,
         });
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn what_is_behind_the_host_of_a_secret_address_is_a_secret_as_well() {
+        let field = Field { secret: true, ..Field::url("hook", "Hook") };
+        let url = "https://chat.example/incoming-webhooks-of/T0/x1y2z3x1y2z3x1y2z3?key=9f8e7d6c5b4a39281706";
+        let values = Values { fields: Arc::new([("hook".to_owned(), url.to_owned())].into()), ..Values::default() };
+        let redactor = Redactor::new(secrets(std::slice::from_ref(&field), &values));
+        for quoted in [
+            url,
+            "POST /incoming-webhooks-of/T0/x1y2z3x1y2z3x1y2z3?key=9f8e7d6c5b4a39281706",
+            "token x1y2z3x1y2z3x1y2z3",
+            "9f8e7d6c5b4a39281706 is unknown",
+        ] {
+            let shown = redactor.text(quoted);
+            assert!(!shown.contains("x1y2z3") && !shown.contains("9f8e7d") && shown.contains(MASK), "{shown}");
+        }
+        assert_eq!(
+            redactor.text("https://chat.example has incoming-webhooks-of T0"),
+            "https://chat.example has incoming-webhooks-of T0"
+        );
+        let plain = Field { secret: false, ..field };
+        assert_eq!(secrets(&[plain], &values), [] as [String; 0]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, emission, folders, gaps, hold, outbox,
-    polls, processes, receiving, retention, runner, schedules, succession, telemetry, watchman,
+    polls, processes, receiving, registering, retention, runner, schedules, succession, telemetry, watchman,
 };
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
@@ -102,6 +102,7 @@ async fn start_work(app: &Arc<App>) {
     app.work.spawn(outbox::send_all(app.clone()));
     app.work.spawn(schedules::run_all(app.clone()));
     app.work.spawn(polls::run_all(app.clone()));
+    app.work.spawn(registering::run_all(app.clone()));
     app.work.spawn(emission::run_all(app.clone()));
     tokio::spawn(gaps::watch(app.clone()));
     tokio::spawn(processes::begin(app.clone()));

@@ -11,7 +11,7 @@ use std::{
 use tracing_subscriber::{EnvFilter, Registry, fmt, layer::SubscriberExt, registry, reload, util::SubscriberInitExt};
 
 /// The parts of the server, as filters name them.
-pub const MODULES: [&str; 46] = [
+pub const MODULES: [&str; 48] = [
     "announce",
     "api",
     "app",
@@ -47,6 +47,7 @@ pub const MODULES: [&str; 46] = [
     "queue",
     "receiving",
     "redact",
+    "registering",
     "retention",
     "runner",
     "schedules",
@@ -54,6 +55,7 @@ pub const MODULES: [&str; 46] = [
     "speech",
     "succession",
     "telemetry",
+    "tokens",
     "trace",
     "unpriced",
     "watchman",

@@ -7,7 +7,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
-use tercel_sdk::{Approval, Call, Dispatcher, Error, Handler, Host, Kind, Outbound, Receipt, Result};
+use tercel_sdk::{Approval, Call, Dispatcher, Error, Handler, Host, Kind, Outbound, Receipt, Result, text::Unit};
 
 /// How often a dispatcher may say of a message that is no answer that it did not send it: answers wait behind it.
 const POSTS: u32 = 3;
@@ -25,6 +25,7 @@ pub fn dispatchers(described: &Description, worker: &Supervisor) -> BTreeMap<Str
                 start: dispatcher.notify_start.then(|| start(asks("notify_start"))),
                 approval: dispatcher.request_approval.then(|| approval(part("request_approval"))),
                 limit: dispatcher.limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX),
+                unit: Unit::Characters,
                 idempotent: dispatcher.idempotent,
                 shelf_life: None,
             };

@@ -14,6 +14,7 @@ use std::{
 };
 use tercel_sdk::{
     Error, Integration, Kind, Result,
+    grant::Tokens,
     http::{self as wire, Transport},
 };
 
@@ -62,8 +63,11 @@ pub async fn replay(integration: &Integration, recording: &Recording) -> Result<
 pub async fn played(integration: &Integration, recording: &Recording) -> Result<Value, Wrong> {
     let mut values = recording.fields.clone();
     for field in integration.fields.iter().filter(|field| field.secret) {
-        let made_up =
-            if field.kind == tercel_sdk::field::FieldType::Url { "https://redacted.invalid" } else { REDACTED };
+        let made_up = if field.kind == tercel_sdk::field::FieldType::Url {
+            "https://redacted.invalid/redacted"
+        } else {
+            REDACTED
+        };
         values.insert(field.key.clone(), made_up.into());
     }
     for field in integration.fields.iter().filter(|field| !field.secret) {
@@ -73,7 +77,8 @@ pub async fn played(integration: &Integration, recording: &Recording) -> Result<
     }
     let player =
         Arc::new(Player { left: Mutex::new(recording.exchanges.iter().cloned().collect()), wrong: Mutex::default() });
-    let outcome = recording.call.make(integration, host(integration, values, player.clone())).await;
+    let outcome =
+        recording.call.make(integration, host(integration, values, player.clone(), Some(Arc::new(Redacted)))).await;
     if let Some(wrong) = player.wrong.lock().unwrap_or_else(PoisonError::into_inner).take() {
         return Err(wrong);
     }
@@ -82,6 +87,19 @@ pub async fn played(integration: &Integration, recording: &Recording) -> Result<
         return Err(Wrong(format!("It does not ask {} any more", shown(&next.request))));
     }
     outcome.map_err(|error| Wrong(format!("It fails with what was recorded: {error}")))
+}
+
+/// In the place of tokens.
+struct Redacted;
+
+impl Tokens for Redacted {
+    fn access(&self) -> BoxFuture<'_, Result<String>> {
+        Box::pin(async { Ok(REDACTED.into()) })
+    }
+
+    fn refused<'a>(&'a self, _: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
 }
 
 struct Player {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     app::App,
     catalog::{DEFAULT, Entry, Source, Values},
-    connection,
+    connection, registering,
 };
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
@@ -121,6 +121,7 @@ pub async fn connect(
 #[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/connection/disconnect", tag = "integrations", params(("id" = String, Path)), responses((status = 200, body = Connection)))]
 pub async fn disconnect(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result<Json<Connection>> {
     let entry = find(&app, &id)?;
+    let told = registering::unregister(&app, &id).await;
     let all = entry.integration.fields.iter().map(|field| (field.key.clone(), None)).collect();
     settings::save(&app, &entry, all).await?;
     let entry = find(&app, &id)?;
@@ -132,10 +133,13 @@ pub async fn disconnect(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Re
         .filter(|field| sources.get(&field.key) == Some(&Source::Env))
         .map(|field| field.env.as_str())
         .collect();
-    let message = match rest.as_slice() {
+    let mut message = match rest.as_slice() {
         [] => "It was disconnected".to_owned(),
         rest => format!("It was disconnected, but the environment still sets {}", rest.join(", ")),
     };
+    if let Err(error) = told {
+        message.push_str(&format!(". The service may go on sending: {error}"));
+    }
     let health = HealthRow {
         integration: id.clone(),
         connection: DEFAULT.into(),

@@ -9,7 +9,7 @@ use crate::{
     app::App,
     catalog::{DEFAULT, Entry},
     folders::{Place, acts},
-    pause, processes,
+    pause, processes, registering,
 };
 use axum::{Json, extract::State};
 use serde::Serialize;
@@ -151,6 +151,15 @@ pub struct WatchedWebhook {
     webhook: Webhook,
     /// Requests that were refused since the start, and the last of them.
     refused: Option<Refusals>,
+    /// What the service was told by this server, where it can be told.
+    registered: Option<Registered>,
+}
+
+/// The service knows where to send what happens.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Registered {
+    url: String,
+    at: Time,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -189,7 +198,9 @@ pub async fn show_webhook(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> 
         reason: refused.reason,
         source: refused.source,
     });
-    Ok(Json(WatchedWebhook { webhook, refused }))
+    let registered = registering::of(&app, &id).await?;
+    let registered = registered.map(|told| Registered { url: told.url, at: Time(told.at) });
+    Ok(Json(WatchedWebhook { webhook, refused, registered }))
 }
 
 /// Store what an integration sends and run nothing of it; runs that have begun wait before they ask a model again

@@ -7,12 +7,13 @@ use crate::{
     config::{Config, Environment},
     outbound::{HostPort, Scope},
     redact::{Redactor, secrets},
+    tokens::Supply,
 };
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc};
 use tercel_hosts::recording::{self, Call, REDACTED, Recorder};
-use tercel_sdk::{Effect, Integration};
+use tercel_sdk::{Effect, Integration, grant::Tokens};
 use tercel_store::MASK;
 
 #[derive(clap::Args)]
@@ -70,15 +71,21 @@ pub async fn run(environment: Environment, arguments: Arguments) -> Result<ExitC
         granted: values.granted(&integration.fields).iter().filter_map(HostPort::of).collect(),
         ..Scope::default()
     };
-    let recorder = Recorder::over(app.outbound.transport(scope));
-    let host = recording::host(&integration, fields.clone(), recorder.clone());
+    let transport = app.outbound.transport(scope);
+    let tokens = integration.grant.clone().map(|grants| {
+        let asking = recording::host(&integration, fields.clone(), transport.clone(), None);
+        Arc::new(Supply::new(app.tokens.clone(), grants, asking, false)) as Arc<dyn Tokens>
+    });
+    let recorder = Recorder::over(transport);
+    let host = recording::host(&integration, fields.clone(), recorder.clone(), tokens);
+    let redactor = Redactor::new(secrets(&integration.fields, &values));
     call.make(&integration, host).await.map_err(|error| {
+        let error = redactor.error(error);
         let hint = error.hint.as_ref().map_or_else(String::new, |hint| format!("\n{hint}"));
         anyhow!("Nothing was kept: {error}{hint}")
     })?;
     let secret = |key: &str| integration.fields.iter().any(|field| field.key == key && field.secret);
     let plain = fields.into_iter().filter(|(key, _)| !secret(key)).collect();
-    let redactor = Redactor::new(secrets(&integration.fields, &values));
     let redact = |text: &str| redactor.text(text).replace(MASK, REDACTED);
     let file = arguments.folder.join(call.file());
     let recording = recorder.recording(&integration, call, plain, redact).await;

@@ -149,7 +149,7 @@ impl Service {
             Body::None => ("application/json", json_body(Plain::Null, turned)?),
             Body::Json(shape) => {
                 let mut value = self.engine.fill(shape, scope)?.unwrap_or_default();
-                reveal(&mut value, vault)?;
+                vault.reveal_in(&mut value)?;
                 ("application/json", json_body(value, turned)?)
             }
             Body::Form(fields) => {
@@ -197,20 +197,4 @@ fn json_body(mut value: Plain, turned: &Turned) -> Result<Bytes> {
         }
     }
     Ok(serde_json::to_vec(&value)?.into())
-}
-
-/// Puts the secrets into a body.
-fn reveal(value: &mut Plain, vault: &Vault) -> Result<()> {
-    match value {
-        Plain::String(text) => {
-            let (revealed, changed) = vault.reveal(text, Encoding::None)?;
-            if changed {
-                *text = revealed;
-            }
-        }
-        Plain::Array(list) => list.iter_mut().try_for_each(|item| reveal(item, vault))?,
-        Plain::Object(map) => map.values_mut().try_for_each(|item| reveal(item, vault))?,
-        _ => {}
-    }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What a service answered, as texts see it.
 
 use crate::manifest::template::{Value, value};
+use http::header::CONTENT_TYPE;
 use minijinja::value::{Enumerator, Object};
 use std::sync::{Arc, OnceLock};
 use tercel_sdk::{Result, http::Response};
@@ -12,7 +13,7 @@ pub struct Answer(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     response: Response,
-    json: OnceLock<Value>,
+    json: OnceLock<serde_json::Result<Value>>,
 }
 
 pub const NAMES: [&str; 4] = ["status", "headers", "json", "text"];
@@ -33,7 +34,32 @@ impl Answer {
     /// # Errors
     /// When the body is something else.
     pub fn must_be_json(&self) -> Result<()> {
-        self.0.response.json::<serde::de::IgnoredAny>().map(|_| ())
+        match self.0.json() {
+            Ok(_) => Ok(()),
+            // It says best what is wrong.
+            Err(_) => self.0.response.json::<serde_json::Value>().map(|_| ()),
+        }
+    }
+}
+
+impl Inner {
+    /// One JSON in each line is a list.
+    fn json(&self) -> &serde_json::Result<Value> {
+        self.json.get_or_init(|| {
+            let body = &self.response.body;
+            let parsed = match self.is_lines() {
+                false => serde_json::from_slice(body),
+                true => serde_json::Deserializer::from_slice(body).into_iter::<serde_json::Value>().collect(),
+            };
+            parsed.map(|json: serde_json::Value| value(&json))
+        })
+    }
+
+    fn is_lines(&self) -> bool {
+        let kind = self.response.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"]
+            .contains(&kind.as_str())
     }
 }
 
@@ -46,14 +72,7 @@ impl Object for Answer {
                 let headers = response.headers.iter();
                 Value::from_pairs(headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))))
             }
-            "json" => self
-                .0
-                .json
-                .get_or_init(|| {
-                    let parsed = serde_json::from_slice::<serde_json::Value>(&response.body);
-                    parsed.map_or(Value::UNDEFINED, |json| value(&json))
-                })
-                .clone(),
+            "json" => self.0.json().as_ref().map_or(Value::UNDEFINED, Value::clone),
             "text" => response.text().into_owned().into(),
             _ => return None,
         })

@@ -27,8 +27,9 @@ pub enum Auth {
 }
 
 impl Auth {
-    pub async fn sign(&self, host: &Host, builder: Builder) -> Result<Builder> {
-        Ok(match self {
+    /// With the token that was used, if the server got one.
+    pub async fn sign(&self, host: &Host, builder: Builder) -> Result<(Builder, Option<String>)> {
+        let builder = match self {
             Self::Bearer(key) => match host.optional(key) {
                 Some(secret) => builder.bearer(secret.trim()),
                 None => builder,
@@ -51,7 +52,11 @@ impl Auth {
                 Some(secret) => builder.query(&[(name, &format!("{prefix}{}", secret.trim()))]),
                 None => builder,
             },
-            Self::Granted => builder.bearer(&host.token().await?),
-        })
+            Self::Granted => {
+                let token = host.token().await?;
+                return Ok((builder.bearer(&token), Some(token)));
+            }
+        };
+        Ok((builder, None))
     }
 }

@@ -4,7 +4,6 @@ mod action;
 mod address;
 mod answer;
 mod auth;
-mod moment;
 mod pages;
 mod rate;
 mod send;
@@ -23,6 +22,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tercel_sdk::{Error, Field, Host, Kind, Result, field::FieldType};
 
 pub mod hosts;
+pub mod moment;
 
 /// The service of one integration, and how it is called.
 pub struct Service {
@@ -43,6 +43,7 @@ pub struct Failure {
     pub kind: Kind,
     pub message: Option<String>,
     pub hint: Option<String>,
+    pub retry_after: Option<Expression>,
 }
 
 impl Service {

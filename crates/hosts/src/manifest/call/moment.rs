@@ -7,12 +7,20 @@ use minijinja::{
 };
 use std::{fmt, sync::Arc};
 
-/// `now`: as text, `now.unix`, `now.date`.
+/// `now` and others: as text, `now.unix`, `now.date`.
 #[derive(Debug)]
 struct Moment(DateTime<Utc>);
 
 pub fn now() -> Value {
     Value::from_object(Moment(Utc::now()))
+}
+
+/// Out of RFC 3339; nothing when it is no time.
+pub fn at(text: &str) -> Value {
+    match DateTime::parse_from_rfc3339(text) {
+        Ok(time) => Value::from_object(Moment(time.to_utc())),
+        Err(_) => Value::UNDEFINED,
+    }
 }
 
 impl Object for Moment {

@@ -3,7 +3,7 @@
 use super::{Answer, Service, action::Filled};
 use crate::manifest::template::{Expression, Scope};
 use std::time::Duration;
-use tercel_sdk::{Error, Host, Kind, Result};
+use tercel_sdk::{Error, Host, Kind, Result, http::Response};
 use tokio::time::Instant;
 
 const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 500 });
@@ -15,12 +15,18 @@ impl Service {
     /// What the service says no with, by the manifest's `ok` and `errors`, else by the status.
     pub async fn send(&self, host: &Host, filled: &Filled, ok: Option<&Expression>, scope: &Scope) -> Result<Answer> {
         let until = host.deadline().map(Instant::from_std);
-        let mut attempt = 1;
+        let (mut attempt, mut is_renewed) = (1, false);
         loop {
             let error = match self.once(host, filled, until).await {
-                Ok(answer) => match self.verdict(&answer, ok, scope)? {
-                    None => return Ok(answer),
-                    Some(error) => error,
+                Ok((answer, token)) => match (self.verdict(&answer, ok, scope)?, token) {
+                    (None, _) => return Ok(answer),
+                    // A token may end before its time; with another one the service may say yes.
+                    (Some(error), Some(token)) if error.kind == Kind::Auth && !is_renewed => {
+                        host.token_refused(&token).await;
+                        is_renewed = true;
+                        continue;
+                    }
+                    (Some(error), _) => error,
                 },
                 Err(error) => error,
             };
@@ -37,7 +43,7 @@ impl Service {
         }
     }
 
-    async fn once(&self, host: &Host, filled: &Filled, until: Option<Instant>) -> Result<Answer> {
+    async fn once(&self, host: &Host, filled: &Filled, until: Option<Instant>) -> Result<(Answer, Option<String>)> {
         if let Some(limiter) = &self.limiter {
             let key = if limiter.per_host { filled.url.host_str().unwrap_or_default() } else { host.connection() };
             limiter.turn(key, until).await?;
@@ -46,8 +52,9 @@ impl Service {
         if let Some((kind, body)) = &filled.body {
             builder = builder.body(kind, body.clone());
         }
+        let mut token = None;
         if let Some(auth) = &self.auth {
-            builder = auth.sign(host, builder).await?;
+            (builder, token) = auth.sign(host, builder).await?;
         }
         for (name, value, secret) in &filled.headers {
             builder = match secret {
@@ -61,7 +68,11 @@ impl Service {
         if filled.repeatable {
             builder = builder.repeatable();
         }
-        Ok(Answer::new(builder.send().await?))
+        let mut response = builder.send().await?;
+        if let Some(token) = &token {
+            forget(token, &mut response);
+        }
+        Ok((Answer::new(response), token))
     }
 
     /// What an answer says went wrong.
@@ -82,7 +93,11 @@ impl Service {
                 let message = failure.message.clone().unwrap_or_else(|| said(answer));
                 let mut error = Error::new(failure.kind, message).status(response.status.as_u16());
                 error.hint.clone_from(&failure.hint);
-                return Ok(Some(error.retry_after(response.retry_after())));
+                let said = || {
+                    let seconds = self.engine.text_of(failure.retry_after.as_ref()?, &scope).ok()??;
+                    Duration::try_from_secs_f64(seconds.parse().ok()?).ok()
+                };
+                return Ok(Some(error.retry_after(response.retry_after().or_else(said))));
             }
         }
         match response.clone().ok() {
@@ -91,6 +106,14 @@ impl Service {
             Ok(_) if held == Some(false) => Ok(Some(Error::schema(said(answer)).status(response.status.as_u16()))),
             Ok(_) => Ok(None),
         }
+    }
+}
+
+/// A service may quote the token, which no setting knows as a secret.
+fn forget(token: &str, response: &mut Response) {
+    if let Some(text) = std::str::from_utf8(&response.body).ok().filter(|text| token.len() >= 8 && text.contains(token))
+    {
+        response.body = text.replace(token, "***").into();
     }
 }
 

@@ -37,14 +37,27 @@ pub struct Dispatch {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PostText {
-    /// Characters of one post.
+    /// How long one post may be.
     #[schemars(range(min = 16))]
     pub limit: Option<At<usize>>,
+    /// What the service counts for that.
+    pub unit: Unit,
     /// What becomes of a longer one.
     pub over: Over,
     /// What the service takes.
     #[serde(rename = "as")]
     pub format: Format,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    #[default]
+    Characters,
+    /// Of UTF-8.
+    Bytes,
+    /// As JavaScript counts: an emoji is two.
+    Utf16,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -134,6 +134,8 @@ pub struct Failure {
     pub message: Option<String>,
     /// What to do about it.
     pub hint: Option<String>,
+    /// After how many seconds it can be tried again, where no `Retry-After` says it.
+    pub retry_after: Option<Expr>,
 }
 
 /// Why something failed.

@@ -20,7 +20,7 @@ mod webhook;
 
 pub use action::{Before, Depth, Pages, Request, Test};
 pub use code::{PermissionKeys, Process, Worker};
-pub use dispatch::{Deliver, Dispatch, Find, Format, Over};
+pub use dispatch::{Deliver, Dispatch, Find, Format, Over, Unit};
 pub use event::{Event, Run};
 pub use explain::{explain, nearest, problem};
 pub use field::{Field, FieldKind};

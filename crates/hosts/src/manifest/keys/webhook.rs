@@ -1,7 +1,7 @@
 //! What comes in by webhook.
 
 use super::{
-    action::action,
+    action::{Plain, action},
     place::At,
     text::{Expr, Json, Text},
     units::Span,
@@ -34,6 +34,10 @@ pub struct Webhook {
     pub answer: Option<Answer>,
     /// `code`: the code of the folder is given what was received.
     pub events: Option<Events>,
+    /// Tells the service where to send what happens: `webhook.url`.
+    pub register: Option<Register>,
+    /// Tells it that nothing is to come any more; `id` is what `register` found.
+    pub unregister: Option<Plain>,
     /// Fetches what was sent while the server was down.
     pub missed: Option<Missed>,
 }
@@ -47,12 +51,14 @@ pub enum Verify {
     /// A header that holds the secret.
     Header(VerifyHeader),
     Hmac(Hmac),
+    /// One of the public schemes, as the operator says.
+    Chosen(VerifyChosen),
     /// Nothing proves it; the reason is shown on the card.
     None(String),
 }
 
 /// Those that are no public schemes.
-const OWN: [&str; 4] = ["basic", "header", "hmac", "none"];
+const OWN: [&str; 5] = ["basic", "header", "hmac", "chosen", "none"];
 
 static WAYS: LazyLock<Vec<&'static str>> = LazyLock::new(|| NAMED.into_iter().chain(OWN).collect());
 
@@ -76,6 +82,7 @@ impl<'de> Deserialize<'de> for Verify {
                     ("basic", _) => Verify::Basic(map.next_value()?),
                     ("header", _) => Verify::Header(map.next_value()?),
                     ("hmac", _) => Verify::Hmac(map.next_value()?),
+                    ("chosen", _) => Verify::Chosen(map.next_value()?),
                     ("none", _) => Verify::None(map.next_value()?),
                     _ => return Err(A::Error::unknown_variant(&way, WAYS.as_slice())),
                 };
@@ -101,6 +108,7 @@ impl JsonSchema for Verify {
             generator.subschema_for::<VerifyBasic>(),
             generator.subschema_for::<VerifyHeader>(),
             generator.subschema_for::<Hmac>(),
+            generator.subschema_for::<VerifyChosen>(),
             text.clone(),
         ];
         let ways = NAMED.into_iter().map(|name| (name, text.clone())).chain(OWN.into_iter().zip(of_own));
@@ -130,6 +138,15 @@ pub struct VerifyBasic {
 #[serde(deny_unknown_fields)]
 pub struct VerifyHeader {
     pub name: At<String>,
+    pub secret: At<String>,
+}
+
+/// One of the public schemes, as the operator says.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyChosen {
+    /// The field that says which, by its `options`.
+    pub scheme: At<String>,
     pub secret: At<String>,
 }
 
@@ -254,6 +271,14 @@ pub struct Answer {
 #[serde(rename_all = "lowercase")]
 pub enum Events {
     Code,
+}
+
+action! {
+    /// Tells the service where to send what happens.
+    pub struct Register {
+        /// The service's id of that.
+        pub id: Option<Expr>,
+    }
 }
 
 action! {

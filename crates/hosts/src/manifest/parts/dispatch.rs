@@ -5,18 +5,25 @@ use super::{
     schema::{self, Object},
 };
 use crate::manifest::{
-    call::{Action, Service, Shared},
+    call::{Action, Service, Shared, moment},
     compile::{Attempts, Compiler},
     keys::{self, Format, Over},
     template::{Expression, Names, Scope, value},
 };
 use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
-use tercel_sdk::{Call, Dispatcher, Handler, Host, Outbound, Receipt, Result, text};
+use tercel_sdk::{
+    Call, Dispatcher, Handler, Host, Outbound, Receipt, Result,
+    text::{self, Unit},
+};
+
+/// Dispatch types that the server has anyway.
+const OWN: [&str; 3] = ["none", "webhook", "internal"];
 
 pub struct Dispatch {
     target: Object,
     limit: Option<usize>,
+    unit: Unit,
     over: Over,
     format: Format,
     shelf_life: Option<Duration>,
@@ -42,13 +49,26 @@ struct Find {
 pub fn compile(c: &mut Compiler) -> Option<Dispatch> {
     let keys = c.keys.dispatch.as_ref()?;
     let at = c.keys.name.at;
+    if OWN.contains(&c.id) {
+        c.wrong(
+            at,
+            format!("`{}` is a dispatch type of the server's own: with `dispatch`, it needs another name", c.id),
+        );
+    }
     let names = c.names().without("secrets");
     let target = schema::compile(c, "A property of `target`", &keys.target, Some(&names))?;
     let names = c.names().only("target", target.names()).only("task", ["id", "session_id"]).only("bot", ["id", "name"]);
-    let posts = names.clone().any("text").any("key").any("marker").any("part").any("parts").any("created_at");
+    let posts = names
+        .clone()
+        .any("text")
+        .any("key")
+        .any("marker")
+        .any("part")
+        .any("parts")
+        .only("created_at", ["unix", "date"]);
     let limit = keys.text.limit.as_ref();
     if let Some(limit) = limit.filter(|limit| limit.value < 16) {
-        c.wrong(limit.at, "`limit` is at least 16 characters");
+        c.wrong(limit.at, "`limit` is at least 16");
     }
     if keys.text.over != Over::Split && limit.is_none() {
         c.wrong(at, "`text.over` needs `text.limit`");
@@ -70,6 +90,11 @@ pub fn compile(c: &mut Compiler) -> Option<Dispatch> {
     Some(Dispatch {
         target,
         limit: limit.map(|limit| limit.value),
+        unit: match keys.text.unit {
+            keys::Unit::Characters => Unit::Characters,
+            keys::Unit::Bytes => Unit::Bytes,
+            keys::Unit::Utf16 => Unit::Utf16,
+        },
         over: keys.text.over,
         format: keys.text.format,
         shelf_life: keys.shelf_life.map(|span| span.0),
@@ -125,7 +150,8 @@ pub fn part(service: Shared, dispatch: Dispatch) -> Dispatcher {
         }),
         find: dispatch.find.is_some().then(|| {
             handler(&service, &dispatch, |service, dispatch, host, call| async move {
-                let (_, mut scope) = dispatch.scope(&service, &host, &call)?;
+                let (outbound, mut scope) = dispatch.scope(&service, &host, &call)?;
+                scope.set("text", dispatch.text(&outbound, dispatch.choose(&outbound)));
                 let Some(find) = &dispatch.find else { return Ok(Value::Null) };
                 let answer = service.act(&host, &find.action, &mut scope, &Default::default()).await?;
                 let found = service.pick(&find.found, &scope, &answer)?;
@@ -149,6 +175,7 @@ pub fn part(service: Shared, dispatch: Dispatch) -> Dispatcher {
         }),
         approval: None,
         limit: dispatch.limit.filter(|_| is_split).unwrap_or(usize::MAX),
+        unit: dispatch.unit,
         idempotent: dispatch.deliver.action.idempotency.is_some(),
         shelf_life: dispatch.shelf_life,
     }
@@ -175,7 +202,7 @@ impl Dispatch {
         scope.set("marker", outbound.marker.clone());
         scope.set("part", outbound.part);
         scope.set("parts", outbound.parts);
-        scope.set("created_at", outbound.created_at.clone());
+        scope.set("created_at", moment::at(&outbound.created_at));
         Ok((outbound, scope))
     }
 
@@ -197,7 +224,7 @@ impl Dispatch {
     }
 
     fn choose(&self, outbound: &Outbound) -> &Post {
-        let is_long = self.limit.is_some_and(|limit| outbound.text.chars().count() > limit);
+        let is_long = self.limit.is_some_and(|limit| self.unit.length(&outbound.text) > limit);
         match (&self.file, &self.post_message) {
             (Some(file), _) if is_long => file,
             (_, Some(post)) if outbound.task_id.is_none() => post,
@@ -210,7 +237,7 @@ impl Dispatch {
             return outbound.text.clone();
         }
         let said = match (self.over, self.limit) {
-            (Over::Cut, Some(limit)) => text::cut(&outbound.text, limit),
+            (Over::Cut, Some(limit)) => text::cut_by(&outbound.text, limit, self.unit),
             _ => outbound.text.clone(),
         };
         match self.format {

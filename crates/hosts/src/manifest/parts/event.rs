@@ -236,6 +236,7 @@ impl Rule {
             Does::Relay => event.relay = true,
             Does::Agent { preamble, skills, tools, model } => {
                 let preamble = preamble.as_ref().map(|preamble| engine.render(preamble, scope)).transpose()?;
+                let preamble = preamble.filter(|preamble| !preamble.trim().is_empty());
                 event.brief =
                     Some(Brief { preamble, skills: skills.clone(), tools: tools.clone(), model: model.clone() });
             }

@@ -8,7 +8,7 @@ use crate::manifest::{
     call::{Action, Pages, Service, Shared},
     compile::{Attempts, Compiler},
     keys::{self, Body, Dedupe as Known},
-    template::{Expression, Scope, Shape, Template, value},
+    template::{Expression, Scope, Shape, Template, json, value},
 };
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -22,6 +22,8 @@ pub struct Webhook {
     dedupe: Repeats,
     answer: Option<Answer>,
     rules: Rules,
+    register: Option<(Action, Option<Expression>)>,
+    unregister: Option<Action>,
     missed: Option<Missed>,
 }
 
@@ -83,6 +85,24 @@ pub fn compile(c: &mut Compiler) -> Option<Webhook> {
         },
     };
     let missed = keys.missed.as_ref().and_then(|missed| self::missed_of(c, missed));
+    let address = c.names().only("webhook", ["url"]);
+    let register = keys.register.as_ref().and_then(|register| {
+        let Some(request) = register.request() else {
+            c.wrong(keys.verify.at, "`register` needs a request");
+            return None;
+        };
+        let action = c.action(&request, &address, Attempts::Several)?;
+        let before = action.before.iter().map(|(name, _)| name.clone());
+        let answered = address.clone().only("response", ["status", "headers", "json", "text"]).only("before", before);
+        Some((action, c.maybe(register.id.as_ref(), &answered)))
+    });
+    let unregister = keys.unregister.as_ref().and_then(|unregister| {
+        let request = unregister.request();
+        if request.is_none() || keys.register.is_none() {
+            c.wrong(keys.verify.at, "`unregister` is a request, and takes back what `register` did");
+        }
+        c.action(&request?, &address.clone().any("id"), Attempts::Several)
+    });
     let path = keys.path.as_ref().map_or("webhook", |path| path.value.trim_matches('/'));
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if let Some(at) = &keys.path
@@ -91,7 +111,8 @@ pub fn compile(c: &mut Compiler) -> Option<Webhook> {
         c.wrong(at.at, "`path` is one word of a-z, 0-9, `-`, `_` and `.`");
     }
     let (path, description) = (path.to_owned(), keys.description.clone());
-    Some(Webhook { path, description, body: keys.body, dedupe, answer, rules: event::rules(c, None, &names), missed })
+    let rules = event::rules(c, None, &names);
+    Some(Webhook { path, description, body: keys.body, dedupe, answer, rules, register, unregister, missed })
 }
 
 fn missed_of(c: &mut Compiler, missed: &keys::Missed) -> Option<Missed> {
@@ -110,12 +131,36 @@ fn missed_of(c: &mut Compiler, missed: &keys::Missed) -> Option<Missed> {
 pub fn part(service: Shared, webhook: Arc<Webhook>, check: Check) -> inbound::Webhook {
     let unchecked = check.unchecked().map(|reason| format!("Nobody checks who sends: {reason}"));
     let said = [webhook.description.clone(), unchecked.unwrap_or_default()];
-    let made = webhook.clone();
+    let (made, asked) = (webhook.clone(), service.clone());
     let mut part =
         inbound::Webhook::new(move |host: Host, request: Inbound| made.receive(&service, &check, &host, request));
     part.path.clone_from(&webhook.path);
+    part.register = webhook.register.is_some().then(|| registrar(&asked, &webhook, true));
+    part.unregister = webhook.unregister.is_some().then(|| registrar(&asked, &webhook, false));
     part.description = said.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(". ");
     part
+}
+
+/// Tells the service where to send what happens, or that nothing is to come any more.
+fn registrar(service: &Shared, webhook: &Arc<Webhook>, is_new: bool) -> Handler {
+    let (service, webhook) = (service.clone(), webhook.clone());
+    Arc::new(move |host, call| {
+        let (service, webhook) = (service.clone(), webhook.clone());
+        Box::pin(async move {
+            let mut scope = service
+                .scope(&host)
+                .with("webhook", value(&serde_json::json!({"url": call.json["url"]})))
+                .with("id", value(&call.json["id"]));
+            let (action, id) = match (&webhook.register, &webhook.unregister) {
+                (Some((action, id)), _) if is_new => (action, id.as_ref()),
+                (_, Some(action)) => (action, None),
+                _ => return Ok(Value::Null),
+            };
+            let answer = service.act(&host, action, &mut scope, &Default::default()).await?;
+            let id = id.map(|id| service.pick(id, &scope, &answer).and_then(|id| json(&id))).transpose()?;
+            Ok(serde_json::json!({"id": id}))
+        })
+    })
 }
 
 impl Webhook {

@@ -76,7 +76,9 @@ impl Object {
         for (name, shape) in &self.defaults {
             if given.get(name).is_none_or(Value::is_null) {
                 given.remove(name);
-                given.extend(engine.fill(shape, scope)?.map(|value| (name.clone(), value)));
+                // A null says that there is none.
+                let value = engine.fill(shape, scope)?.filter(|value| !value.is_null());
+                given.extend(value.map(|value| (name.clone(), value)));
             }
         }
         Ok(())

@@ -31,8 +31,10 @@ pub fn compile(c: &mut Compiler) -> Half {
     let at = http.auth.as_ref().map_or(Location::UNKNOWN, |auth| auth.at);
     let mut failures = Vec::new();
     for failure in &http.errors {
+        let retry_after = c.maybe(failure.retry_after.as_ref(), &answered);
         failures.extend(c.expr(&failure.when, &answered).map(|when| Failure {
             when,
+            retry_after,
             kind: kind(failure.code),
             message: failure.message.clone(),
             hint: failure.hint.clone(),

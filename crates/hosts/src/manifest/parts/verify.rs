@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use std::{net::IpAddr, sync::Arc};
 use tercel_sdk::{
     Error, Host, Inbound, Kind, Refusal, Result, Scheme, Signed, Verify,
-    signature::{Algorithm, Encoding, Recipe},
+    signature::{Algorithm, Encoding, NAMED, Recipe},
 };
 
 /// A scheme out of the connection's secrets.
@@ -52,7 +52,7 @@ pub fn compile(c: &mut Compiler) -> Option<Check> {
     let at = webhook.verify.at;
     let covers_headers = match &webhook.verify.value {
         Way::Named(name, _) => Scheme::named(name, "").is_some_and(|scheme| scheme.covers_headers()),
-        Way::Hmac(_) => false,
+        Way::Hmac(_) | Way::Chosen(_) => false,
         Way::Basic(_) | Way::Header(_) | Way::None(_) => true,
     };
     let covers = if covers_headers { Covers::Everything } else { Covers::Body };
@@ -79,6 +79,19 @@ pub fn compile(c: &mut Compiler) -> Option<Check> {
                 return None;
             }
             by(move |host| Scheme::hmac(host.field(&secret)?, recipe.clone()))
+        }
+        Way::Chosen(chosen) => {
+            let (scheme, secret) = (c.named(&chosen.scheme)?, c.secret(&chosen.secret)?);
+            let options = c.field(&scheme).map(|field| field.options.as_slice()).unwrap_or_default();
+            let known = NAMED.join(", ");
+            if options.is_empty() {
+                c.wrong(chosen.scheme.at, format!("`{scheme}` needs `options`, which can be {known}"));
+            }
+            for option in options.iter().filter(|option| !NAMED.contains(&option.as_str())) {
+                c.wrong(chosen.scheme.at, format!("`{option}` is no scheme: there are {known}"));
+            }
+            let unknown = || Error::new(Kind::Unsupported, "This scheme is not known");
+            by(move |host| Scheme::named(host.field(&scheme)?, host.field(&secret)?).ok_or_else(unknown))
         }
         Way::None(reason) => {
             if reason.trim().is_empty() {

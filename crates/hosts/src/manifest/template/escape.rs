@@ -24,7 +24,9 @@ pub fn encode(text: &str, encoding: Encoding) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => {
+                encoded.push(char::from(byte))
+            }
             b'/' if encoding == Encoding::Path => encoded.push('/'),
             _ => encoded.push_str(&format!("%{byte:02X}")),
         }

@@ -1,8 +1,10 @@
 //! Templates and expressions of a manifest. Their source is the manifest's alone: data is never compiled.
 
 mod escape;
+mod fill;
 mod names;
 mod secret;
+mod signing;
 
 pub use escape::{Encoding, is_dotted};
 pub use names::Names;
@@ -95,7 +97,8 @@ impl Engine {
         }
         environment.remove_global("debug");
         escape::add_to(&mut environment);
-        secret::add_to(&mut environment);
+        fill::add_to(&mut environment);
+        signing::add_to(&mut environment);
         Self { environment, sources: Vec::new() }
     }
 

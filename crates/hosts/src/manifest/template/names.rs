@@ -22,9 +22,9 @@ enum Members {
 pub struct Names(BTreeMap<&'static str, Members>);
 
 /// Functions that texts can call.
-const FUNCTIONS: [&str; 3] = ["range", "dict", "hmac"];
+const FUNCTIONS: [&str; 4] = ["range", "dict", "hmac", "jwt"];
 
-const FILTERS: [&str; 47] = [
+const FILTERS: [&str; 48] = [
     "abs",
     "attr",
     "base64",
@@ -36,6 +36,7 @@ const FILTERS: [&str; 47] = [
     "d",
     "default",
     "dictsort",
+    "fill",
     "first",
     "float",
     "format",

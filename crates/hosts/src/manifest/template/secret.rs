@@ -3,14 +3,16 @@
 //! What stands for a secret is a mark that nobody can guess, so that no data can smuggle one in, and that says nothing
 //! about the secret: a template may cut, compare or count it and learns nothing.
 
-use super::escape::{Encoding, encode};
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use hmac::{Hmac, KeyInit, Mac};
-use minijinja::{
-    Environment, ErrorKind, State, Value,
-    value::{Enumerator, Kwargs, Object, ObjectRepr},
+use super::{
+    escape::{Encoding, encode},
+    signing::{Claims, mac},
 };
-use sha2::{Sha256, Sha512};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use minijinja::{
+    State, Value,
+    value::{Enumerator, Object, ObjectRepr},
+};
+use serde_json::Value as Plain;
 use std::{
     collections::BTreeMap,
     fmt,
@@ -38,10 +40,11 @@ struct Inner {
 
 /// What is computed when a request is sent. Texts may have marks in them.
 #[derive(Clone)]
-enum Deferred {
+pub enum Deferred {
     Secret(String),
     Base64(String),
     Hmac { key: String, text: String, long: bool, base64: bool },
+    Jwt(Box<Claims>),
 }
 
 impl fmt::Debug for Vault {
@@ -61,11 +64,11 @@ impl Vault {
         Value::from_object(self.clone())
     }
 
-    fn is_in(&self, text: &str) -> bool {
+    pub fn is_in(&self, text: &str) -> bool {
         text.contains(&self.0.mark)
     }
 
-    fn keep(&self, deferred: Deferred) -> Value {
+    pub fn keep(&self, deferred: Deferred) -> Value {
         let mut marked = self.0.marked.lock().unwrap_or_else(PoisonError::into_inner);
         marked.push(deferred);
         Value::from_object(Marked(format!("{OPEN}{}:{}{CLOSE}", self.0.mark, marked.len() - 1)))
@@ -95,32 +98,42 @@ impl Vault {
         }
     }
 
+    /// Puts the secrets into the texts of a JSON.
+    ///
+    /// # Errors
+    /// When something else was done with a secret than to let it stand.
+    pub fn reveal_in(&self, value: &mut Plain) -> Result<()> {
+        match value {
+            Plain::String(text) => {
+                let (revealed, changed) = self.reveal(text, Encoding::None)?;
+                if changed {
+                    *text = revealed;
+                }
+            }
+            Plain::Array(list) => list.iter_mut().try_for_each(|item| self.reveal_in(item))?,
+            Plain::Object(map) => map.values_mut().try_for_each(|item| self.reveal_in(item))?,
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn compute(&self, deferred: Deferred) -> Result<String> {
         let plain = |text: &str| -> Result<String> { Ok(self.reveal(text, Encoding::None)?.0) };
         match deferred {
             Deferred::Secret(key) => self.0.secrets.get(&key).cloned().ok_or_else(spoiled),
             Deferred::Base64(text) => Ok(BASE64.encode(plain(&text)?)),
             Deferred::Hmac { key, text, long, base64 } => Ok(mac(&plain(&key)?, &plain(&text)?, long, base64)),
+            Deferred::Jwt(mut claims) => {
+                self.reveal_in(&mut claims.header)?;
+                self.reveal_in(&mut claims.claims)?;
+                claims.sign(&plain(&claims.key)?)
+            }
         }
     }
 }
 
 fn spoiled() -> Error {
-    Error::schema("A secret can only stand as it is, or in base64 or hmac: no other filter can change it")
-}
-
-fn mac(key: &str, text: &str, long: bool, base64: bool) -> String {
-    let bytes = match long {
-        true => {
-            let mac = Hmac::<Sha512>::new_from_slice(key.as_bytes()).expect("an HMAC key may have any length");
-            mac.chain_update(text).finalize().into_bytes().to_vec()
-        }
-        false => {
-            let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("an HMAC key may have any length");
-            mac.chain_update(text).finalize().into_bytes().to_vec()
-        }
-    };
-    if base64 { BASE64.encode(bytes) } else { hex::encode(bytes) }
+    Error::schema("A secret can only stand as it is, or in base64, hmac or jwt: no other filter can change it")
 }
 
 impl Object for Vault {
@@ -152,7 +165,7 @@ impl Object for Marked {
     }
 }
 
-fn vault(state: &State) -> Option<Arc<Vault>> {
+pub fn vault(state: &State) -> Option<Arc<Vault>> {
     state.lookup(NAME)?.downcast_object::<Vault>()
 }
 
@@ -163,39 +176,7 @@ pub fn is_mark(state: &State, text: &str) -> bool {
     inner.and_then(|inner| inner.strip_prefix(vault.0.mark.as_str())).is_some_and(|rest| !rest.contains(OPEN))
 }
 
-pub fn add_to(environment: &mut Environment<'_>) {
-    environment.add_filter("base64", |state: &State, value: &Value| -> Value {
-        let text = text(value);
-        match vault(state).filter(|vault| vault.is_in(&text)) {
-            Some(vault) => vault.keep(Deferred::Base64(text)),
-            None => BASE64.encode(text).into(),
-        }
-    });
-    environment.add_function(
-        "hmac",
-        |state: &State, key: &Value, message: &Value, options: Kwargs| -> Result<Value, minijinja::Error> {
-            let wrong = |words: &'static str| minijinja::Error::new(ErrorKind::InvalidOperation, words);
-            let long = match options.get::<Option<&str>>("algorithm")?.unwrap_or("sha256") {
-                "sha256" => false,
-                "sha512" => true,
-                _ => return Err(wrong("hmac has the algorithms sha256 and sha512")),
-            };
-            let base64 = match options.get::<Option<&str>>("encoding")?.unwrap_or("hex") {
-                "hex" => false,
-                "base64" => true,
-                _ => return Err(wrong("hmac has the encodings hex and base64")),
-            };
-            options.assert_all_used()?;
-            let (key, text) = (text(key), text(message));
-            Ok(match vault(state).filter(|vault| vault.is_in(&key) || vault.is_in(&text)) {
-                Some(vault) => vault.keep(Deferred::Hmac { key, text, long, base64 }),
-                None => mac(&key, &text, long, base64).into(),
-            })
-        },
-    );
-}
-
-fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     if value.is_none() { String::new() } else { value.to_string() }
 }
 

@@ -172,3 +172,23 @@ async fn a_service_is_not_asked_more_often_than_it_wants() {
     }
     assert!(began.elapsed().as_millis() >= 150, "twenty at once, then twenty a second");
 }
+
+#[tokio::test]
+async fn a_service_that_says_in_its_answer_when_to_come_again_is_obeyed() {
+    let head = HTTP.replace(
+        "example\"}",
+        "example\", errors: [{when: response.status == 429, code: rate_limited, retry_after: response.json.wait}]}",
+    );
+    let (bench, fake) = bench(&tool(&head, "post: /x"));
+    for (said, waits) in
+        [(json!(90.5), Some(90.5)), (json!("90"), Some(90.0)), (json!(-1), None), (json!("soon"), None)]
+    {
+        fake.on("POST /x", 429, json!({"wait": said}));
+        let error = bench.call("forge_do", json!({})).await.unwrap_err();
+        assert_eq!(
+            (error.kind, error.retry_after.map(|wait| wait.as_secs_f64())),
+            (Kind::RateLimited, waits),
+            "{said}"
+        );
+    }
+}

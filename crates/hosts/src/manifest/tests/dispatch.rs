@@ -26,6 +26,51 @@ fn posts(format: &str) -> String {
     POSTS.replace(", FORMAT", format)
 }
 
+#[test]
+fn no_folder_takes_a_dispatch_type_of_the_servers_own() {
+    let text = "schema: 1\nname: webhook\ndispatch: {deliver: {post: \"https://a.example/\"}}\n";
+    let problems = crate::manifest::parse("webhook", text, false).err().unwrap();
+    assert!(problems[0].to_string().contains("of the server's own"), "{problems:?}");
+}
+
+#[tokio::test]
+async fn what_is_too_long_is_counted_as_the_service_counts() {
+    let text = "é".repeat(30);
+    for (unit, parts) in [("characters", 1), ("bytes", 2), ("utf16", 1)] {
+        let dispatcher = &made(&posts(&format!(", unit: {unit}"))).dispatchers["forge"];
+        assert_eq!(tercel_sdk::text::split_by(&text, dispatcher.limit, dispatcher.unit).len(), parts, "{unit}");
+    }
+    let (bench, fake) = bench(&posts(", over: cut, unit: bytes"));
+    fake.on("POST /rooms/hall/posts", 200, json!({}));
+    bench.with("room", "hall").deliver(&Target::new("forge", json!({})), &text).await.unwrap();
+    let sent: serde_json::Value = serde_json::from_slice(&fake.requests()[0].body).unwrap();
+    assert!(sent["text"].as_str().unwrap().len() <= 40, "{sent}");
+}
+
+#[tokio::test]
+async fn one_json_in_each_line_is_a_list_and_a_post_is_looked_for_since_it_was_made() {
+    let (bench, fake) = bench(
+        "http: {base: \"https://api.forge.example\"}\ndispatch:\n  deliver: {post: /}\n  find:\n    get: /all\n    \
+         query: {since: \"{{ created_at.unix - 30 }}\"}\n    \
+         found: response.json | selectattr('text', 'eq', text | trim) | last\n    id: found.id\n",
+    );
+    let lines =
+        "{\"id\": 1, \"text\": \"Hello\"}\n{\"id\": 2, \"text\": \"Hello\"}\n\n{\"id\": 3, \"text\": \"Other\"}\n";
+    // 2026-01-01, and half a minute before.
+    fake.on_with("GET /all?since=1767225570", move |_| {
+        Ok(tercel_sdk::testing::respond(200, &[("content-type", "application/x-ndjson; charset=utf-8")], lines))
+    });
+    let target = Target::new("forge", json!({}));
+    assert_eq!(bench.find(&target, " Hello ").await.unwrap().unwrap().id.as_deref(), Some("2"));
+    assert_eq!(bench.find(&target, "Hello!").await.unwrap(), None);
+    fake.on_with("GET /all?since=1767225570", |_| {
+        Ok(tercel_sdk::testing::respond(200, &[("content-type", "application/x-ndjson")], ""))
+    });
+    assert_eq!(bench.find(&target, "Hello").await.unwrap(), None);
+    fake.on_with("GET /all?since=1767225570", |_| Ok(tercel_sdk::testing::respond(200, &[], "<html>")));
+    bench.find(&target, "Hello").await.unwrap_err();
+}
+
 #[tokio::test]
 async fn an_answer_goes_to_its_target() {
     let (bench, fake) = bench(&posts(""));

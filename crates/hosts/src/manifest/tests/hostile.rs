@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tercel_sdk::{Kind, Outcome, Refusal, Target, integration::Sample};
 
 /// Texts that would do harm if they were anything but text.
-const TEXTS: [&str; 24] = [
+pub const TEXTS: [&str; 24] = [
     "{{ secrets.token }}",
     "{{ fields }}{% for x in range(1000000) %}x{% endfor %}",
     "{% include '/etc/passwd' %}",

@@ -3,13 +3,17 @@
 mod calls;
 mod dispatch;
 mod events;
+mod grants;
 mod hostile;
+mod hostile_answers;
+mod hostile_values;
 mod panels;
 mod polls;
 mod schema;
 mod strict;
 mod sync;
 mod tools;
+mod webhooks;
 
 use super::{Manifest, parse};
 use crate::integration::without_code;

@@ -51,3 +51,26 @@ fn editors_refuse_what_the_server_refuses() {
     }
     assert_eq!(schema()["title"], json!("integration.yaml"));
 }
+
+/// The shipped ones are what people copy.
+#[test]
+fn what_ships_has_nothing_wrong_with_it() {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../integrations");
+    let mut seen = 0;
+    for folder in fs::read_dir(shipped).unwrap().map(|entry| entry.unwrap().path()) {
+        let Ok(text) = fs::read_to_string(folder.join("integration.yaml")) else { continue };
+        let id = folder.file_name().unwrap().to_str().unwrap();
+        if let Err(problems) = crate::manifest::parse(id, &text, false) {
+            panic!("{id}: {problems:?}");
+        }
+        let value: Value = serde_saphyr::from_str(&text).unwrap();
+        let validator = jsonschema::validator_for(&schema()).unwrap();
+        let wrong: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert_eq!(wrong, [] as [String; 0], "{id}");
+        assert!(text.starts_with("# yaml-language-server: $schema="), "{id}");
+        let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+        assert!(readme.contains("\n1. ") && text.contains("\nicon: ") && text.contains("\nversion: "), "{id}");
+        seen += 1;
+    }
+    assert!(seen >= 4, "{seen}");
+}
