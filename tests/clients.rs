@@ -2,7 +2,7 @@
 //! tested against.
 
 use serde_json::{Value, json};
-use std::{process::Command, time::Duration};
+use std::{fs, process::Command, time::Duration};
 use tercel_tests::{FakeAnthropic, FakeModel, Receiver, Turn, World, anthropic, model, server::KEY, tree, wait};
 
 /// What a script of `tests/clients` says.
@@ -249,7 +249,11 @@ fn what_a_hook_is_sent_is_verified_by_the_library_of_standard_webhooks() {
         .collect::<serde_json::Map<_, _>>()
         .into();
     let body = String::from_utf8(request.body.to_vec()).unwrap();
-    let verify = |secret: &Value| python(&["webhooks.py", secret.as_str().unwrap(), &headers.to_string(), &body]);
+    let page = fs::read_to_string(tree::root().join("docs/hooks.md")).unwrap();
+    let code = page.split("```python\n").find(|rest| rest.starts_with("from standardwebhooks")).unwrap();
+    let code = code.split("```").next().unwrap();
+    let headers = headers.to_string();
+    let verify = |secret: &Value| python(&["webhooks.py", code, secret.as_str().unwrap(), &headers, &body]);
     assert_eq!(verify(&made["secret"]), "after_response");
     assert_eq!(verify(&rotated["secret"]), "after_response");
     let stranger = json!("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");

@@ -397,8 +397,8 @@ fn sample(folder: &Path) -> Option<String> {
 /// What is printed and not executed as it stands, and why that is so.
 const NOT_RUN: [(&str, &str, &str); 6] = [
     ("docs/operating.md", "tercel restore", "a server would stay: tests/backup.rs restores"),
-    ("docs/operating.md", "createuser", "it needs an account of PostgreSQL's: tests/postgres make databases"),
-    ("docs/hooks.md", "from standardwebhooks", "a package of others: tests/hooks.rs checks the signature by hand"),
+    ("docs/operating.md", "createuser", "tests/postgres/documented.rs runs it"),
+    ("docs/hooks.md", "from standardwebhooks", "tests/clients.rs runs it"),
     ("docs/writing-an-integration/manifest.md", "$ tercel record", "it asks a service, and shows what is answered"),
     ("docs/writing-an-integration/native.md", "cargo run", "it builds: crates/sdk/tests/guide.rs runs the parts"),
     ("docs/writing-an-integration/python.md", "pip install", "it fetches: tests/authoring runs those tests"),

@@ -2,6 +2,7 @@
 //! all goes on by itself.
 
 mod away;
+mod documented;
 mod full;
 mod succession;
 
