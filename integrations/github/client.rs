@@ -78,6 +78,10 @@ impl GitHub {
         self.get(path, query).await
     }
 
+    pub async fn delete(&self, path: &[&str]) -> Result<Response> {
+        self.send(self.request(Method::DELETE, path, &[], JSON)?).await
+    }
+
     async fn send(&self, request: Builder) -> Result<Response> {
         let answer = request.max_response(MAX_RESPONSE).send().await?;
         failure::check(answer, SystemTime::now())

@@ -2,7 +2,7 @@
 
 use super::{client::GitHub, mark};
 use serde::Deserialize;
-use tercel_sdk::{Checked, Depth, Error, Kind, Result, http::Response};
+use tercel_sdk::{Checked, Depth, Error, Kind, Result, Revoked, http::Response};
 
 #[derive(Deserialize)]
 struct User {
@@ -34,6 +34,15 @@ async fn check_installation(github: &GitHub) -> Result<Checked> {
     let advice = if login.is_none() { "; set GITHUB_BOT_LOGIN to the app's login, such as `my-app[bot]`" } else { "" };
     let message = format!("The token of an app sees {count} repositories{advice}{}", webhook_warning(github));
     Ok(Checked { depth: Depth::Target, account: login, message })
+}
+
+/// Programs may revoke the token of an app's installation, and no other.
+pub async fn revoke(github: GitHub) -> Result<Revoked> {
+    if !github.host().field("token")?.trim().starts_with("ghs_") {
+        return Ok(Revoked::Impossible("delete the token at github.com/settings/tokens".into()));
+    }
+    github.delete(&["installation", "token"]).await?;
+    Ok(Revoked::Done)
 }
 
 fn check_own_login(github: &GitHub, login: &str) -> Result<()> {

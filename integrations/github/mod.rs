@@ -18,6 +18,7 @@ mod tools;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
 use tercel_sdk::{Field, Integration, dispatcher as dispatches, reads, writes};
 
 pub fn integration() -> Integration {
@@ -33,7 +34,9 @@ pub fn integration() -> Integration {
         )
         .field(
             Field::password("webhook_secret", "Webhook secret")
-                .help("The same long random text as in the webhook's settings; requests without it are refused"),
+                .help("The same long random text as in the webhook's settings; requests without it are refused")
+                .generate()
+                .rotate(Duration::from_secs(24 * 3_600)),
         )
         .field(
             Field::text("bot_login", "Own login")
@@ -63,6 +66,7 @@ pub fn integration() -> Integration {
         .missed(missed::missed)
         .dispatcher(dispatches(dispatcher::comment).find(dispatcher::find).limit(dispatcher::LIMIT))
         .connector(connection::check)
+        .revoke(connection::revoke)
         .on(hooks::begins)
         .on(hooks::has_ended)
         .tool("github_get_pr", reads(tools::pulls::get_pr))

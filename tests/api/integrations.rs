@@ -72,12 +72,29 @@ fn the_integrations_are_described() {
 fn a_connection_is_tested_before_it_is_saved() {
     let world = World::start();
     // The test at the start is not to be taken for one of these.
-    until("the test at the start", || world.github.requests().first().map(drop));
     let path = "/api/v1/admin/integrations/github/connection";
+    until("the test at the start", || (world.server.get(path).expect(200)["state"] == "connected").then_some(()));
     let shown = world.server.get(path).expect(200);
-    has_exactly(&shown, &["name", "label", "tier", "fields", "values", "health"]);
+    has_exactly(
+        &shown,
+        &[
+            "name",
+            "label",
+            "tier",
+            "connection",
+            "state",
+            "fields",
+            "values",
+            "earlier",
+            "health",
+            "webhook",
+            "problems",
+        ],
+    );
+    assert_eq!((&shown["connection"], &shown["state"]), (&json!("default"), &json!("connected")));
     let good = world.server.post(&format!("{path}/test"), json!({"token": "ghp_draft"})).expect(200);
-    has_exactly(&good, &["ok", "code", "message", "hint", "account"]);
+    has_exactly(&good, &["ok", "code", "message", "hint", "account", "depth", "status", "latency_ms", "saved"]);
+    assert_eq!((&good["depth"], &good["status"], &good["saved"]), (&json!("auth"), &json!(200), &json!(false)));
     assert_eq!((&good["ok"], &good["code"], &good["account"]), (&json!(true), &json!("ok"), &json!("tercel-bot")));
     assert!(world.github.requests().iter().any(|request| request.header("authorization") == "Bearer ghp_draft"));
 
@@ -85,7 +102,7 @@ fn a_connection_is_tested_before_it_is_saved() {
     for (status, code) in [(401, "auth"), (403, "forbidden"), (404, "not_found")] {
         world.github.fail_times(1, On::User, Fault::Status(status, vec![]));
         let bad = world.server.post(&format!("{path}/connect"), json!({"token": "ghp_bad"})).expect(200);
-        assert_eq!((&bad["ok"], &bad["code"]), (&json!(false), &json!(code)), "{bad}");
+        assert_eq!((&bad["ok"], &bad["code"], &bad["status"]), (&json!(false), &json!(code), &json!(status)), "{bad}");
         assert!(bad["message"].as_str().is_some_and(|text| !text.is_empty()) && bad["hint"].is_string(), "{bad}");
     }
     let setting = |key: &str| {

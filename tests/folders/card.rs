@@ -120,7 +120,9 @@ fn a_section_is_asked_whether_it_is_ready() {
 fn actions_of_a_folder_need_the_tiers_that_it_says() {
     let server = panel();
     let known = server.get("/api/v1/features").expect(200);
-    assert_eq!(known, json!({"tier": "paid", "features": {"panel_sync": "premium", "panel_look": "free"}}));
+    let features = &known["features"];
+    assert_eq!((&features["panel_sync"], &features["panel_look"]), (&json!("premium"), &json!("free")), "{known:#}");
+    assert!(known["tier"] == "paid" && known["locked"]["panel_sync"].is_string(), "{known:#}");
     let gate = |feature: &str| {
         let arguments = json!({"arguments": {"feature": feature}});
         server.post("/api/v1/tools/panel_gate/call", arguments).expect(200)["result"].clone()
@@ -129,6 +131,28 @@ fn actions_of_a_folder_need_the_tiers_that_it_says() {
     assert_eq!(gate("panel_look"), json!({"tier": "paid", "may": true, "label": ""}));
     assert_eq!(gate("company_research"), json!({"tier": "paid", "may": true, "label": "🔒 Paid"}));
     assert_eq!(gate("nobody_lists_it"), json!({"tier": "paid", "may": true, "label": ""}));
+}
+
+#[test]
+fn a_folder_that_the_tier_does_not_have_is_asked_nothing() {
+    let options = options().env("TERCEL_TIER", "free");
+    let setup = "SETUP = {'tier': 'paid', 'webhook': {'path': '/integrations/toll/webhook'}}\n";
+    let router = "from fastapi import APIRouter\nrouter = APIRouter()\n\n\n@router.post('/webhook')\n@router.get('/hello')\ndef any():\n    return {}\n";
+    let process = "CMD = ['python', '-c', 'import time; time.sleep(600)']\n";
+    let files = [("setup.py", setup), ("router.py", router), ("process.py", process)];
+    put(&root(&options), "toll", &files);
+    let server = Server::start(options);
+    let shown = loads(&server, "toll");
+    let why = "`toll` needs the tier paid; the tier in force is free (TERCEL_TIER)";
+    assert_eq!((&shown["locked"], &shown["error"], &shown["has_router"]), (&json!(true), &json!(why), &json!(true)));
+    let sent = server.anonymous().call("POST", "/integrations/toll/webhook", &[], "{}");
+    assert_eq!(sent.refused(403, "tier"), why);
+    assert_eq!(server.anonymous().get("/integrations/toll/hello").refused(403, "tier"), why);
+    let told = server.get("/api/v1/admin/integrations/toll/webhook").expect(200);
+    assert_eq!((&told["refused"]["count"], &told["refused"]["reason"]), (&json!(1), &json!(why)));
+    assert!(server.list("/api/v1/deliveries").is_empty());
+    let card = card(&server, "toll");
+    assert!(card["worker"]["pid"].is_null() && card["process_status"] != "running", "{card:#}");
 }
 
 #[test]

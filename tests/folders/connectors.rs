@@ -34,6 +34,31 @@ class Ledger(IntegrationBase):
 "#;
 
 #[test]
+fn a_class_is_given_the_values_of_the_connection_that_it_is_called_for() {
+    let service = Receiver::start();
+    let options = options();
+    put(&root(&options), "ledger", &[("connector.py", LEDGER)]);
+    let server = Server::start(options);
+    loads(&server, "ledger");
+    let path = "/api/v1/admin/integrations/ledger/connections";
+    for (name, token) in [("default", "t0ken-one"), ("work", "t0ken-two")] {
+        let values = json!({"address": service.url(), "token": token, "all": true});
+        let connected = server.post(&format!("{path}/{name}/connect"), values).expect(200);
+        assert_eq!((&connected["ok"], &connected["saved"]), (&json!(true), &json!(true)), "{connected:#}");
+    }
+    for (name, token) in [("work", "t0ken-two"), ("default", "t0ken-one")] {
+        assert_eq!(server.post(&format!("{path}/{name}/test"), json!({})).expect(200)["ok"], true);
+        assert_eq!(service.received().last().unwrap().header("x"), token);
+        assert_eq!(server.get(&format!("{path}/{name}")).expect(200)["state"], "connected");
+    }
+    // A bare yes says that the service was asked when it was, and with what it answered.
+    service.answers(&[401]);
+    let said = server.post(&format!("{path}/work/test"), json!({"token": "other"})).expect(200);
+    assert_eq!((&said["code"], &said["status"]), (&json!("auth"), &json!(401)), "{said:#}");
+    assert_eq!(server.get(&format!("{path}/work")).expect(200)["state"], "connected", "a draft is a draft");
+}
+
+#[test]
 fn a_bare_yes_or_no_has_a_reason_and_only_what_works_is_saved() {
     let service = Receiver::start();
     let options = options();

@@ -1,6 +1,7 @@
 //! Folders of integrations, through the front door: real Python in a root, requests in, answers out.
 
 mod acting;
+mod canary;
 mod card;
 mod connectors;
 mod deliveries;

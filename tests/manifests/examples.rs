@@ -87,7 +87,8 @@ fn a_tool_that_is_a_request_answers_an_agent() {
         trace.to_string().contains(r#"[\"Rust\",\"Rustic\"]"#) || trace.to_string().contains(r#"["Rust","Rustic"]"#),
         "{trace:#}"
     );
-    let asked = service.received();
+    // The connection is tested at its own time.
+    let asked: Vec<_> = service.received().into_iter().filter(|request| request.path != "/v1/ping").collect();
     assert_eq!((asked[0].query["q"].as_str(), asked[0].query["limit"].as_str()), ("rust & \"co\"", "10"));
     assert_eq!(asked[1].query["cursor"], "2");
     assert!(!trace.to_string().contains("sk-of-the-tests"), "{trace:#}");

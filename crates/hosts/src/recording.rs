@@ -113,7 +113,7 @@ impl Call {
             Self::Deliver { target, text } => {
                 let dispatcher = integration.dispatchers.get(&integration.name);
                 let dispatcher = dispatcher.ok_or_else(|| none("dispatcher".into()))?;
-                let target = Target { kind: integration.name.clone(), config: target.clone() };
+                let target = Target::new(&integration.name, Value::Object(target.clone()));
                 (dispatcher.deliver)(host, Dispatcher::call(&target, &outbound(text))).await
             }
         }

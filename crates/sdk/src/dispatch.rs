@@ -11,6 +11,9 @@ use uuid::Uuid;
 pub struct Target {
     #[serde(rename = "type")]
     pub kind: String,
+    /// Which of several connections it leaves by; the usual one when absent. Dispatchers see it in their host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
     /// What else the dispatcher needs, as the service names it.
     #[serde(flatten)]
     pub config: Map<String, Value>,
@@ -23,7 +26,7 @@ impl Target {
             Value::Object(map) => map,
             _ => Map::new(),
         };
-        Self { kind: kind.into(), config }
+        Self { kind: kind.into(), connection: None, config }
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Ids {
     /// Places that people speak from whom nobody vouches for, as far as they have a say in this run: the one whose event
     /// began it, else those whose events were said before it (`forge:owner/repo`). An empty name: nobody knows where.
     pub strangers: Vec<String>,
+    /// By which connection of which integration the event came that began the run.
+    pub source: Option<(String, String)>,
     /// Where the run's answer goes. Its secrets are masked.
     pub target: Option<Target>,
     pub mode: Mode,

@@ -7,7 +7,7 @@ use crate::{
     hook::HookEvent,
     host::{Context, Ids},
     http::{Request, Response, Transport},
-    integration::{Checked, Sample},
+    integration::{Checked, Revoked, Sample},
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -196,6 +196,11 @@ impl Bench {
     pub async fn test(&self) -> Result<Checked> {
         let connector = self.integration.connector.as_ref().expect("the integration has a connector");
         Ok(serde_json::from_value(connector(self.host(), Value::Null.into()).await?)?)
+    }
+
+    pub async fn revoke(&self) -> Result<Revoked> {
+        let revoke = self.integration.revoke.as_ref().expect("the integration revokes credentials");
+        Ok(serde_json::from_value(revoke(self.host(), Value::Null.into()).await?)?)
     }
 
     pub async fn poll(&self, name: &str, cursor: &Cursor) -> Result<Polled> {

@@ -5,7 +5,7 @@ use crate::{
     api::Access,
     backup::Backups,
     bot,
-    catalog::{Catalog, DEFAULT, Values},
+    catalog::{Catalog, Values},
     ceilings::Ceilings,
     config::Config,
     emission::Emission,
@@ -26,10 +26,9 @@ use crate::{
     webhook::Refusals,
 };
 use anyhow::{Context, Result};
-use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::{
-    sync::{Arc, RwLock},
+    sync::{Arc, RwLock, atomic::AtomicU16},
     time::{Duration, Instant},
 };
 use tercel_models::Model;
@@ -42,7 +41,7 @@ use tercel_store::{DirectoryLock, NewNotice, PostgresOptions, Sealer, Store, Uui
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Where all targets are sealed: a target is copied from session to task to outbox row.
-const TARGET: &str = "target";
+pub const TARGET: &str = "target";
 
 pub struct App {
     pub config: Config,
@@ -68,6 +67,7 @@ pub struct App {
     pub schedules: crate::schedules::Bell,
     pub polls: crate::polls::Bell,
     pub registering: Registering,
+    pub retests: crate::connection::retest::Bell,
     pub processes: Processes,
     pub hold: Hold,
     pub backups: Backups,
@@ -95,16 +95,15 @@ pub struct Call {
     pub idempotency_key: Option<String>,
     pub timeout: Option<Duration>,
     pub cancel: CancellationToken,
+    /// Where the status of the service's last answer is noted.
+    pub last_status: Option<Arc<AtomicU16>>,
 }
 
 impl App {
     /// Opens the data directory and reads what is there. Nothing runs yet.
     pub async fn open(config: Config, integrations: Vec<Integration>) -> Result<Arc<Self>> {
         let lock = DirectoryLock::take(&config.data_dir)?;
-        let sealer = match &config.encryption_key {
-            Some(key) => Sealer::from_hex(key.expose_secret())?,
-            None => Sealer::from_file(&config.data_dir.join("key"))?,
-        };
+        let sealer = config.sealer()?;
         sealer.check_directory(&config.data_dir)?;
         let store = match &config.database_url {
             Some(url) => {
@@ -115,6 +114,7 @@ impl App {
             }
             None => Store::open(&lock, &config.data_dir).await?,
         };
+        crate::sealing::settle(&store, &sealer, &config.data_dir).await?;
         let stored = store.bots().await?;
         for bot in bot::seeds(&config.data_dir.join("bots"))? {
             if stored.iter().all(|row| row.id != bot.id) {
@@ -122,7 +122,7 @@ impl App {
                 store.close_notice(&bot::missing(&bot.id)).await?;
             }
         }
-        let folders = Folders::new(integrations, Said::read(&store).await?);
+        let folders = Folders::new(integrations, Said::read(&store).await?, config.tier);
         let catalog = Catalog::load(&folders.list(), &store, &sealer, &config.environment).await?;
         let access = Access::default();
         access.read(&store).await?;
@@ -151,6 +151,7 @@ impl App {
             schedules: Default::default(),
             polls: Default::default(),
             registering: Registering::default(),
+            retests: Default::default(),
             processes: Processes::load(&store).await?,
             hold: Hold::read(&config.data_dir),
             backups: Backups::default(),
@@ -174,11 +175,18 @@ impl App {
 
     /// Reads anew what an administrator changed.
     pub async fn reload(&self) -> Result<()> {
+        self.read_anew().await?;
+        self.polls.ring();
+        self.registering.ring();
+        self.retests.ring();
+        Ok(())
+    }
+
+    /// The same when nothing was changed by which something else would work now.
+    pub async fn read_anew(&self) -> Result<()> {
         let _one = self.reloading.lock().await;
         let catalog = Catalog::load(&self.folders.list(), &self.store, &self.sealer, &self.config.environment).await?;
         *self.catalog.write().expect("no holder of this lock panics") = Arc::new(catalog);
-        self.polls.ring();
-        self.registering.ring();
         Ok(())
     }
 
@@ -219,6 +227,7 @@ impl App {
         let grant = entry.integration.grant.clone();
         let rehearses = call.mode == Mode::Rehearse && !scope.rehearsal.live_reads;
         let asking = Scope { mode: Mode::Live, ..scope.clone() };
+        let transport = self.outbound.transport(scope);
         let context = host::Context {
             integration: integration.into(),
             connection: connection.into(),
@@ -232,7 +241,10 @@ impl App {
             idempotency_key: call.idempotency_key,
             deadline: call.timeout.map(|timeout| Instant::now() + timeout),
             cancel: call.cancel,
-            transport: self.outbound.transport(scope),
+            transport: match call.last_status {
+                Some(last) => Arc::new(outbound::Watched { transport, last }),
+                None => transport,
+            },
             tokens: None,
             state: self.config.data_dir.join("state").join(integration),
         };
@@ -293,19 +305,6 @@ impl App {
     pub async fn close_notice(&self, key: &str) {
         if let Err(error) = self.store.close_announced(key, announce::over(self, key)).await {
             tracing::error!("The notice could not be closed: {error}");
-        }
-    }
-
-    /// Tests the default connection of every integration that has values for it, so that its account is known.
-    pub async fn check_connections(self: &Arc<Self>) {
-        let catalog = self.catalog();
-        for (name, entry) in &catalog.integrations {
-            let stored = entry.healths.get(DEFAULT).is_some_and(|health| health.code == "ok");
-            // No process is started for what nobody has asked for.
-            let is_native = entry.listed.place.is_none();
-            if is_native && entry.listed.works() && !stored && entry.status() != "not_configured" {
-                crate::connection::check(self, name, DEFAULT).await;
-            }
         }
     }
 }

@@ -1,10 +1,16 @@
 //! What the server knows right now: integrations, settings, bots, channels. A snapshot, replaced as a whole.
 
+mod entry;
+mod values;
+
+pub use entry::Entry;
+pub use values::{Source, Values, place};
+
 use crate::{
     bot::Bot,
     channel::{Binding, Channel},
     config::{Environment, OWN_SECRETS},
-    folders::{Listed, Standing},
+    folders::Listed,
     redact::Redactor,
 };
 use anyhow::Result;
@@ -12,8 +18,8 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
-use tercel_sdk::{Dispatcher, Field, Integration, Skill, Tool, field::FieldType, integration::Exchange};
-use tercel_store::{Health, Sealer, Store};
+use tercel_sdk::{Dispatcher, Skill, Tool};
+use tercel_store::{Sealer, Setting, Store};
 
 pub const DEFAULT: &str = "default";
 
@@ -29,33 +35,6 @@ pub struct OwnedTool {
 pub struct OwnedDispatcher {
     pub integration: String,
     pub dispatcher: Dispatcher,
-}
-
-/// Where a value comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    Db,
-    Env,
-    Default,
-}
-
-impl Source {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Db => "db",
-            Self::Env => "env",
-            Self::Default => "default",
-        }
-    }
-}
-
-/// The values of one connection's fields, resolved.
-#[derive(Clone, Default)]
-pub struct Values {
-    pub fields: Arc<BTreeMap<String, String>>,
-    pub sources: BTreeMap<String, Source>,
-    /// A secret that could not be opened, and why.
-    pub broken: BTreeMap<String, String>,
 }
 
 pub struct Catalog {
@@ -74,18 +53,6 @@ pub struct Catalog {
     pub bindings: HashMap<String, Vec<Arc<Binding>>>,
     /// Knows the secrets of this snapshot.
     pub redactor: Redactor,
-}
-
-/// An integration with what is known of its connections.
-pub struct Entry {
-    /// What can be used of it.
-    pub integration: Integration,
-    pub listed: Arc<Listed>,
-    pub names: Arc<BTreeMap<String, String>>,
-    pub exchanges: Arc<[Exchange]>,
-    pub connections: BTreeMap<String, Values>,
-    pub healths: BTreeMap<String, Health>,
-    pub error: Option<String>,
 }
 
 impl Catalog {
@@ -108,21 +75,20 @@ impl Catalog {
         for listed in list {
             let integration = &listed.usable();
             let name = &integration.name;
-            let mut stored: BTreeMap<String, BTreeMap<String, String>> =
-                BTreeMap::from([(DEFAULT.into(), BTreeMap::new())]);
+            let mut stored: BTreeMap<&str, BTreeMap<&str, &Setting>> = BTreeMap::from([(DEFAULT, BTreeMap::new())]);
+            for health in healths.iter().filter(|health| &health.integration == name) {
+                stored.entry(&health.connection).or_default();
+            }
             for setting in settings.iter().filter(|setting| &setting.integration == name) {
-                stored
-                    .entry(setting.connection.clone())
-                    .or_default()
-                    .insert(setting.key.clone(), setting.value.clone());
+                stored.entry(&setting.connection).or_default().insert(&setting.key, setting);
             }
             let connections = stored
                 .into_iter()
                 .map(|(connection, stored)| {
                     // What bots wrote is given nothing of the operator's environment.
                     let env = Some(env).filter(|_| connection == DEFAULT && !listed.is_of_workspace());
-                    let values = resolve(name, &connection, &integration.fields, &stored, env, sealer);
-                    (connection, values)
+                    let values = values::resolve(name, connection, &integration.fields, &stored, env, sealer);
+                    (connection.to_owned(), values)
                 })
                 .collect();
             let mut error = listed.problem();
@@ -228,6 +194,13 @@ impl Catalog {
         self.dispatchers.get(kind).map(|owned| &owned.dispatcher)
     }
 
+    /// Why there is no such tool, when one would be there if its integration could be used.
+    pub fn obstacle_of_tool(&self, name: &str) -> Option<(&Entry, String)> {
+        let has = |entry: &&Arc<Entry>| entry.listed.integration.tools.iter().any(|tool| tool.name == name);
+        let entry = self.integrations.values().find(has)?;
+        Some((entry, entry.listed.obstacle()?))
+    }
+
     pub fn channel(&self, id: tercel_store::Uuid) -> Option<&Arc<Channel>> {
         self.channels.values().find(|channel| channel.id == id)
     }
@@ -238,98 +211,5 @@ impl Catalog {
         let mut bindings: Vec<_> = bindings.filter(|binding| binding.channel_id == channel).collect();
         bindings.sort_by_key(|binding| binding.id);
         bindings
-    }
-}
-
-impl Entry {
-    pub fn values(&self, connection: &str) -> Option<&Values> {
-        self.connections.get(connection)
-    }
-
-    pub fn field_by_env(&self, name: &str) -> Option<&Field> {
-        self.integration.fields.iter().find(|field| field.env == name)
-    }
-
-    /// `ready`, `partial`, `not_configured`, `error`, `disabled`, `missing` or `awaiting_approval`.
-    pub fn status(&self) -> &'static str {
-        match self.listed.standing {
-            Standing::Disabled => return "disabled",
-            Standing::Missing => return "missing",
-            Standing::Awaiting => return "awaiting_approval",
-            // It will have more.
-            Standing::Preparing => return "partial",
-            Standing::Broken | Standing::Works => {}
-        }
-        if self.error.is_some() || self.listed.standing == Standing::Broken {
-            return "error";
-        }
-        let values = &self.connections[DEFAULT];
-        let is_set = |field: &Field| values.fields.contains_key(&field.key);
-        if self.integration.fields.iter().any(|field| field.required && !is_set(field)) {
-            return "not_configured";
-        }
-        let chosen = self.integration.fields.iter().filter(|field| field.default.is_none());
-        let (set, unset): (Vec<_>, Vec<_>) = chosen.filter(|field| field.secret).partition(|field| is_set(field));
-        match (set.is_empty(), unset.is_empty()) {
-            (_, true) => "ready",
-            (false, false) => "partial",
-            // What it cannot do without is there.
-            (true, false) if self.integration.fields.iter().any(|field| field.required) => "partial",
-            (true, false) => "not_configured",
-        }
-    }
-}
-
-/// Where a stored setting is bound to, for its seal.
-pub fn place(integration: &str, connection: &str, key: &str) -> String {
-    format!("settings/{integration}.{connection}/{key}")
-}
-
-/// Database, then environment, then default.
-fn resolve(
-    integration: &str,
-    connection: &str,
-    fields: &[Field],
-    stored: &BTreeMap<String, String>,
-    env: Option<&Environment>,
-    sealer: &Sealer,
-) -> Values {
-    let mut values = Values::default();
-    let mut resolved = BTreeMap::new();
-    for field in fields {
-        let from_db = stored.get(&field.key).and_then(|sealed| {
-            sealer
-                .open(&place(integration, connection, &field.key), sealed)
-                .map_err(|error| values.broken.insert(field.key.clone(), error.to_string()))
-                .ok()
-        });
-        let from_env = || env.and_then(|env| env.get(&field.env)).map(str::to_owned);
-        let value = from_db
-            .map(|value| (value, Source::Db))
-            .or_else(|| from_env().map(|value| (value, Source::Env)))
-            .or_else(|| {
-                let default = field.default.clone().filter(|value| !value.trim().is_empty())?;
-                Some((default, Source::Default))
-            });
-        if let Some((value, source)) = value {
-            resolved.insert(field.key.clone(), value);
-            values.sources.insert(field.key.clone(), source);
-        }
-    }
-    values.fields = Arc::new(resolved);
-    values
-}
-
-impl Values {
-    /// Addresses that the operator gave: they may be called, private or not. Variables of a Python folder have no type but
-    /// their name.
-    pub fn granted(&self, fields: &[Field]) -> Vec<url::Url> {
-        let is_address = |field: &&Field| field.kind == FieldType::Url || field.env.ends_with("_URL");
-        fields
-            .iter()
-            .filter(is_address)
-            .filter(|field| self.sources.get(&field.key) != Some(&Source::Default))
-            .filter_map(|field| self.fields.get(&field.key)?.parse().ok())
-            .collect()
     }
 }

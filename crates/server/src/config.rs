@@ -7,10 +7,14 @@ mod names;
 pub use folders::{Folders, WorkspaceTrust};
 
 use self::names::{Origin, doubtful, refuse_unknown};
-use crate::{outbound::Rehearsal, part};
+use crate::{
+    outbound::Rehearsal,
+    part,
+    tier::{TIERS, Tier},
+};
 use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::{
     collections::BTreeMap,
     fmt::Display,
@@ -20,6 +24,7 @@ use std::{
     str::FromStr,
     time::Duration,
 };
+use tercel_store::{Sealer, seal};
 use url::Url;
 
 /// Values by their environment names.
@@ -185,11 +190,13 @@ pub struct Config {
     /// Bootstrap key with the scope `admin`.
     pub api_key: Option<SecretString>,
     pub encryption_key: Option<SecretString>,
+    /// Still opens what it has sealed.
+    pub encryption_key_previous: Option<SecretString>,
     pub llm: Llm,
     pub stt: Option<Stt>,
     pub allow_private: Vec<IpNet>,
     pub trusted_proxies: Vec<IpNet>,
-    pub tier: String,
+    pub tier: Tier,
     pub ceilings: Ceilings,
     pub capacity: Capacity,
     /// How long a model may be silent.
@@ -244,11 +251,12 @@ impl Config {
             base_url: env.get("BASE_URL").map(|url| url.trim_end_matches('/').to_owned()),
             api_key: env.get("API_KEY").map(SecretString::from),
             encryption_key: env.get("ENCRYPTION_KEY").map(SecretString::from),
+            encryption_key_previous: env.get("ENCRYPTION_KEY_PREVIOUS").map(SecretString::from),
             llm: Llm { base_url, api_key: env.get("LLM_API_KEY").map(SecretString::from), model },
             stt: Stt::from(env)?,
             allow_private: env.list("TERCEL_ALLOW_PRIVATE")?,
             trusted_proxies: networks(env.list::<Network>("TRUSTED_PROXIES")?),
-            tier: env.get("TERCEL_TIER").unwrap_or("premium").to_owned(),
+            tier: tier(env)?,
             ceilings: Ceilings {
                 runs_per_integration_and_day: env.parse("TERCEL_RUNS_PER_DAY", 200)?,
                 runs_per_channel_and_hour: env.parse("TERCEL_RUNS_PER_HOUR", 60)?,
@@ -285,9 +293,6 @@ impl Config {
             environment,
         };
         crate::telemetry::filter(&config.log).with_context(|| format!("TERCEL_LOG is `{}`", config.log))?;
-        if !["free", "paid", "premium", "ultra"].contains(&config.tier.as_str()) {
-            bail!("TERCEL_TIER is `{}`; it is one of free, paid, premium, ultra", config.tier);
-        }
         if !config.listen.ip().is_loopback() && config.api_key.is_none() {
             bail!(
                 "TERCEL_LISTEN is {}: others can reach that address, and no API_KEY is set. Set API_KEY, or listen on 127.0.0.1",
@@ -295,6 +300,21 @@ impl Config {
             );
         }
         Ok(config)
+    }
+
+    /// What opens and seals secrets. A key file is made where there is none and nothing else was said.
+    ///
+    /// # Errors
+    /// Says what is wrong with the key.
+    pub fn sealer(&self) -> tercel_store::Result<Sealer> {
+        let sealer = match &self.encryption_key {
+            Some(key) => Sealer::from_hex(key.expose_secret())?,
+            None => Sealer::from_file(&self.data_dir.join(seal::FILE))?,
+        };
+        match &self.encryption_key_previous {
+            Some(key) => sealer.with_previous(key.expose_secret()),
+            None => Ok(sealer),
+        }
     }
 
     /// The address that services outside are told.
@@ -328,11 +348,23 @@ impl Config {
     }
 }
 
+fn tier(env: &Environment) -> Result<Tier> {
+    let name = env.get("TERCEL_TIER").unwrap_or("premium").trim();
+    Tier::named(name).with_context(|| format!("TERCEL_TIER is `{name}`; it is one of {}", TIERS.join(", ")))
+}
+
 const SECONDS_OF_A_RUN: NonZeroU64 = NonZeroU64::new(1800).unwrap();
 
 /// The server's own secrets.
-pub const OWN_SECRETS: [&str; 6] =
-    ["API_KEY", "TERCEL_BACKUP_PASSPHRASE", "DATABASE_URL", "ENCRYPTION_KEY", "LLM_API_KEY", "STT_API_KEY"];
+pub const OWN_SECRETS: [&str; 7] = [
+    "API_KEY",
+    "TERCEL_BACKUP_PASSPHRASE",
+    "DATABASE_URL",
+    "ENCRYPTION_KEY",
+    "ENCRYPTION_KEY_PREVIOUS",
+    "LLM_API_KEY",
+    "STT_API_KEY",
+];
 
 /// Those of our names that begin with `TERCEL_`.
 const KNOWN: [&str; 29] = [

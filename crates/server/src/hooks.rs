@@ -3,7 +3,8 @@
 
 use crate::{
     app::{App, Call},
-    catalog::{Catalog, DEFAULT, Entry},
+    catalog::{Catalog, Entry},
+    connection::choice,
     emission,
     part::within,
 };
@@ -157,8 +158,11 @@ async fn tell_all(app: Arc<App>, integration: String, run: Option<Uuid>) {
 
 async fn tell(app: &Arc<App>, Telling { key, handler, ids, event }: Telling) {
     let limit = app.config.limits.hook;
+    let catalog = app.catalog();
+    let Some(entry) = catalog.integrations.get(&key.0) else { return };
+    let connection = choice::of_run(&catalog, entry, &ids).to_owned();
     let call = Call { mode: ids.mode, ids, timeout: Some(limit), ..Call::default() };
-    let Some(host) = app.host(&key.0, DEFAULT, call) else { return };
+    let Some(host) = app.host(&key.0, &connection, call) else { return };
     let what = format!("The hook of `{}` for `{}`", key.0, key.1);
     let told = within(limit, &what, Kind::Timeout, async move { handler(host, event.into()).await }).await;
     let failure = told.err().map(|error| app.catalog().redactor.error(error).message);

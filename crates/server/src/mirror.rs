@@ -2,7 +2,7 @@
 
 use crate::{
     app::{App, Call},
-    catalog::{Catalog, DEFAULT},
+    catalog::Catalog,
     part::within,
     places,
 };
@@ -79,10 +79,12 @@ pub fn cut(catalog: &Catalog, row: NewOutbox, said: &str) -> Vec<NewOutbox> {
 /// A message is shown without it rather than not at all.
 async fn attribution(app: &Arc<App>, catalog: &Catalog, kind: &str, author: &Author) -> Option<Value> {
     let integration = &catalog.dispatchers.get(kind)?.integration;
-    let attribute = catalog.integrations.get(integration)?.integration.user_attribution.clone()?;
+    let entry = catalog.integrations.get(integration)?;
+    let attribute = entry.integration.user_attribution.clone()?;
     let limit = app.config.limits.hook;
     let ids = Ids { target: Some(Target::new(kind, Value::Null)), ..Ids::default() };
-    let host = app.host(integration, DEFAULT, Call { ids, timeout: Some(limit), ..Call::default() })?;
+    let host =
+        app.host(integration, entry.usual_connection(), Call { ids, timeout: Some(limit), ..Call::default() })?;
     let user = User {
         display_name: author.display_name.clone(),
         avatar_url: author.avatar_url.clone(),

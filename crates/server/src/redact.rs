@@ -115,10 +115,15 @@ impl Redactor {
     }
 }
 
-/// The secrets among the values of a connection.
+/// The secrets among the values of a connection, and those that were before them.
 pub fn secrets(fields: &[Field], values: &Values) -> Vec<String> {
-    let given = fields.iter().filter(|field| field.secret);
-    given.filter_map(|field| Some(pieces(field, values.fields.get(&field.key)?))).flatten().collect()
+    let secret = fields.iter().filter(|field| field.secret);
+    let of = |field: &Field| {
+        let earlier = values.earlier.get(&field.key).map(|(value, _)| value);
+        let both = [values.fields.get(&field.key), earlier].into_iter().flatten();
+        both.flat_map(|value| pieces(field, value)).collect::<Vec<_>>()
+    };
+    secret.flat_map(of).collect()
 }
 
 /// Of an address that is a secret, what is behind the host is one, and each word in it that looks like a token.

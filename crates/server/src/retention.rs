@@ -50,6 +50,9 @@ async fn passes(app: &App) {
                     tracing::warn!("What is old ({}) could not be removed and is looked at later: {error}", old.name());
                 }
             }
+            if let Err(error) = app.store.forget_earlier().await {
+                tracing::warn!("Secrets that were replaced could not be removed and are looked at later: {error}");
+            }
             if let Err(error) = close_accounts(app).await {
                 tracing::warn!("Old accounts could not be closed and are looked at later: {error}");
             }

@@ -1,8 +1,8 @@
 //! Starting and ending the server.
 
 use crate::{
-    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, disk, emission, folders, gaps, hold, outbox,
-    polls, processes, receiving, registering, retention, runner, schedules, succession, telemetry, watchman,
+    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, connection, disk, emission, folders, gaps, hold,
+    outbox, polls, processes, receiving, registering, retention, runner, schedules, succession, telemetry, watchman,
 };
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
@@ -103,6 +103,8 @@ async fn start_work(app: &Arc<App>) {
     app.work.spawn(schedules::run_all(app.clone()));
     app.work.spawn(polls::run_all(app.clone()));
     app.work.spawn(registering::run_all(app.clone()));
+    app.work.spawn(connection::retest::run_all(app.clone()));
+    app.work.spawn(connection::files::watch(app.clone()));
     app.work.spawn(emission::run_all(app.clone()));
     tokio::spawn(gaps::watch(app.clone()));
     tokio::spawn(processes::begin(app.clone()));
@@ -117,16 +119,6 @@ async fn start_work(app: &Arc<App>) {
     tokio::spawn(watchman::watch(app.clone()));
     tokio::spawn(receiving::watch(app.clone()));
     tokio::spawn(succession::watch(app.clone()));
-    let app = app.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = app.stopping.cancelled() => {}
-            () = async {
-                app.hold.released().await;
-                app.check_connections().await;
-            } => {}
-        }
-    });
 }
 
 /// Sends on the runs and answers that wait for a person: what they wait for may be mended by now; if not, they wait again.

@@ -2,7 +2,6 @@
 
 use crate::{
     app::{App, Call},
-    catalog::DEFAULT,
     emission, hooks,
 };
 use bytes::Bytes;
@@ -82,7 +81,7 @@ async fn ask_hooks(app: &Arc<App>, ids: &Ids, recording: &Recording) -> Option<S
         let hooks = entry.integration.hooks.iter();
         for hook in hooks.filter(|hook| hook.event == hook::BeforeTranscription::NAME) {
             let call = Call { ids: ids.clone(), timeout: Some(app.config.limits.hook), ..Call::default() };
-            let Some(host) = app.host(name, DEFAULT, call) else { continue };
+            let Some(host) = app.host(name, entry.usual_connection(), call) else { continue };
             let call = tercel_sdk::Call { json: event.clone(), blobs: vec![recording.bytes.clone()] };
             if let Some(Value::String(text)) = hooks::ask(app, name, hook, host, call).await {
                 return Some(catalog.redactor.text(&text).into_owned());

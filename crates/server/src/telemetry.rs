@@ -11,7 +11,7 @@ use std::{
 use tracing_subscriber::{EnvFilter, Registry, fmt, layer::SubscriberExt, registry, reload, util::SubscriberInitExt};
 
 /// The parts of the server, as filters name them.
-pub const MODULES: [&str; 48] = [
+pub const MODULES: [&str; 50] = [
     "announce",
     "api",
     "app",
@@ -51,10 +51,12 @@ pub const MODULES: [&str; 48] = [
     "retention",
     "runner",
     "schedules",
+    "sealing",
     "serve",
     "speech",
     "succession",
     "telemetry",
+    "tier",
     "tokens",
     "trace",
     "unpriced",

@@ -3,9 +3,8 @@
 use crate::{
     api::time::rfc3339,
     app::App,
-    catalog::DEFAULT,
     clock::{Clock, SET_BACK, Wall},
-    gaps,
+    connection, gaps,
 };
 use std::{
     collections::HashSet,
@@ -125,12 +124,24 @@ pub fn is_refused(app: &App, integration: &str) -> bool {
     app.refused.lock().contains(integration)
 }
 
-/// What a call to a service says about the credentials.
-pub async fn saw<T>(app: &App, integration: &str, connection: &str, outcome: &Result<T, Error>) {
-    let name = match connection {
-        DEFAULT => integration.to_owned(),
-        other => format!("{integration}/{other}"),
-    };
+/// What was told of a connection that is gone is over.
+pub async fn forget(app: &App, integration: &str, connection: &str) {
+    let name = connection::name::of(integration, connection);
+    app.refused.lock().remove(&name);
+    app.close_notice(&format!("{CREDENTIALS}{name}")).await;
+}
+
+/// What a call in use says about the credentials; when they are refused, the connection is looked at.
+pub async fn saw_in_use<T>(app: &App, integration: &str, connection: &str, outcome: &Result<T, Error>) {
+    saw(app, integration, connection, outcome).await;
+    if outcome.as_ref().is_err_and(|error| error.kind == Kind::Auth) {
+        app.retests.doubt(integration, connection);
+    }
+}
+
+/// What a call to a service says about the credentials. Answers whether they were refused before and are good now.
+pub async fn saw<T>(app: &App, integration: &str, connection: &str, outcome: &Result<T, Error>) -> bool {
+    let name = connection::name::of(integration, connection);
     match outcome {
         Err(error) if error.kind == Kind::Auth => {
             app.refused.lock().insert(name.clone());
@@ -145,12 +156,15 @@ pub async fn saw<T>(app: &App, integration: &str, connection: &str, outcome: &Re
                 )),
             })
             .await;
+            false
         }
-        Err(error) if error.kind != Kind::NotConfigured => {}
+        Err(error) if error.kind != Kind::NotConfigured => false,
         _ => {
-            if app.refused.lock().remove(&name) {
+            let was_refused = app.refused.lock().remove(&name);
+            if was_refused {
                 app.close_notice(&format!("{CREDENTIALS}{name}")).await;
             }
+            was_refused && outcome.is_ok()
         }
     }
 }

@@ -9,6 +9,7 @@ pub use refusals::{Refusals, Refused};
 
 use crate::{
     app::{App, Call},
+    catalog::Values,
     ceilings, disk,
     folders::{deliveries, route::Failure},
     receiving::{self, Fault},
@@ -61,6 +62,9 @@ pub enum Error {
     NoWebhook(String),
     #[error("{0}")]
     Refused(#[from] Refusal),
+    /// The tier in force does not have it.
+    #[error("{0}")]
+    Locked(String),
     #[error("{0}")]
     Unavailable(String),
     #[error("{0}")]
@@ -84,10 +88,14 @@ pub async fn receive(
     if app.runs.is_backed_up(app).await {
         return Err(Error::Unavailable("Too many runs are waiting: try again later".into()));
     }
-    let (webhook, host) = part(app, integration, connection)?;
+    let (webhook, hosts) = part(app, integration, connection).inspect_err(|error| {
+        if let Error::Locked(why) = error {
+            app.refusals.note(integration, why, source);
+        }
+    })?;
     let request = Inbound::new(headers.clone(), body.clone(), SystemTime::now()).source(source);
     let witness = request.witness();
-    let received = read(app, webhook, host, request, body.len()).await.inspect_err(|refusal| {
+    let received = read(app, webhook, hosts, request, body.len()).await.inspect_err(|refusal| {
         app.refusals.note(integration, &refusal.to_string(), source);
         tracing::info!(integration, "Refused a webhook: {refusal}");
     })?;
@@ -142,10 +150,10 @@ pub async fn replay(app: &Arc<App>, id: Uuid, once: Option<(String, i64)>) -> Re
             Some((http::HeaderName::try_from(name).ok()?, http::HeaderValue::try_from(value).ok()?))
         })
         .collect();
-    let (webhook, host) = part(app, &delivery.integration, &delivery.connection)?;
+    let (webhook, hosts) = part(app, &delivery.integration, &delivery.connection)?;
     let at = SystemTime::UNIX_EPOCH + Duration::from_micros(delivery.received_at.unsigned_abs());
     let size = body.len();
-    let received = read(app, webhook, host, Inbound::stored(headers, body.into(), at), size).await?;
+    let received = read(app, webhook, hosts, Inbound::stored(headers, body.into(), at), size).await?;
     let generation = app.store.replay(id).await?;
     Ok((generation, process(app, received, Origin::Stored(Box::new(delivery), once)).await?))
 }
@@ -154,6 +162,7 @@ async fn replay_by_code(app: &Arc<App>, delivery: Delivery, body: Vec<u8>) -> Re
     let id = delivery.id;
     let generation = deliveries::replay(app, delivery, body).await.map_err(|failure| match failure {
         Failure::NotFound(words) | Failure::Malformed(words) | Failure::Refused(words) => Error::NotFound(words),
+        Failure::Locked(words) => Error::Locked(words),
         Failure::Unavailable(words, _) => Error::Unavailable(words),
         Failure::TooLarge => Error::Unavailable("The body is too large by now".into()),
         Failure::Store(error) => Error::Store(error),
@@ -168,7 +177,7 @@ async fn replay_by_code(app: &Arc<App>, delivery: Delivery, body: Vec<u8>) -> Re
 pub fn polled(app: &App, integration: &str, connection: &str, news: News) -> Accept {
     let body = serde_json::to_vec(&news.event).unwrap_or_default();
     let reaches = reaches(app, &news.name, &news.event);
-    let items = items(app, integration, &news.name, news.event);
+    let items = items(app, (integration, connection), &news.name, news.event);
     let (outcome, reason) = outcome(&items, reaches, &news.name);
     let delivery = NewDelivery {
         id: Uuid::now_v7(),
@@ -187,24 +196,34 @@ pub fn polled(app: &App, integration: &str, connection: &str, news: News) -> Acc
     Accept { delivery: Some(delivery), dedupe, items, ..Accept::default() }
 }
 
-fn part(app: &Arc<App>, integration: &str, connection: &str) -> Result<(Webhook, Host), Error> {
+/// The part, and the hosts by which a request may prove to be the service's: with the secrets of now, then with those
+/// that were replaced and still count.
+fn part(app: &Arc<App>, integration: &str, connection: &str) -> Result<(Webhook, Vec<Host>), Error> {
     let catalog = app.catalog();
     let entry = catalog.integrations.get(integration).ok_or_else(|| Error::UnknownIntegration(integration.into()))?;
     if let Some(obstacle) = entry.listed.obstacle() {
-        return Err(Error::Unavailable(obstacle));
+        return Err(if entry.listed.is_locked() { Error::Locked(obstacle) } else { Error::Unavailable(obstacle) });
     }
     let webhook = entry.integration.webhook.clone().ok_or_else(|| Error::NoWebhook(integration.into()))?;
-    let host = app
-        .host(integration, connection, Call::default())
-        .ok_or_else(|| Error::UnknownConnection(integration.into(), connection.into()))?;
-    Ok((webhook, host))
+    let unknown = || Error::UnknownConnection(integration.into(), connection.into());
+    let values = entry.values(connection).ok_or_else(unknown)?;
+    let host = |values: &Values| app.host_with(integration, connection, values, Call::default());
+    let mut hosts = vec![host(values).ok_or_else(unknown)?];
+    hosts.extend(values.with_earlier().filter_map(|values| host(&values)));
+    Ok((webhook, hosts))
 }
 
-async fn read(app: &App, webhook: Webhook, host: Host, request: Inbound, size: usize) -> Result<Received, Error> {
-    receiving::read(app, webhook, host, request, size).await.map_err(|fault| match fault {
-        Fault::Refused(refusal) => Error::Refused(refusal),
-        Fault::Broken(message) => Error::Unavailable(message),
-    })
+async fn read(app: &App, webhook: Webhook, hosts: Vec<Host>, request: Inbound, size: usize) -> Result<Received, Error> {
+    let mut refused = None;
+    for host in hosts {
+        match receiving::read(app, webhook.clone(), host, request.clone(), size).await {
+            Ok(received) => return Ok(received),
+            Err(Fault::Refused(refusal @ Refusal::Signature(_))) => _ = refused.get_or_insert(refusal),
+            Err(Fault::Refused(refusal)) => return Err(Error::Refused(refusal)),
+            Err(Fault::Broken(message)) => return Err(Error::Unavailable(message)),
+        }
+    }
+    Err(Error::Refused(refused.unwrap_or_else(|| Refusal::signature("Nobody vouches for it"))))
 }
 
 enum Origin {
@@ -213,17 +232,17 @@ enum Origin {
 }
 
 async fn process(app: &Arc<App>, received: Received, origin: Origin) -> Result<Answer, Error> {
-    let (id, integration) = match &origin {
-        Origin::New(delivery, _) => (delivery.id, delivery.integration.clone()),
-        Origin::Stored(delivery, _) => (delivery.id, delivery.integration.clone()),
+    let (id, integration, connection) = match &origin {
+        Origin::New(delivery, _) => (delivery.id, delivery.integration.clone(), delivery.connection.clone()),
+        Origin::Stored(delivery, _) => (delivery.id, delivery.integration.clone(), delivery.connection.clone()),
     };
+    let source = (integration.as_str(), connection.as_str());
     let mut accept = Accept::default();
     let mut reply = None;
     let (outcome, reason) = match received.outcome {
         Outcome::Events(events) => {
             let reaches = events.iter().any(|event| reaches(app, &received.name, event));
-            accept.items =
-                events.into_iter().flat_map(|event| items(app, &integration, &received.name, event)).collect();
+            accept.items = events.into_iter().flat_map(|event| items(app, source, &received.name, event)).collect();
             outcome(&accept.items, reaches, &received.name)
         }
         Outcome::Ignored(reason) => ("ignored", Some(reason)),

@@ -12,6 +12,14 @@ use std::path::Path;
 const PROVIDERS: &str =
     "SELECT id, kind, base_url, sealed_api_key, models, defaults, updated_at FROM providers ORDER BY id";
 
+// As every version has them.
+const SETTINGS: &str = "SELECT integration, connection, key, value, CAST(NULL AS TEXT) AS sealed_earlier, \
+                        CAST(NULL AS BIGINT) AS earlier_until FROM settings";
+const HEALTHS: &str = "SELECT integration, connection, code, message, hint, account, depth, \
+                       CAST(NULL AS BIGINT) AS http_status, CAST(NULL AS BIGINT) AS latency_ms, FALSE AS insisted, \
+                       CAST(0 AS BIGINT) AS failures, CAST(NULL AS BIGINT) AS failing_since, checked_at \
+                       FROM connections ORDER BY integration, connection";
+
 /// What can be told of a database without being its server.
 #[derive(Debug)]
 pub struct Inspection {
@@ -98,14 +106,8 @@ async fn look_around(mut connection: Connection, key: &str) -> Result<Option<Ins
         },
         tables: connection.all(tables, list![]).await?,
         free: connection.first::<(i64,)>(free, list![]).await?.unwrap_or_default().0,
-        settings: connection.all("SELECT integration, connection, key, value FROM settings", list![]).await?,
-        healths: connection
-            .all(
-                "SELECT integration, connection, code, message, hint, account, depth, checked_at FROM connections \
-                 ORDER BY integration, connection",
-                list![],
-            )
-            .await?,
+        settings: connection.all(SETTINGS, list![]).await?,
+        healths: connection.all(HEALTHS, list![]).await?,
         notices: connection
             .all(
                 "SELECT id, key, severity, title, detail, repair, count, first_at, last_at, closed_at FROM notices \

@@ -49,6 +49,7 @@ impl Write for Forget {
             for (table, sql) in [
                 ("settings", "DELETE FROM settings WHERE integration = $1"),
                 ("connections", "DELETE FROM connections WHERE integration = $1"),
+                ("connection_history", "DELETE FROM connection_history WHERE integration = $1"),
                 ("polls", "DELETE FROM polls WHERE integration = $1"),
                 ("integrations", "DELETE FROM integrations WHERE id = $1"),
             ] {

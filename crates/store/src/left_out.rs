@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::HashSet;
 
 /// Every column in which sealed values may stand; a test holds the schema against it.
-pub const SEALED: [(&str, &str, Form); 13] = [
+pub const SEALED: [(&str, &str, Form); 14] = [
     ("bindings", "sealed_target", Form::Json),
     ("channels", "sealed_target", Form::Json),
     ("deliveries", "sealed_request", Form::Whole),
@@ -21,6 +21,7 @@ pub const SEALED: [(&str, &str, Form); 13] = [
     ("schedules", "sealed_target", Form::Json),
     ("server_settings", "value", Form::Json),
     ("sessions", "sealed_target", Form::Json),
+    ("settings", "sealed_earlier", Form::Whole),
     ("settings", "value", Form::Whole),
     ("tasks", "sealed_target", Form::Json),
 ];

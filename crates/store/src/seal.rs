@@ -1,21 +1,39 @@
 //! Secrets at rest: XChaCha20-Poly1305 under a key of the server's, bound to the place where the value stands.
+//!
+//! While a key is replaced there are two: the new one seals, and either opens.
 
-use crate::{Error, Result, Store};
+mod json;
+mod key;
+pub mod renewal;
+
+pub use json::{is_sealed, mask_secrets, secrets_in};
+pub use key::{FILE, PREVIOUS};
+
+use crate::{Error, Result, Store, left_out::Form};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use chacha20poly1305::{
-    KeyInit, XChaCha20Poly1305, XNonce,
+    XNonce,
     aead::{Aead, Payload},
 };
-use hkdf::Hkdf;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
+use json::visit;
+use key::Key;
 use serde_json::Value;
 use sha2::Sha256;
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
 use zeroize::Zeroizing;
 
 /// The row of the server's settings that says which key the secrets of a database are sealed with.
 pub(crate) const KEY_ID: &str = "key.id";
-/// The same in a data directory, as a file.
+/// The row that has what markers are made with, sealed, once the key was replaced.
+const MARKER: &str = "key.marker";
+/// The same as `KEY_ID` in a data directory, as a file.
 const NOTE: &str = "key.id";
 /// What a sealed value begins with; after it come the key's id and the nonce with the ciphertext.
 pub(crate) const PREFIX: &str = "sealed:1:";
@@ -23,15 +41,15 @@ pub(crate) const PREFIX: &str = "sealed:1:";
 /// What stands in a copy that was made without secrets.
 pub const LEFT_OUT: &str = "sealed:left-out";
 
-/// Words that make a key of a `dispatch_config` a secret.
-const SECRET_KEYS: [&str; 5] = ["token", "secret", "password", "key", "authorization"];
-
 /// What a secret looks like in every answer.
 pub const MASK: &str = "••••••••";
 
-pub struct Sealer {
-    id: String,
-    cipher: XChaCha20Poly1305,
+pub struct Sealer(RwLock<Arc<Keys>>);
+
+struct Keys {
+    current: Key,
+    previous: Option<Key>,
+    /// What proves that a post is ours. It outlives keys: posts that are out there have it in them.
     marker: Zeroizing<[u8; 32]>,
 }
 
@@ -42,13 +60,13 @@ pub fn first_key(directory: &Path) -> Option<String> {
 
 impl Sealer {
     pub fn new(key: &[u8; 32]) -> Self {
-        let derive = |purpose: &[u8]| {
-            let mut out = Zeroizing::new([0; 32]);
-            Hkdf::<Sha256>::new(None, key).expand(purpose, out.as_mut()).expect("32 bytes are a valid length");
-            out
-        };
-        let id = hex::encode(&derive(b"tercel key id")[..4]);
-        Self { id, cipher: XChaCha20Poly1305::new((&*derive(b"tercel seal")).into()), marker: derive(b"tercel marker") }
+        Self::of(Key::new(key), None)
+    }
+
+    fn of(current: Key, previous: Option<Key>) -> Self {
+        let previous = previous.filter(|previous| previous.id != current.id);
+        let marker = previous.as_ref().unwrap_or(&current).marker.clone();
+        Self(RwLock::new(Arc::new(Keys { current, previous, marker })))
     }
 
     /// Takes 64 hex digits.
@@ -56,44 +74,47 @@ impl Sealer {
     /// # Errors
     /// `Unusable` when it is anything else.
     pub fn from_hex(text: &str) -> Result<Self> {
-        let mut key = Zeroizing::new([0; 32]);
-        hex::decode_to_slice(text.trim(), key.as_mut()).map_err(|_| {
-            Error::Unusable("ENCRYPTION_KEY must be 64 hex digits; `openssl rand -hex 32` makes one".into())
-        })?;
-        Ok(Self::new(&key))
+        Ok(Self::of(Key::from_hex("ENCRYPTION_KEY", text)?, None))
     }
 
-    /// Reads the key file, or makes it (0600) when there is none.
+    /// Reads the key file, or makes it (0600) when there is none. Where the key was replaced and not everything is sealed with
+    /// the new one, the one before it lies beside it.
     pub fn from_file(file: &Path) -> Result<Self> {
-        let failed = |error: std::io::Error| Error::Unusable(format!("The key file {}: {error}", file.display()));
-        match fs::read_to_string(file) {
-            Ok(text) => Self::from_hex(&text)
-                .map_err(|_| Error::Unusable(format!("The key file {} does not hold 64 hex digits", file.display()))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let key = Zeroizing::new(rand::random::<[u8; 32]>());
-                // Under another name first: a key that is half written would lose every secret sealed with it.
-                let draft = file.with_extension("new");
-                let mut out = fs::OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .mode(0o600)
-                    .open(&draft)
-                    .map_err(failed)?;
-                out.write_all(hex::encode(*key).as_bytes()).and_then(|()| out.sync_all()).map_err(failed)?;
-                fs::rename(&draft, file).map_err(failed)?;
-                if let Some(directory) = file.parent() {
-                    fs::File::open(directory).and_then(|d| d.sync_all()).map_err(failed)?;
-                }
-                Ok(Self::new(&key))
-            }
-            Err(error) => Err(failed(error)),
-        }
+        let current = match Key::from_file(file)? {
+            Some(key) => key,
+            None => Key::make(file)?,
+        };
+        Ok(Self::of(current, Key::from_file(&file.with_file_name(PREVIOUS))?))
+    }
+
+    /// The same, and it also opens what this one has sealed, in 64 hex digits.
+    ///
+    /// # Errors
+    /// `Unusable` when it is anything else.
+    pub fn with_previous(self, text: &str) -> Result<Self> {
+        let previous = Key::from_hex("ENCRYPTION_KEY_PREVIOUS", text)?;
+        let keys = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let current = Arc::into_inner(keys).expect("nobody else has it yet").current;
+        Ok(Self::of(current, Some(previous)))
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Tells this key from others, and says nothing about it.
-    pub fn id(&self) -> &str {
-        &self.id
+    pub fn id(&self) -> String {
+        self.keys().current.id.clone()
+    }
+
+    /// The key before this one, while it counts.
+    pub fn previous_id(&self) -> Option<String> {
+        self.keys().previous.as_ref().map(|key| key.id.clone())
+    }
+
+    fn knows(&self, id: &str) -> bool {
+        let keys = self.keys();
+        keys.current.id == id || keys.previous.as_ref().is_some_and(|key| key.id == id)
     }
 
     /// Refuses a data directory that was used with another key: its secrets could not be opened, and posts whose
@@ -105,27 +126,32 @@ impl Sealer {
         if first_key(directory).is_some() {
             return self.fits_directory(directory);
         }
-        let note = directory.join(NOTE);
-        let written = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&note);
-        // A full disk must not keep a server from starting.
-        if let Err(error) = written.and_then(|mut file| file.write_all(self.id.as_bytes())) {
-            tracing::warn!("{} cannot be written: {error}", note.display());
-        }
+        self.note(directory);
         Ok(())
     }
 
-    /// The same, and nothing is noted.
+    /// Notes in a directory which key it is used with.
+    pub fn note(&self, directory: &Path) {
+        let note = directory.join(NOTE);
+        let written = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&note);
+        // A full disk must not keep a server from starting.
+        if let Err(error) = written.and_then(|mut file| file.write_all(self.id().as_bytes())) {
+            tracing::warn!("{} cannot be written: {error}", note.display());
+        }
+    }
+
+    /// The same as `check_directory`, and nothing is noted.
     ///
     /// # Errors
     /// `Unusable` for another key.
     pub fn fits_directory(&self, directory: &Path) -> Result<()> {
         match first_key(directory) {
-            Some(first) if first != self.id => Err(Error::Unusable(format!(
+            Some(first) if !self.knows(&first) => Err(Error::Unusable(format!(
                 "The secrets in {} are sealed with key {first}; the key in use is {}. Set ENCRYPTION_KEY to the earlier key, \
-                 or bring the file `key` back. If that key is lost for good, remove {}: the server starts then, and the \
-                 secrets must be entered again",
+                 or bring the file `key` back; to replace it, set ENCRYPTION_KEY_PREVIOUS to it as well. If that key is lost \
+                 for good, remove {}: the server starts then, and the secrets must be entered again",
                 directory.display(),
-                self.id,
+                self.id(),
                 directory.join(NOTE).display()
             ))),
             _ => Ok(()),
@@ -139,7 +165,7 @@ impl Sealer {
     pub async fn check_database(&self, store: &Store) -> Result<()> {
         match store.server_setting(KEY_ID).await? {
             Some(first) => self.fits_database(&first),
-            None => store.put_server_setting(KEY_ID, Some(self.id.clone())).await,
+            None => store.put_server_setting(KEY_ID, Some(self.id())).await,
         }
     }
 
@@ -148,23 +174,25 @@ impl Sealer {
     /// # Errors
     /// `Unusable` for another key.
     pub fn fits_database(&self, first: &str) -> Result<()> {
-        if first == self.id {
+        if self.knows(first) {
             return Ok(());
         }
         Err(Error::Unusable(format!(
             "The secrets in the database are sealed with key {first}; the key in use is {}. Set ENCRYPTION_KEY to the \
-             earlier key, or bring the file `key` back into the data directory. If that key is lost for good, delete the \
-             row `{KEY_ID}` of the table server_settings: the server starts then, and the secrets must be entered again",
-            self.id
+             earlier key, or bring the file `key` back into the data directory; to replace it, set ENCRYPTION_KEY_PREVIOUS \
+             to it as well. If that key is lost for good, delete the row `{KEY_ID}` of the table server_settings: the server \
+             starts then, and the secrets must be entered again",
+            self.id()
         )))
     }
 
     /// Seals a text for one place (`settings/forge/default/token`); it can be opened only there.
     pub fn seal(&self, place: &str, text: &str) -> String {
+        let Key { id, cipher, .. } = &self.keys().current;
         let nonce: [u8; 24] = rand::random();
         let payload = Payload { msg: text.as_bytes(), aad: place.as_bytes() };
-        let ciphertext = self.cipher.encrypt(&XNonce::from(nonce), payload).expect("encrypting in memory cannot fail");
-        format!("{PREFIX}{}:{}", self.id, BASE64.encode([&nonce[..], &ciphertext].concat()))
+        let ciphertext = cipher.encrypt(&XNonce::from(nonce), payload).expect("encrypting in memory cannot fail");
+        format!("{PREFIX}{id}:{}", BASE64.encode([&nonce[..], &ciphertext].concat()))
     }
 
     /// # Errors
@@ -175,18 +203,20 @@ impl Sealer {
         }
         let Some(rest) = sealed.strip_prefix(PREFIX) else { return Ok(sealed.to_owned()) };
         let (id, text) = rest.split_once(':').unwrap_or_default();
-        if id != self.id {
+        let keys = self.keys();
+        let fits = |key: &&Key| key.id == id;
+        let Some(key) = [Some(&keys.current), keys.previous.as_ref()].into_iter().flatten().find(fits) else {
             return Err(Error::Sealed(format!(
                 "The secret at {place} was sealed with key {id}; the key in use is {}. Set ENCRYPTION_KEY to the earlier one, or enter the secret again",
-                self.id
+                keys.current.id
             )));
-        }
+        };
         let damaged = || Error::Sealed(format!("The secret at {place} is damaged; enter it again"));
         let bytes = BASE64.decode(text).map_err(|_| damaged())?;
         let (nonce, ciphertext) = bytes.split_at_checked(24).ok_or_else(damaged)?;
         let nonce = <[u8; 24]>::try_from(nonce).map_err(|_| damaged())?;
         let payload = Payload { msg: ciphertext, aad: place.as_bytes() };
-        let plain = self.cipher.decrypt(&XNonce::from(nonce), payload).map_err(|_| damaged())?;
+        let plain = key.cipher.decrypt(&XNonce::from(nonce), payload).map_err(|_| damaged())?;
         String::from_utf8(plain).map_err(|_| damaged())
     }
 
@@ -216,60 +246,42 @@ impl Sealer {
         failure.map_or(Ok(json), Err)
     }
 
+    /// The same value under the key of now; `None` when it is, or when nobody can open it.
+    pub fn renew(&self, place: &str, form: Form, value: &str) -> Option<String> {
+        let own = format!("{PREFIX}{}:", self.id());
+        let renewed = |text: &str| {
+            let is_old = text.starts_with(PREFIX) && !text.starts_with(&own);
+            is_old.then(|| self.open(place, text).ok()).flatten().map(|plain| self.seal(place, &plain))
+        };
+        if form == Form::Whole {
+            return renewed(value);
+        }
+        let (mut json, mut is_changed) = (serde_json::from_str(value).ok()?, false);
+        // One that is the whole of it stands under no key.
+        let mut renew = |value: &mut Value| {
+            if let Some(new) = value.as_str().and_then(&renewed) {
+                (*value, is_changed) = (new.into(), true);
+            }
+        };
+        match &mut json {
+            Value::String(_) => renew(&mut json),
+            _ => visit(&mut json, &mut renew),
+        }
+        is_changed.then(|| json.to_string())
+    }
+
     /// Proof that a post is ours: an HMAC that nobody else can make.
     pub fn marker(&self, id: uuid::Uuid) -> String {
-        let mac = Hmac::<Sha256>::new_from_slice(&*self.marker).expect("an HMAC key may have any length");
-        hex::encode(&mac.chain_update(id.as_bytes()).finalize().into_bytes()[..16])
+        hex::encode(&self.mac().chain_update(id.as_bytes()).finalize().into_bytes()[..16])
     }
 
     /// A key for signing what this server sends, one per purpose.
     pub fn derived(&self, purpose: &str) -> [u8; 32] {
-        let mac = Hmac::<Sha256>::new_from_slice(&*self.marker).expect("an HMAC key may have any length");
-        mac.chain_update(b"derived:").chain_update(purpose.as_bytes()).finalize().into_bytes().into()
+        self.mac().chain_update(b"derived:").chain_update(purpose.as_bytes()).finalize().into_bytes().into()
     }
-}
 
-pub fn is_sealed(text: &str) -> bool {
-    text.starts_with(PREFIX) || text == LEFT_OUT
-}
-
-/// Puts the mask in place of what stands under a secret key.
-pub fn mask_secrets(mut json: Value) -> Value {
-    visit(&mut json, &mut |value| {
-        if !value.is_null() {
-            *value = MASK.into();
-        }
-    });
-    json
-}
-
-/// What stands under a secret key.
-pub fn secrets_in(mut json: Value) -> Vec<String> {
-    let mut secrets = Vec::new();
-    visit(&mut json, &mut |value| {
-        if let Value::String(text) = value {
-            secrets.push(std::mem::take(text));
-        }
-    });
-    secrets
-}
-
-fn visit(json: &mut Value, secret: &mut impl FnMut(&mut Value)) {
-    visit_below(json, false, secret);
-}
-
-/// Everything below a secret key is secret.
-fn visit_below(json: &mut Value, inside: bool, secret: &mut impl FnMut(&mut Value)) {
-    match json {
-        Value::Object(map) => {
-            for (key, value) in map {
-                let name = key.to_lowercase();
-                visit_below(value, inside || SECRET_KEYS.iter().any(|word| name.ends_with(word)), secret);
-            }
-        }
-        Value::Array(list) => list.iter_mut().for_each(|value| visit_below(value, inside, secret)),
-        _ if inside => secret(json),
-        _ => {}
+    fn mac(&self) -> Hmac<Sha256> {
+        Hmac::new_from_slice(&*self.keys().marker).expect("an HMAC key may have any length")
     }
 }
 
@@ -277,6 +289,25 @@ fn visit_below(json: &mut Value, inside: bool, secret: &mut impl FnMut(&mut Valu
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_new_key_seals_and_either_opens_until_the_earlier_one_is_gone() {
+        let old = Sealer::new(&[7; 32]);
+        let both = Sealer::new(&[8; 32]).with_previous(&hex::encode([7; 32])).unwrap();
+        let sealed = old.seal("p", "x");
+        assert_eq!(both.open("p", &sealed).unwrap(), "x");
+        let renewed = both.renew("p", Form::Whole, &sealed).unwrap();
+        assert_eq!(Sealer::new(&[8; 32]).open("p", &renewed).unwrap(), "x");
+        assert_eq!(both.renew("p", Form::Whole, &renewed), None, "it is done");
+        assert_eq!(both.renew("other", Form::Whole, &sealed), None, "nobody can open it there");
+        assert_eq!(both.renew("p", Form::Whole, "plain"), None);
+        let id = uuid::Uuid::nil();
+        assert_eq!((both.marker(id), both.derived("a")), (old.marker(id), old.derived("a")), "posts are still ours");
+        let target = old.seal_secrets("p", json!({"type": "chat", "token": "t", "room": "R"})).to_string();
+        let renewed: Value = serde_json::from_str(&both.renew("p", Form::Json, &target).unwrap()).unwrap();
+        let opened = Sealer::new(&[8; 32]).open_secrets("p", renewed).unwrap();
+        assert_eq!(opened, json!({"type": "chat", "token": "t", "room": "R"}));
+    }
 
     #[test]
     fn a_sealed_value_opens_at_its_own_place_only() {

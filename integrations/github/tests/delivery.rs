@@ -1,6 +1,6 @@
 use super::*;
 use tercel_sdk::{
-    Error, Kind, Receipt, Target,
+    Error, Kind, Receipt, Revoked, Target,
     testing::{outbound, respond},
 };
 
@@ -185,4 +185,15 @@ async fn the_token_of_an_app_is_known_by_what_it_sees() {
         (checked.account.as_deref(), checked.message.as_str()),
         (Some("my-app[bot]"), "The token of an app sees 3 repositories")
     );
+}
+
+#[tokio::test]
+async fn the_token_of_an_apps_installation_is_revoked_and_any_other_is_not_ours_to_revoke() {
+    let world = world().on("DELETE /installation/token", 204, json!(""));
+    let app = github().with("token", "ghs_x").world(&world);
+    assert_eq!(app.revoke().await, Ok(Revoked::Done));
+    assert!(matches!(github().world(&world).revoke().await, Ok(Revoked::Impossible(_))));
+    assert_eq!(world.requests().len(), 1);
+    let gone = self::world().on("DELETE /installation/token", 401, json!({"message": "Bad credentials"}));
+    assert_eq!(app.world(&gone).revoke().await.unwrap_err().kind, Kind::Auth);
 }

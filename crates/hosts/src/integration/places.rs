@@ -54,7 +54,7 @@ pub fn place_target(described: &Description, worker: &Supervisor) -> Option<Hand
             };
             let kind = config.shift_remove("type").and_then(|kind| Some(kind.as_str()?.to_owned()));
             let kind = kind.unwrap_or_else(|| meta.integration_type.clone());
-            Ok(serde_json::to_value(Target { kind, config })?)
+            Ok(serde_json::to_value(Target { config, ..Target::new(&kind, Value::Null) })?)
         })
     }))
 }

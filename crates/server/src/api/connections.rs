@@ -1,71 +1,36 @@
-//! The default connection of an integration: its form, a test of a draft, connecting and disconnecting.
+//! The connections of an integration: their forms, tests of drafts, connecting and disconnecting.
+
+pub mod changes;
+pub mod history;
+mod shown;
+
+pub use shown::{Connection, Outcome};
 
 use super::{
-    error::Result,
+    error::{Error, Result},
     integrations::{find, unlocked},
     request::{Body, Ids, Query},
-    settings::{self, unknown_key},
-    time::Time,
+    settings::unknown_key,
 };
 use crate::{
     app::App,
-    catalog::{DEFAULT, Entry, Source, Values},
-    connection, registering,
+    catalog::{DEFAULT, Entry},
+    connection::{
+        self,
+        draft::{Draft as Drafted, Fault, draft},
+        name,
+        value::Wrong,
+    },
 };
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, sync::Arc};
-use tercel_sdk::{Kind, integration::Checked};
-use tercel_store::{Health as HealthRow, MASK};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use tercel_store::Saved;
 
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct Connection {
-    name: String,
-    label: String,
-    tier: String,
-    fields: Vec<FormField>,
-    /// Values by field key, secrets masked.
-    values: BTreeMap<String, String>,
-    /// What the last test said.
-    health: Option<Health>,
-}
-
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct FormField {
-    key: String,
-    /// The name of the same value in the settings.
-    env: String,
-    label: String,
-    /// `text`, `password`, `url`, `checkbox` or `number`.
-    r#type: String,
-    required: bool,
-    secret: bool,
-    default: Option<String>,
-    placeholder: String,
-    help: String,
-}
-
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct Health {
-    code: String,
-    message: String,
-    hint: Option<String>,
-    account: Option<String>,
-    /// How much was proved: `presence`, `auth`, `target` or `write`.
-    depth: Option<String>,
-    checked_at: Time,
-}
-
-/// What a test of a connection said.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct Outcome {
-    ok: bool,
-    /// `ok`, `not_configured`, `auth`, `forbidden`, `network`, …
-    code: String,
-    message: String,
-    hint: Option<String>,
-    account: Option<String>,
+pub struct Connections {
+    connections: Vec<Connection>,
 }
 
 /// Values by field key. A blank or masked secret keeps the stored one.
@@ -81,165 +46,112 @@ pub struct Insist {
     insist: bool,
 }
 
-/// Show the connection form with its values
-#[utoipa::path(get, path = "/api/v1/admin/integrations/{id}/connection", tag = "integrations", params(("id" = String, Path)), responses((status = 200, body = Connection)))]
-pub async fn show(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result<Json<Connection>> {
-    Ok(Json(shown(&*find(&app, &id)?)))
+/// List the connections of an integration
+#[utoipa::path(get, path = "/api/v1/admin/integrations/{id}/connections", tag = "connections", params(("id" = String, Path)), responses((status = 200, body = Connections)))]
+pub async fn list(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result<Json<Connections>> {
+    let entry = find(&app, &id)?;
+    let connections = entry.connections.keys().map(|connection| Connection::of(&app, &entry, connection));
+    Ok(Json(Connections { connections: connections.collect() }))
 }
 
-/// Test values before they are saved
-#[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/connection/test", tag = "integrations", params(("id" = String, Path)), request_body = Draft, responses((status = 200, body = Outcome)))]
+/// Show a connection: its form with its values, and what the last test said
+#[utoipa::path(get, path = "/api/v1/admin/integrations/{id}/connections/{name}", tag = "connections", params(("id" = String, Path), ("name" = String, Path)), responses((status = 200, body = Connection)))]
+pub async fn show(State(app): State<Arc<App>>, Ids((id, name)): Ids<(String, String)>) -> Result<Json<Connection>> {
+    let entry = find(&app, &id)?;
+    there(&entry, &name)?;
+    Ok(Json(Connection::of(&app, &entry, &name)))
+}
+
+/// Test values before they are saved; without any, those that are
+///
+/// A test of what is saved is kept with the connection.
+#[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/connections/{name}/test", tag = "connections", params(("id" = String, Path), ("name" = String, Path)), request_body = Draft, responses((status = 200, body = Outcome), (status = 403, description = "The tier in force does not have it")))]
 pub async fn test(
     State(app): State<Arc<App>>,
-    Ids(id): Ids<String>,
-    Body(draft): Body<Draft>,
+    Ids((id, name)): Ids<(String, String)>,
+    Body(Draft(given)): Body<Draft>,
 ) -> Result<Json<Outcome>> {
     let entry = unlocked(&app, &id)?;
-    let (values, _) = drafted(&entry, &draft)?;
-    Ok(Json(tried(&app, &id, &values).await.0))
+    name::check(&name).map_err(Error::invalid)?;
+    if given.is_empty() && entry.connections.contains_key(&name) {
+        return Ok(Json(connection::check(&app, &id, &name).await.into()));
+    }
+    let drafted = drafted(&entry, &name, &given)?;
+    Ok(Json(connection::test_with(&app, &id, &name, &drafted.values).await.into()))
 }
 
 /// Test values and save them if the test passes
-#[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/connection/connect", tag = "integrations", params(("id" = String, Path), Insist), request_body = Draft, responses((status = 200, body = Outcome)))]
+///
+/// A name that is new makes a new connection. Secrets that the server can make and that nobody gave are made, and shown
+/// this once.
+#[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/connections/{name}/connect", tag = "connections", params(("id" = String, Path), ("name" = String, Path), Insist), request_body = Draft, responses((status = 200, body = Outcome), (status = 403, description = "The tier in force does not have it")))]
 pub async fn connect(
     State(app): State<Arc<App>>,
-    Ids(id): Ids<String>,
+    Ids((id, name)): Ids<(String, String)>,
     Query(Insist { insist }): Query<Insist>,
-    Body(draft): Body<Draft>,
+    Body(Draft(given)): Body<Draft>,
 ) -> Result<Json<Outcome>> {
     let entry = unlocked(&app, &id)?;
-    let (values, changes) = drafted(&entry, &draft)?;
-    let (outcome, result) = tried(&app, &id, &values).await;
-    if outcome.ok || insist {
-        settings::save(&app, &entry, changes).await?;
-        connection::keep(&app, &id, DEFAULT, result).await;
+    name::check(&name).map_err(Error::invalid)?;
+    let Drafted { values, changes, generated } = drafted(&entry, &name, &given)?;
+    let tested = connection::test_with(&app, &id, &name, &values).await;
+    let passed = tested.result.is_ok();
+    if !passed && !insist {
+        return Ok(Json(tested.into()));
     }
-    Ok(Json(outcome))
+    connection::save::save(&app, &entry, &name, changes).await?;
+    let saved = if passed { Saved::Now } else { Saved::OnInsistence };
+    connection::keep(&app, &id, &name, &tested, saved).await;
+    Ok(Json(Outcome { saved: true, generated, ..tested.into() }))
 }
 
-/// Forget the stored values of the connection
-#[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/connection/disconnect", tag = "integrations", params(("id" = String, Path)), responses((status = 200, body = Connection)))]
-pub async fn disconnect(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result<Json<Connection>> {
-    let entry = find(&app, &id)?;
-    let told = registering::unregister(&app, &id).await;
-    let all = entry.integration.fields.iter().map(|field| (field.key.clone(), None)).collect();
-    settings::save(&app, &entry, all).await?;
-    let entry = find(&app, &id)?;
-    let sources = &entry.connections[DEFAULT].sources;
-    let rest: Vec<&str> = entry
-        .integration
-        .fields
-        .iter()
-        .filter(|field| sources.get(&field.key) == Some(&Source::Env))
-        .map(|field| field.env.as_str())
-        .collect();
-    let mut message = match rest.as_slice() {
-        [] => "It was disconnected".to_owned(),
-        rest => format!("It was disconnected, but the environment still sets {}", rest.join(", ")),
-    };
-    if let Err(error) = told {
-        message.push_str(&format!(". The service may go on sending: {error}"));
-    }
-    let health = HealthRow {
-        integration: id.clone(),
-        connection: DEFAULT.into(),
-        code: Kind::NotConfigured.as_str().into(),
-        message,
-        hint: None,
-        account: None,
-        depth: None,
-        checked_at: 0,
-    };
-    app.store.put_health(health).await?;
-    app.reload().await?;
-    show(State(app), Ids(id)).await
+/// Show the default connection: its form with its values, and what the last test said
+#[utoipa::path(get, path = "/api/v1/admin/integrations/{id}/connection", tag = "connections", operation_id = "show_default_connection", params(("id" = String, Path)), responses((status = 200, body = Connection)))]
+pub async fn show_default(state: State<Arc<App>>, Ids(id): Ids<String>) -> Result<Json<Connection>> {
+    show(state, Ids((id, DEFAULT.into()))).await
 }
 
-type Changes = Vec<(String, Option<String>)>;
+/// Test values for the default connection before they are saved; without any, those that are
+#[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/connection/test", tag = "connections", operation_id = "test_default_connection", params(("id" = String, Path)), request_body = Draft, responses((status = 200, body = Outcome)))]
+pub async fn test_default(state: State<Arc<App>>, Ids(id): Ids<String>, draft: Body<Draft>) -> Result<Json<Outcome>> {
+    test(state, Ids((id, DEFAULT.into())), draft).await
+}
 
-/// The values in force with the draft over them, and what of it would be saved.
-fn drafted(entry: &Entry, Draft(draft): &Draft) -> Result<(Values, Changes)> {
-    let fields = &entry.integration.fields;
-    let mut values = entry.connections[DEFAULT].clone();
-    let mut changes = Changes::new();
-    let resolved = Arc::make_mut(&mut values.fields);
-    for (key, value) in draft {
-        let field = fields.iter().find(|field| field.key == *key);
-        let field = field.ok_or_else(|| unknown_key("fields", key, fields.iter().map(|field| field.key.as_str())))?;
-        let Some(value) = settings::read(field, key, value)? else { continue };
-        match (&value, &field.default) {
-            (None, _) if field.secret => continue,
-            (Some(value), _) => {
-                resolved.insert(key.clone(), value.clone());
-                values.sources.insert(key.clone(), Source::Db);
-            }
-            (None, Some(default)) => {
-                resolved.insert(key.clone(), default.clone());
-                values.sources.insert(key.clone(), Source::Default);
-            }
-            (None, None) => {
-                resolved.remove(key);
-                values.sources.remove(key);
-            }
+/// Test values and save them as the default connection if the test passes
+#[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/connection/connect", tag = "connections", operation_id = "connect_default_connection", params(("id" = String, Path), Insist), request_body = Draft, responses((status = 200, body = Outcome)))]
+pub async fn connect_default(
+    state: State<Arc<App>>,
+    Ids(id): Ids<String>,
+    insist: Query<Insist>,
+    draft: Body<Draft>,
+) -> Result<Json<Outcome>> {
+    connect(state, Ids((id, DEFAULT.into())), insist, draft).await
+}
+
+fn there(entry: &Entry, name: &str) -> Result<()> {
+    match entry.connections.contains_key(name) {
+        true => Ok(()),
+        false => {
+            let known: Vec<&str> = entry.connections.keys().map(String::as_str).collect();
+            let id = &entry.integration.name;
+            Err(Error::not_found(format!("`{id}` has no connection `{name}`; there are {}", known.join(", "))))
         }
-        changes.push((key.clone(), value));
     }
-    Ok((values, changes))
 }
 
-async fn tried(app: &Arc<App>, id: &str, values: &Values) -> (Outcome, tercel_sdk::Result<Checked>) {
-    let result = connection::test_with(app, id, DEFAULT, values).await;
-    let outcome = match &result {
-        Ok(checked) => Outcome {
-            ok: true,
-            code: "ok".into(),
-            message: checked.message.clone(),
-            hint: None,
-            account: checked.account.clone(),
-        },
-        Err(error) => Outcome {
-            ok: false,
-            code: error.kind.as_str().into(),
-            message: error.message.clone(),
-            hint: error.hint.clone(),
-            account: None,
-        },
-    };
-    (outcome, result)
+fn drafted(entry: &Entry, name: &str, given: &Map<String, Value>) -> Result<Drafted> {
+    let keys = entry.integration.fields.iter().map(|field| field.key.as_str());
+    draft(entry, name, given).map_err(|fault| match fault {
+        Fault::Unknown(key) => unknown_key("fields", &key, keys),
+        Fault::Wrong(wrong) => wrong.into(),
+    })
 }
 
-fn shown(entry: &Entry) -> Connection {
-    let integration = &entry.integration;
-    let values = &entry.connections[DEFAULT];
-    let fields = integration.fields.iter().map(|field| FormField {
-        key: field.key.clone(),
-        env: field.env.clone(),
-        label: field.label.clone(),
-        r#type: json!(field.kind).as_str().unwrap_or("text").into(),
-        required: field.required,
-        secret: field.secret,
-        default: field.default.clone().filter(|_| !field.secret),
-        placeholder: field.placeholder.clone(),
-        help: field.help.clone(),
-    });
-    let masked = integration.fields.iter().filter_map(|field| {
-        let value = values.fields.get(&field.key)?;
-        Some((field.key.clone(), if field.secret { MASK.to_owned() } else { value.clone() }))
-    });
-    let health = entry.healths.get(DEFAULT).map(|row| Health {
-        code: row.code.clone(),
-        message: row.message.clone(),
-        hint: row.hint.clone(),
-        account: row.account.clone(),
-        depth: row.depth.clone(),
-        checked_at: Time(row.checked_at),
-    });
-    Connection {
-        name: integration.name.clone(),
-        label: integration.label.clone(),
-        tier: integration.tier.clone(),
-        fields: fields.collect(),
-        values: masked.collect(),
-        health,
+impl From<Wrong> for Error {
+    fn from(wrong: Wrong) -> Self {
+        match wrong {
+            Wrong::TooLarge(words) => Self::too_large(words),
+            Wrong::Invalid(words) => Self::invalid(words),
+        }
     }
 }

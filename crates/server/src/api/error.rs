@@ -48,6 +48,11 @@ impl Error {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
+    /// The tier in force does not have it.
+    pub fn locked(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "tier", detail)
+    }
+
     pub fn missing_scope(scope: &str) -> Self {
         Self::forbidden(format!("Missing required scope: {scope}"))
     }
@@ -192,6 +197,7 @@ impl From<RouteFailure> for Error {
             RouteFailure::NotFound(detail) => Self::not_found(detail),
             RouteFailure::Malformed(detail) => Self::bad_request(detail),
             RouteFailure::Refused(detail) => Self::forbidden(detail),
+            RouteFailure::Locked(detail) => Self::locked(detail),
             RouteFailure::Unavailable(detail, seconds) => {
                 Self { retry_after: Some(seconds), ..Self::unavailable(detail) }
             }
@@ -206,6 +212,7 @@ impl From<webhook::Error> for Error {
         match error {
             webhook::Error::Refused(Refusal::Signature(detail)) => Self::forbidden(detail),
             webhook::Error::Refused(Refusal::Malformed(detail)) => Self::bad_request(detail),
+            webhook::Error::Locked(detail) => Self::locked(detail),
             webhook::Error::Unavailable(detail) => Self::unavailable(detail),
             webhook::Error::Store(error) => error.into(),
             unknown => Self::not_found(unknown.to_string()),

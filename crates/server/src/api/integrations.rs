@@ -16,8 +16,6 @@ use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 
-const TIERS: [&str; 4] = ["free", "paid", "premium", "ultra"];
-
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Integrations {
     integrations: Vec<Integration>,
@@ -191,7 +189,8 @@ pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Integrations>> {
 #[utoipa::path(get, path = "/api/v1/admin/integrations/{id}/webhook", tag = "integrations", params(("id" = String, Path)), responses((status = 200, body = WatchedWebhook)))]
 pub async fn show_webhook(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result<Json<WatchedWebhook>> {
     let entry = find(&app, &id)?;
-    let webhook = webhook(&app, &entry).ok_or_else(|| Error::not_found(format!("`{id}` takes no webhooks")))?;
+    let webhook =
+        webhook(&app, &entry, DEFAULT).ok_or_else(|| Error::not_found(format!("`{id}` takes no webhooks")))?;
     let refused = app.refusals.of(&id).map(|refused| Refusals {
         count: refused.count,
         last_at: Time(refused.last_at),
@@ -222,16 +221,21 @@ async fn set_paused(app: &Arc<App>, id: &str, paused: bool) -> Result<Json<Integ
     Ok(Json(shown(app, &*find(app, id)?)))
 }
 
-fn webhook(app: &App, entry: &Entry) -> Option<Webhook> {
-    let integration = &entry.integration;
+/// Code of folders answers at one address for all connections.
+pub fn webhook(app: &App, entry: &Entry, connection: &str) -> Option<Webhook> {
+    let integration = &entry.listed.integration;
     let usual = format!("Takes what {} sends", integration.label);
     let (path, said) = match (&integration.webhook, &integration.routes) {
         (Some(webhook), _) => (webhook.path.as_str(), &webhook.description),
-        (None, Some(routes)) => (routes.webhook.as_deref()?, &routes.webhook_description),
-        (None, None) => return None,
+        (None, Some(routes)) if connection == DEFAULT => (routes.webhook.as_deref()?, &routes.webhook_description),
+        (None, _) => return None,
     };
     let description = Some(said.clone()).filter(|said| !said.is_empty()).unwrap_or(usual);
-    let path = format!("/integrations/{}/{}", integration.name, path.trim_start_matches('/'));
+    let path = path.trim_start_matches('/');
+    let path = match connection {
+        DEFAULT => format!("/integrations/{}/{path}", integration.name),
+        other => format!("/integrations/{}/c/{other}/{path}", integration.name),
+    };
     let url = format!("{}{path}", app.config.public_url());
     Some(Webhook { path, url, description })
 }
@@ -239,7 +243,7 @@ fn webhook(app: &App, entry: &Entry) -> Option<Webhook> {
 pub fn shown(app: &App, entry: &Entry) -> Integration {
     let integration = &entry.integration;
     let values = &entry.connections[DEFAULT];
-    let webhook = webhook(app, entry);
+    let webhook = webhook(app, entry, DEFAULT);
     let broken = values.broken.values().next().cloned();
     let (abilities, place) = (entry.listed.abilities, entry.listed.place.as_ref());
     Integration {
@@ -250,7 +254,7 @@ pub fn shown(app: &App, entry: &Entry) -> Integration {
         way: entry.listed.way().into(),
         icon: integration.icon.clone(),
         tier: integration.tier.clone(),
-        locked: is_locked(app, entry),
+        locked: !app.config.tier.has(&integration.tier),
         has_router: abilities.router,
         has_dispatcher: abilities.dispatcher,
         has_hooks: abilities.hooks,
@@ -347,16 +351,8 @@ pub fn find(app: &App, id: &str) -> Result<Arc<Entry>> {
 /// The same, for a call that uses it.
 pub fn unlocked(app: &App, id: &str) -> Result<Arc<Entry>> {
     let entry = find(app, id)?;
-    if is_locked(app, &entry) {
-        let (needed, tier) = (&entry.integration.tier, &app.config.tier);
-        return Err(Error::forbidden(format!(
-            "`{id}` needs the tier {needed}; the tier in force is {tier} (TERCEL_TIER)"
-        )));
+    match app.config.tier.refusal(&format!("`{id}`"), &entry.integration.tier) {
+        Some(refusal) => Err(Error::locked(refusal)),
+        None => Ok(entry),
     }
-    Ok(entry)
-}
-
-fn is_locked(app: &App, entry: &Entry) -> bool {
-    let rank = |tier: &str| TIERS.iter().position(|known| *known == tier);
-    rank(&entry.integration.tier) > rank(&app.config.tier)
 }

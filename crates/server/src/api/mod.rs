@@ -42,6 +42,7 @@ mod readiness;
 mod request;
 pub mod routes;
 pub mod schedules;
+pub mod sealing;
 pub mod sessions;
 pub mod settings;
 mod target;
@@ -184,10 +185,17 @@ fn table() -> Vec<Row> {
         row(GET, "/api/v1/admin/integrations/{id}/settings", "integrations:read", handler!(settings::show)).for_folders(),
         row(PUT, "/api/v1/admin/integrations/{id}/settings", "integrations:write", handler!(settings::put)),
         row(DELETE, "/api/v1/admin/integrations/{id}/settings/{key}", "integrations:write", handler!(settings::delete)),
-        row(GET, "/api/v1/admin/integrations/{id}/connection", "integrations:read", handler!(connections::show)),
-        row(POST, "/api/v1/admin/integrations/{id}/connection/test", "integrations:write", handler!(connections::test)),
-        row(POST, "/api/v1/admin/integrations/{id}/connection/connect", "integrations:write", handler!(connections::connect)),
-        row(POST, "/api/v1/admin/integrations/{id}/connection/disconnect", "integrations:write", handler!(connections::disconnect)),
+        row(GET, "/api/v1/admin/integrations/{id}/connection", "integrations:read", handler!(connections::show_default)),
+        row(POST, "/api/v1/admin/integrations/{id}/connection/test", "integrations:write", handler!(connections::test_default)),
+        row(POST, "/api/v1/admin/integrations/{id}/connection/connect", "integrations:write", handler!(connections::connect_default)),
+        row(POST, "/api/v1/admin/integrations/{id}/connection/disconnect", "integrations:write", handler!(connections::changes::disconnect_default)),
+        row(GET, "/api/v1/admin/integrations/{id}/connections", "integrations:read", handler!(connections::list)),
+        row(GET, "/api/v1/admin/integrations/{id}/connections/{name}", "integrations:read", handler!(connections::show)),
+        row(POST, "/api/v1/admin/integrations/{id}/connections/{name}/test", "integrations:write", handler!(connections::test)),
+        row(POST, "/api/v1/admin/integrations/{id}/connections/{name}/connect", "integrations:write", handler!(connections::connect)),
+        row(POST, "/api/v1/admin/integrations/{id}/connections/{name}/disconnect", "integrations:write", handler!(connections::changes::disconnect)),
+        row(POST, "/api/v1/admin/integrations/{id}/connections/{name}/rotate", "integrations:write", handler!(connections::changes::rotate)),
+        row(GET, "/api/v1/admin/integrations/{id}/connections/{name}/history", "integrations:read", handler!(connections::history::list)),
 
         row(GET, "/api/v1/admin/log", "log:read", handler!(log::show)),
         row(PUT, "/api/v1/admin/log", "log:write", handler!(log::put)),
@@ -246,6 +254,7 @@ fn table() -> Vec<Row> {
         row(DELETE, "/api/v1/keys/{id}", "keys:write", handler!(keys::revoke)),
         // Whoever has it can sign as this server.
         row(POST, "/api/v1/keys/webhook-secret", "keys:write", handler!(keys::webhook_secret)),
+        Row { streams: true, ..row(POST, "/api/v1/keys/rotate-seal", "keys:write", handler!(sealing::rotate)) },
 
         // Whoever has it has everything: all that is said, and with the passphrase all secrets.
         Row { streams: true, ..row(POST, "/api/v1/backup", "backup:write", handler!(backup::make)) },

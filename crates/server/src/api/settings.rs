@@ -8,18 +8,19 @@ use super::{
 };
 use crate::{
     app::App,
-    catalog::{self, DEFAULT, Entry},
-    connection,
+    catalog::{DEFAULT, Entry},
+    connection::{
+        self,
+        save::save,
+        value::{Given, read},
+    },
 };
 use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use tercel_sdk::{Field, field::FieldType};
-use tercel_store::{MASK, seal::is_sealed};
-
-/// Bytes of one value.
-const MOST: usize = 64 * 1024;
+use tercel_sdk::Field;
+use tercel_store::MASK;
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Settings {
@@ -76,9 +77,13 @@ pub async fn put(
     let mut values = Vec::new();
     for (key, value) in change.settings {
         let field = by_env(&entry, &key)?;
-        values.extend(read(field, &key, &value)?.map(|value| (field.key.clone(), value)));
+        match read(field, &key, &value)? {
+            Given::Kept => {}
+            Given::Nothing => values.push((field.key.clone(), None)),
+            Given::Value(value) => values.push((field.key.clone(), Some(value))),
+        }
     }
-    save(&app, &entry, values).await?;
+    save(&app, &entry, DEFAULT, values).await?;
     test_in_background(&app, &id);
     Ok(Json(shown(&*find(&app, &id)?)))
 }
@@ -88,7 +93,7 @@ pub async fn put(
 pub async fn delete(State(app): State<Arc<App>>, Ids((id, key)): Ids<(String, String)>) -> Result<StatusCode> {
     let entry = find(&app, &id)?;
     let field = by_env(&entry, &key)?;
-    save(&app, &entry, vec![(field.key.clone(), None)]).await?;
+    save(&app, &entry, DEFAULT, vec![(field.key.clone(), None)]).await?;
     test_in_background(&app, &id);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -98,64 +103,8 @@ fn by_env<'e>(entry: &'e Entry, key: &str) -> Result<&'e Field> {
     entry.field_by_env(key).ok_or_else(unknown)
 }
 
-/// What a value of a request means for a field: nothing, a removal, or a value.
-pub fn read(field: &Field, key: &str, value: &Value) -> Result<Option<Option<String>>> {
-    let wrong = |expected: &str| Error::invalid(format!("{key}: {expected} is expected"));
-    let text = match value {
-        Value::Null => return Ok(Some(None)),
-        Value::String(text) => text.trim().to_owned(),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::Array(_) | Value::Object(_) => return Err(wrong("a text")),
-    };
-    if text == MASK {
-        return Ok(None);
-    }
-    if text.is_empty() {
-        return Ok(Some(None));
-    }
-    if text.len() > MOST {
-        return Err(Error::too_large(format!("{key}: a value has at most {MOST} bytes")));
-    }
-    let is_address =
-        || text.parse::<url::Url>().is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
-    match field.kind {
-        FieldType::Url if !is_address() => Err(wrong("an address that begins with https:// or http://")),
-        FieldType::Number if text.parse::<f64>().is_err() => Err(wrong("a number")),
-        FieldType::Checkbox if !["true", "false"].contains(&text.as_str()) => Err(wrong("true or false")),
-        _ => Ok(Some(Some(text))),
-    }
-}
-
 pub fn unknown_key<'k>(what: &str, key: &str, known: impl Iterator<Item = &'k str> + Clone) -> Error {
     Error::invalid(format!("{what}: {}", no_such(key, known)))
-}
-
-/// Stores values (`None`: removes them) by field key and lets what waited for them go on.
-pub async fn save(app: &Arc<App>, entry: &Entry, values: Vec<(String, Option<String>)>) -> Result<()> {
-    let id = &entry.integration.name;
-    let is_secret = |key: &str| entry.integration.fields.iter().any(|field| field.key == key && field.secret);
-    let sealed = values
-        .into_iter()
-        .map(|(key, value)| {
-            let place = catalog::place(id, DEFAULT, &key);
-            // A plain text that looks sealed would be opened when it is read.
-            let seal = |value: String| {
-                if is_secret(&key) || is_sealed(&value) { app.sealer.seal(&place, &value) } else { value }
-            };
-            let value = value.map(seal);
-            (key, value)
-        })
-        .collect::<Vec<_>>();
-    if sealed.is_empty() {
-        return Ok(());
-    }
-    app.store.put_settings(id, DEFAULT, sealed).await?;
-    app.reload().await?;
-    for kind in entry.integration.dispatchers.keys() {
-        app.store.unpark_outbox(kind).await?;
-    }
-    app.folders.has_new_settings(app, id);
-    Ok(())
 }
 
 fn test_in_background(app: &Arc<App>, id: &str) {
@@ -166,7 +115,7 @@ fn test_in_background(app: &Arc<App>, id: &str) {
     app.clone().work.spawn(async move {
         tokio::select! {
             () = app.stopping.cancelled() => {}
-            () = connection::check(&app, &id, DEFAULT) => {}
+            _ = connection::check(&app, &id, DEFAULT) => {}
         }
     });
 }
@@ -188,22 +137,4 @@ fn shown(entry: &Entry) -> Settings {
         }
     });
     Settings { settings: settings.collect() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_value_must_fit_its_field_and_a_mask_changes_nothing() {
-        let url = Field::url("api_url", "Address");
-        let read = |value: Value| read(&url, "X_API_URL", &value).ok();
-        assert_eq!(read(json!(" https://a.example ")), Some(Some(Some("https://a.example".into()))));
-        assert_eq!(read(json!(MASK)), Some(None));
-        assert_eq!(read(json!(null)), Some(Some(None)));
-        assert_eq!(read(json!("  ")), Some(Some(None)));
-        assert_eq!(read(json!("ftp://a.example")), None);
-        assert_eq!(read(json!({"a": 1})), None);
-    }
 }

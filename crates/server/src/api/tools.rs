@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     app::{App, Call},
-    catalog::{DEFAULT, OwnedTool},
+    catalog::OwnedTool,
+    connection::choice,
     runner,
 };
 use axum::{Extension, Json, extract::State};
@@ -38,6 +39,8 @@ pub struct ToolCall {
     #[serde(default)]
     #[schema(value_type = Object)]
     arguments: Value,
+    /// Which of several connections is used; the usual one when absent.
+    connection: Option<String>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -115,7 +118,9 @@ pub async fn call(
         ..Call::default()
     };
     let gone = || Error::not_found(format!("The integration `{}` is not there any more", owned.integration));
-    let host = app.host(&owned.integration, DEFAULT, call).ok_or_else(gone)?;
+    let connection = choice::named(&app, &owned.integration, body.connection.as_deref());
+    let connection = connection.map_err(|error| Error::not_found(error.message))?;
+    let host = app.host(&owned.integration, &connection, call).ok_or_else(gone)?;
     Ok(Json(match runner::execute(&app, &owned.tool, host, checked.arguments).await {
         Ok(result) => ToolAnswer { ok: true, result, error: Value::Null },
         Err(error) => {
@@ -129,6 +134,11 @@ fn find(app: &App, name: &str) -> Result<OwnedTool> {
     let catalog = app.catalog();
     let known = catalog.tools.keys().map(String::as_str);
     catalog.tools.get(name).cloned().ok_or_else(|| {
+        match catalog.obstacle_of_tool(name) {
+            Some((entry, why)) if entry.listed.is_locked() => return Error::locked(why),
+            Some((_, why)) => return Error::unavailable(why),
+            None => {}
+        }
         let near = tercel_agent::nearest(name, known.clone());
         match near.is_empty() {
             false => Error::not_found(format!("There is no tool `{name}`; did you mean {}?", near.join(" or "))),

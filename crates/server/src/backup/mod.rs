@@ -30,6 +30,13 @@ const PIECE: usize = 64 << 10;
 #[derive(Default)]
 pub struct Backups(Arc<Mutex<()>>);
 
+impl Backups {
+    /// None is begun until this is dropped; `None` while one is being made.
+    pub fn pause(&self) -> Option<OwnedMutexGuard<()>> {
+        self.0.clone().try_lock_owned().ok()
+    }
+}
+
 /// What becomes of the secrets.
 pub enum Secrets {
     SealedTo(SecretString),
@@ -59,8 +66,8 @@ pub struct Ready {
 /// # Errors
 /// Says what stands in the way and what to do.
 pub async fn prepare(app: &Arc<App>, secrets: Secrets) -> Result<Ready> {
-    let Ok(one) = app.backups.0.clone().try_lock_owned() else {
-        bail!("Another backup is being made; wait for its end")
+    let Some(one) = app.backups.pause() else {
+        bail!("Another backup is being made, or the key is being replaced; wait for its end")
     };
     let data = &app.config.data_dir;
     let (size, log) = app.store.size();

@@ -16,6 +16,9 @@ pub struct Arguments {
     /// Its arguments, a JSON object
     #[arg(default_value = "{}")]
     arguments: String,
+    /// Which of several connections is used; the usual one when absent
+    #[arg(long)]
+    connection: Option<String>,
     /// Say yes to a tool that changes something
     #[arg(long)]
     yes: bool,
@@ -41,7 +44,8 @@ async fn call(client: &Client, arguments: &Arguments, given: Value) -> Result<Va
         consent(name, tool["effect"].as_str().unwrap_or("write"), arguments.yes)?;
     }
     let segment: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
-    let answer = client.post(&format!("/api/v1/tools/{segment}/call"), &json!({"arguments": given})).await?;
+    let body = json!({"arguments": given, "connection": arguments.connection});
+    let answer = client.post(&format!("/api/v1/tools/{segment}/call"), &body).await?;
     outcome(&answer)
 }
 

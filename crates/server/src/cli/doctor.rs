@@ -50,8 +50,8 @@ async fn examine(config: &Config) -> Vec<Finding> {
     }
     let key = configured::Key::look(config);
     let inspected = match &config.database_url {
-        Some(url) => tercel_store::inspect_postgres(url, key.id()).await,
-        None => tercel_store::inspect(&config.data_dir, key.id()).await,
+        Some(url) => tercel_store::inspect_postgres(url, &key.id()).await,
+        None => tercel_store::inspect(&config.data_dir, &key.id()).await,
     };
     findings.extend(configured::database(config, &inspected, server.is_some()));
     let inspection = inspected.ok().flatten();

@@ -34,6 +34,8 @@ pub enum Command {
         /// Its id, or the first characters that `list` shows
         key: String,
     },
+    /// Replace the key that secrets are sealed with, and seal everything anew
+    RotateSeal,
 }
 
 pub async fn run(config: Config, command: Command) -> Result<ExitCode> {
@@ -42,6 +44,7 @@ pub async fn run(config: Config, command: Command) -> Result<ExitCode> {
         Command::Create { name, scopes, json } => create(&client, &name, &scopes, json).await,
         Command::List { json } => list(&client, json).await,
         Command::Revoke { key } => revoke(&client, &key).await,
+        Command::RotateSeal => rotate_seal(&client).await,
     };
     client.close().await;
     outcome.map(|()| ExitCode::SUCCESS)
@@ -73,6 +76,14 @@ async fn revoke(client: &Client, named: &str) -> Result<()> {
     let id = key["id"].as_str().unwrap_or_default();
     client.delete(&format!("/api/v1/keys/{id}")).await?;
     Ok(say(&format!("The key `{}` ({id}) is worth nothing any more.", key["name"].as_str().unwrap_or_default()))?)
+}
+
+async fn rotate_seal(client: &Client) -> Result<()> {
+    let done = client.post("/api/v1/keys/rotate-seal", &json!({})).await?;
+    let (count, key) = (&done["renewed"], done["key"].as_str().unwrap_or_default());
+    let left = "The key before it is removed at the next start of the server. Backups that were made before need it no less: \
+                each has its own, sealed to its passphrase.";
+    Ok(say(&format!("{count} values are sealed with the new key {key}. {left}"))?)
 }
 
 async fn all(client: &Client) -> Result<Vec<Value>> {

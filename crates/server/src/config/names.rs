@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 /// Names of ours that do not begin with `TERCEL_`; what an integration's fields are called comes on top.
-const OTHERS: [&str; 19] = [
+const OTHERS: [&str; 20] = [
     "API_KEY",
     "BASE_URL",
     "DATABASE_URL",
@@ -11,6 +11,7 @@ const OTHERS: [&str; 19] = [
     "EMBEDDING_BASE_URL",
     "EMBEDDING_MODEL",
     "ENCRYPTION_KEY",
+    "ENCRYPTION_KEY_PREVIOUS",
     "HOOK_WEBHOOK_URLS",
     "INTEGRATION_DIRS",
     "LLM_API_KEY",

@@ -3,11 +3,13 @@
 mod answer;
 mod request;
 
+pub use request::REQUEST;
+
 use super::{
     Standing,
     route::{self, Asked, Failure},
 };
-use crate::{app::App, disk, webhook};
+use crate::{app::App, catalog::Values, disk, webhook};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -112,15 +114,28 @@ pub async fn receive(app: &Arc<App>, id: &str, asked: Asked, body: Body) -> Resu
 
 /// Who vouches for a request: a scheme that the folder declares, else its code, later.
 fn verified(app: &Arc<App>, id: &str, asked: &Asked, body: &Bytes) -> Result<&'static str, Failure> {
-    let Some(verify) = route::routes(&*route::find(app, id)?)?.verify else { return Ok(BY_CODE) };
+    let entry = route::find(app, id)?;
+    let Some(verify) = route::routes(&entry)?.verify else { return Ok(BY_CODE) };
     let gone = || Failure::NotFound(format!("The integration `{id}` is not there any more"));
-    let host = app.host(id, crate::catalog::DEFAULT, crate::app::Call::default()).ok_or_else(gone)?;
-    let scheme = verify(&host).map_err(|error| route::failed(app, id, &error))?;
-    let checked = scheme.verify(&asked.headers, body, std::time::SystemTime::now());
-    checked.map(|()| scheme.name()).map_err(|refusal| {
-        let words = refusal.to_string();
-        app.refusals.note(id, &words, asked.source);
-        Failure::Refused(words)
+    let values = entry.values(crate::catalog::DEFAULT).ok_or_else(gone)?;
+    let time = std::time::SystemTime::now();
+    let verified_with = |values: &Values| {
+        let host = app.host_with(id, crate::catalog::DEFAULT, values, crate::app::Call::default()).ok_or_else(gone)?;
+        let scheme = verify(&host).map_err(|error| route::failed(app, id, &error))?;
+        let checked = scheme.verify(&asked.headers, body, time);
+        checked.map(|()| scheme.name()).map_err(|refusal| Failure::Refused(refusal.to_string()))
+    };
+    let verified = match verified_with(values) {
+        // A secret that was replaced may still count.
+        Err(refused @ Failure::Refused(_)) => {
+            values.with_earlier().find_map(|values| verified_with(&values).ok()).ok_or(refused)
+        }
+        verified => verified,
+    };
+    verified.inspect_err(|failure| {
+        if let Failure::Refused(words) = failure {
+            app.refusals.note(id, words, asked.source);
+        }
     })
 }
 
@@ -244,6 +259,10 @@ impl Work {
             Err(Failure::Unavailable(reason, seconds)) => {
                 self.fail(reason.clone()).await?;
                 return Err(Failure::Unavailable(reason, seconds));
+            }
+            Err(Failure::Locked(reason)) => {
+                self.fail(reason.clone()).await?;
+                return Err(Failure::Locked(reason));
             }
             Err(other) => {
                 self.fail("It has no such route any more".into()).await?;

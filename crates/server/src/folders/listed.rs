@@ -1,5 +1,6 @@
 //! One integration in the list of all: where it comes from and how far it may be used.
 
+use crate::tier::Tier;
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, sync::Arc};
 use tercel_hosts::{Permissions, Problem, RootKind, Variable, Worker};
@@ -30,6 +31,8 @@ pub enum Standing {
     Preparing,
     /// Nothing of it could be loaded.
     Broken,
+    /// The tier in force does not have it: which it needs, in a sentence.
+    Locked(String),
 }
 
 /// Where a folder lies and what was found in it.
@@ -144,8 +147,21 @@ impl Listed {
         Self { integration, standing, abilities, dispatch_types, place: None }
     }
 
+    /// The same under a tier that may not have it. What is kept of it stays, and nothing of it is called.
+    pub fn under(self, tier: Tier) -> Self {
+        let refusal = tier.refusal(&format!("`{}`", self.integration.name), &self.integration.tier);
+        match (&self.standing, refusal) {
+            (Standing::Works, Some(why)) => Self { standing: Standing::Locked(why), ..self },
+            _ => self,
+        }
+    }
+
     pub fn works(&self) -> bool {
         self.standing == Standing::Works
+    }
+
+    pub fn is_locked(&self) -> bool {
+        matches!(self.standing, Standing::Locked(_))
     }
 
     /// Why a call of it is not possible now, for whoever calls.
@@ -153,6 +169,7 @@ impl Listed {
         let name = &self.integration.name;
         match self.standing {
             Standing::Works => None,
+            Standing::Locked(ref why) => Some(why.clone()),
             Standing::Disabled => Some(format!("`{name}` is switched off")),
             Standing::Missing => Some(format!("`{name}` is missing: its folder is gone")),
             Standing::Awaiting => Some(format!("`{name}` waits for an approval")),
@@ -207,6 +224,17 @@ impl Listed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_tier_does_not_have_does_nothing_and_says_what_it_needs() {
+        let listed = || Listed::native(Integration::new("forge").tier("paid"), false);
+        let under = |tier: &str| listed().under(Tier::named(tier).unwrap());
+        assert!(under("paid").works() && under("free").is_locked());
+        let told = "`forge` needs the tier paid; the tier in force is free (TERCEL_TIER)";
+        assert_eq!(under("free").obstacle().as_deref(), Some(told));
+        let off = Listed::native(Integration::new("forge").tier("paid"), true).under(Tier::named("free").unwrap());
+        assert_eq!(off.obstacle().as_deref(), Some("`forge` is switched off"), "what it is first");
+    }
 
     #[test]
     fn what_may_do_nothing_keeps_its_settings_and_loses_its_parts() {

@@ -19,7 +19,7 @@ mod watch;
 pub use calls::{Calls, Open};
 pub use listed::{Abilities, Listed, Place, Standing};
 
-use crate::{app::App, config::Config};
+use crate::{app::App, config::Config, tier::Tier};
 use standing::Said;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,6 +50,7 @@ const SCOPES: &str = "attachments:write bots:read channels:read chat:write docum
 pub struct Folders {
     /// Those that are part of the program.
     natives: Vec<Integration>,
+    tier: Tier,
     hosts: OnceLock<Hosts>,
     state: RwLock<State>,
     pub said: Said,
@@ -86,9 +87,10 @@ struct State {
 }
 
 impl Folders {
-    pub fn new(natives: Vec<Integration>, said: Said) -> Self {
+    pub fn new(natives: Vec<Integration>, said: Said, tier: Tier) -> Self {
         Self {
             natives,
+            tier,
             hosts: OnceLock::new(),
             state: RwLock::default(),
             said,
@@ -197,7 +199,7 @@ impl Folders {
             let has_looked = state.is_scanned || self.is_ready();
             let standing = if has_looked { Standing::Missing } else { Standing::Preparing };
             let gone = gone.filter_map(|id| Some(card::of_absent(&id, &self.said.known(&id)?, standing.clone())));
-            natives.chain(folders).chain(gone).map(Arc::new).collect()
+            natives.chain(folders).chain(gone).map(|listed| Arc::new(listed.under(self.tier))).collect()
         })
     }
 

@@ -36,6 +36,8 @@ pub enum Failure {
     Malformed(String),
     /// Who sent it is not known.
     Refused(String),
+    /// The tier in force does not have it.
+    Locked(String),
     TooLarge,
     Store(tercel_store::Error),
 }
@@ -43,9 +45,11 @@ pub enum Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NotFound(why) | Self::Unavailable(why, _) | Self::Malformed(why) | Self::Refused(why) => {
-                f.write_str(why)
-            }
+            Self::NotFound(why)
+            | Self::Unavailable(why, _)
+            | Self::Malformed(why)
+            | Self::Refused(why)
+            | Self::Locked(why) => f.write_str(why),
             Self::TooLarge => f.write_str("The body is too large"),
             Self::Store(error) => error.fmt(f),
         }
@@ -60,7 +64,13 @@ impl From<tercel_store::Error> for Failure {
 
 /// Gives a request to the code of an integration. `body` is read only by whoever answers it.
 pub async fn answer(app: &Arc<App>, id: &str, asked: Asked, body: Body) -> Result<Response<Body>, Failure> {
-    let entry = find(app, id)?;
+    let entry = find(app, id).inspect_err(|failure| {
+        if let Failure::Locked(why) = failure
+            && asked.method == Method::POST
+        {
+            app.refusals.note(id, why, asked.source);
+        }
+    })?;
     let routes = routes(&entry)?;
     let path = below(&asked.uri, id);
     if asked.method == Method::POST && card::is_webhook(&entry.integration, path) {
@@ -85,6 +95,8 @@ pub fn find(app: &App, id: &str) -> Result<Arc<Entry>, Failure> {
         false => Failure::Unavailable("The folders of integrations are being looked at".into(), 1),
     })?;
     match entry.listed.obstacle() {
+        // Coming again does not help.
+        Some(obstacle) if entry.listed.is_locked() => Err(Failure::Locked(obstacle)),
         Some(obstacle) => {
             let seconds = if entry.listed.standing == Standing::Preparing { 5 } else { 60 };
             Err(Failure::Unavailable(catalog.redactor.text(&obstacle).into_owned(), seconds))

@@ -34,7 +34,7 @@ pub async fn settle(app: &Arc<App>) {
     }
     network::grant(app);
     let catalog = app.catalog();
-    for entry in catalog.integrations.values().filter(|entry| entry.listed.works()) {
+    for entry in catalog.integrations.values().filter(|entry| entry.listed.works() || entry.listed.is_locked()) {
         let Some(known) = Known::of(&entry.listed) else { continue };
         let known = serde_json::to_string(&known).ok();
         let id = &entry.integration.name;

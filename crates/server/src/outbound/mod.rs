@@ -17,6 +17,7 @@ mod redirect;
 pub mod rehearsal;
 mod resolve;
 mod tls;
+mod watched;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use address::HostPort;
 pub use ledger::Egress;
 pub use rehearsal::{Asked, Fate, Rehearsal};
 pub use resolve::{Names, System};
+pub use watched::Watched;
 
 use self::{address::Policy, ledger::Ledger, limits::Limits, resolve::Guard};
 use anyhow::Context;

@@ -30,7 +30,8 @@ pub fn key(target: &Target) -> String {
     // Keys in order, so that the same address is the same however it was written.
     let sorted: std::collections::BTreeMap<_, _> = masked.as_object().into_iter().flatten().collect();
     let digest = Sha256::digest(serde_json::to_vec(&sorted).unwrap_or_default());
-    format!("{}:{}", target.kind, hex::encode(&digest[..16]))
+    let connection = target.connection.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
+    format!("{}{connection}:{}", target.kind, hex::encode(&digest[..16]))
 }
 
 /// Rows that this process has on their way, by dispatch type.
@@ -159,7 +160,9 @@ mod tests {
         let a = Target::new("chat", json!({"channel_id": "C1", "token": "x"}));
         let b = Target::new("chat", json!({"token": "y", "channel_id": "C1"}));
         let c = Target::new("chat", json!({"channel_id": "C2", "token": "x"}));
+        let d = Target { connection: Some("work".into()), ..a.clone() };
         assert_eq!(key(&a), key(&b));
         assert_ne!(key(&a), key(&c));
+        assert_ne!(key(&a), key(&d), "another account's");
     }
 }

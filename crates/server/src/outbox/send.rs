@@ -7,7 +7,7 @@ use super::{
 use crate::{
     announce,
     app::{App, Call},
-    catalog::DEFAULT,
+    connection::choice,
     part::{within, words},
     queue::patiently,
     redact::Redactor,
@@ -107,7 +107,7 @@ async fn attempt(app: &Arc<App>, row: &OutboxRow) -> AttemptEnd {
     if let Way::Part { host, .. } = &way
         && !has_own_secret(&target)
     {
-        watchman::saw(app, host.integration(), DEFAULT, &delivered).await;
+        watchman::saw_in_use(app, host.integration(), host.connection(), &delivered).await;
     }
     match delivered {
         Ok(receipt) => sent(&receipt),
@@ -226,7 +226,9 @@ fn way(app: &Arc<App>, row: &OutboxRow, target: &Target, about: About) -> Result
         timeout: Some(app.config.limits.dispatcher),
         ..Call::default()
     };
-    match owned.and_then(|owned| Some((owned, app.host(&owned.integration, DEFAULT, call)?))) {
+    let entry = owned.and_then(|owned| catalog.integrations.get(&owned.integration));
+    let connection = entry.map(|entry| choice::of_target(entry, target)).transpose()?;
+    match owned.zip(connection).and_then(|(owned, name)| Some((owned, app.host(&owned.integration, name, call)?))) {
         Some((owned, host)) => {
             let dispatcher = owned.dispatcher.clone();
             let outbound = Outbound { client_actions: about.client_actions, ..outbound(app, row) };

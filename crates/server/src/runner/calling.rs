@@ -4,7 +4,7 @@
 use super::{execute, pictures, prepare::context_of};
 use crate::{
     app::{App, Call},
-    catalog::DEFAULT,
+    connection::choice,
     providers::Chosen,
 };
 use serde_json::Value;
@@ -146,8 +146,17 @@ impl Calling<'_> {
         let app = self.app;
         let _room = app.runs.steps.acquire().await.expect("the semaphore is never closed");
         let catalog = app.catalog();
-        let gone = || Error::new(Kind::NotFound, format!("The tool `{}` is not there any more", asked.name));
+        let gone = || {
+            let why = catalog.obstacle_of_tool(&asked.name).map(|(_, why)| format!(": {why}")).unwrap_or_default();
+            Error::new(Kind::NotFound, format!("The tool `{}` is not there any more{why}", asked.name))
+        };
         let owned = catalog.tools.get(&asked.name).ok_or_else(gone)?;
+        let entry = catalog.integrations.get(&owned.integration).ok_or_else(gone)?;
+        let mut arguments = asked.arguments.clone();
+        let chosen = match choice::take(was_offered(tools.run, &asked.name, &owned.tool), &mut arguments) {
+            Some(chosen) => choice::named(app, &owned.integration, Some(&chosen))?,
+            None => choice::of_run(&catalog, entry, self.ids).to_owned(),
+        };
         let call = Call {
             ids: self.ids.clone(),
             mode: tools.mode,
@@ -157,9 +166,16 @@ impl Calling<'_> {
             cancel: self.stop.clone(),
             ..Call::default()
         };
-        let host = app.host(&owned.integration, DEFAULT, call).ok_or_else(gone)?;
-        let answer = execute(app, &owned.tool, host, asked.arguments.clone()).await;
-        crate::watchman::saw(app, &owned.integration, DEFAULT, &answer).await;
+        let host = app.host(&owned.integration, &chosen, call).ok_or_else(gone)?;
+        let answer = execute(app, &owned.tool, host, arguments).await;
+        crate::watchman::saw_in_use(app, &owned.integration, &chosen, &answer).await;
         answer
     }
+}
+
+/// Whether the model could choose the connection.
+fn was_offered(run: &Run, name: &str, tool: &tercel_sdk::Tool) -> bool {
+    let has = |schema: &Value| schema["properties"].get(choice::ARGUMENT).is_some();
+    let offered = run.tools.iter().find(|offered| offered.spec.name == name);
+    offered.is_some_and(|offered| has(&offered.spec.parameters)) && !has(&tool.parameters)
 }

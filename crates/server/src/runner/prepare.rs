@@ -1,7 +1,9 @@
 //! What a run is given: its part of the conversation, skills, tools, models.
 
 use super::log::Log;
-use crate::{app::App, attachments, bot::Bot, catalog::Catalog, live::Feed, places, queue::patiently};
+use crate::{
+    app::App, attachments, bot::Bot, catalog::Catalog, connection::choice, live::Feed, places, queue::patiently,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{collections::BTreeSet, sync::Arc};
@@ -91,6 +93,7 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, mut steps:
     let mut ids = Ids {
         client_id: Some(session.client_id.clone()),
         strangers: strangers(&own, &history),
+        source: source(&own),
         target: target_of(app, own_target, task.channel_id),
         ..ids_of(app, task)
     };
@@ -103,6 +106,10 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, mut steps:
     let tags = if own.trusted { skill_tags(&own.content) } else { Vec::new() };
     let skills = skills(app, bot.skills.iter().chain(&brief.skills).chain(&tags), &mut unknown);
     let mut tools = tools(app, &bot, brief, &mut unknown);
+    // Where strangers have a say, it is the connection that they came by.
+    if ids.strangers.is_empty() {
+        let_choose(&catalog, &mut tools);
+    }
     let by_event: Vec<String> = allow(&catalog, &task.origin, brief, &mut tools);
     ids.injected_tools = brief.tools.clone();
     for tool in &config.client_tools {
@@ -190,6 +197,23 @@ pub fn from(metadata: Option<&str>) -> String {
     metadata.and_then(|metadata| Some(metadata["from"].as_str()?.to_owned())).unwrap_or_default()
 }
 
+/// The connection that an event came by, where it is not the usual one.
+fn source(own: &tercel_store::Message) -> Option<(String, String)> {
+    let metadata = serde_json::from_str::<serde_json::Value>(own.metadata.as_deref()?).ok()?;
+    Some((own.source.clone()?, metadata["connection"].as_str()?.to_owned()))
+}
+
+/// Tools of integrations with several connections say which there are.
+fn let_choose(catalog: &Catalog, tools: &mut [Offered]) {
+    for tool in tools {
+        let owned = catalog.tools.get(&tool.spec.name);
+        let entry = owned.and_then(|owned| catalog.integrations.get(&owned.integration));
+        if let Some(parameters) = entry.and_then(|entry| choice::offer(entry, &tool.spec.parameters)) {
+            tool.spec.parameters = parameters;
+        }
+    }
+}
+
 /// Where the answer of a run goes, with its secrets masked.
 fn target_of(app: &App, own: Option<&String>, channel: Option<Uuid>) -> Option<Target> {
     let sealed = own.cloned().or_else(|| places::known_target_of(app, channel?))?;
@@ -249,7 +273,10 @@ pub fn tools(app: &App, bot: &Bot, brief: &Brief, unknown: &mut Vec<String>) -> 
             _ if catalog.tools.contains_key(name) => {
                 names.insert(name);
             }
-            _ => unknown.push(format!("There is no tool `{name}`")),
+            _ => {
+                let why = catalog.obstacle_of_tool(name).map(|(_, why)| format!(" now: {why}")).unwrap_or_default();
+                unknown.push(format!("There is no tool `{name}`{why}"));
+            }
         }
     }
     // The brief's first: a model looks at the first tools first.

@@ -2,7 +2,7 @@
 
 use crate::{
     app::{App, Call},
-    catalog::DEFAULT,
+    connection::choice,
     part::within,
     places,
 };
@@ -39,7 +39,8 @@ async fn changed(app: &Arc<App>, task: &Task, session: &Session, ids: Ids) -> Op
     let start = owned.dispatcher.start.clone()?;
     let limit = app.config.limits.hook;
     let call = Call { ids, mode: Mode::Live, timeout: Some(limit), ..Call::default() };
-    let host = app.host(&owned.integration, DEFAULT, call)?;
+    let entry = catalog.integrations.get(&owned.integration)?;
+    let host = app.host(&owned.integration, choice::of_target(entry, &target).ok()?, call)?;
     let call = Dispatcher::start_call(&target);
     let told = async move { start(host, call).await };
     let answer = within(limit, "Telling of the start", Kind::Timeout, told).await.inspect_err(|error| {
@@ -48,6 +49,6 @@ async fn changed(app: &Arc<App>, task: &Task, session: &Session, ids: Ids) -> Op
     });
     let config = answer.ok()?;
     let config = config.get("dispatch_config").unwrap_or(&config).as_object()?.clone();
-    let new = Target::new(&target.kind, serde_json::Value::Object(config));
+    let new = Target { config, ..target.clone() };
     (new != target).then_some(new)
 }

@@ -4,14 +4,14 @@ use super::dedupe::short_key;
 use crate::{
     app::App,
     bot::Bot,
-    catalog::{self, Catalog},
+    catalog::{Catalog, DEFAULT},
     ceilings,
     channel::Channel,
     mirror, outbox,
     runner::RunConfig,
 };
 use std::{sync::Arc, time::Duration};
-use tercel_sdk::{Event, Trust};
+use tercel_sdk::{Event, Target, Trust};
 use tercel_store::{
     Item, NewMessage, NewOutbox, NewTask, SessionRef, Uuid,
     accept::{Busy, Cooldown, Fewer, Merge},
@@ -35,10 +35,20 @@ pub(super) fn reaches(app: &App, name: &str, event: &Event) -> bool {
 }
 
 /// One item for every channel that the event reaches; where none is bound, for the bot it names.
-pub(super) fn items(app: &App, integration: &str, name: &str, event: Event) -> Vec<Item> {
-    let catalog = app.catalog();
+pub(super) fn items(app: &App, source: (&str, &str), name: &str, event: Event) -> Vec<Item> {
+    let (catalog, (integration, connection)) = (app.catalog(), source);
+    let reply_to = event.reply_to.as_ref().map(|target| {
+        let is_own = catalog.dispatchers.get(&target.kind).is_some_and(|owned| owned.integration == integration);
+        let back = Some(connection.to_owned()).filter(|_| is_own && connection != DEFAULT);
+        app.seal_target(&Target { connection: target.connection.clone().or(back), ..target.clone() })
+    });
     let places = places(&catalog, name, &event);
     let name = event.name.as_deref().unwrap_or(name);
+    let mut metadata = serde_json::json!({"event": name, "from": event.from});
+    if connection != DEFAULT {
+        metadata["connection"] = connection.into();
+    }
+    let metadata = metadata.to_string();
     let is_meant = |place: &Place| {
         let bot = catalog.bots.get(&place.bot_id);
         place.channel.as_ref().is_none_or(|channel| is_addressed(channel, bot, &event.text))
@@ -63,11 +73,11 @@ pub(super) fn items(app: &App, integration: &str, name: &str, event: Event) -> V
                     ..RunConfig::default()
                 })
                 .ok(),
-                sealed_target: event.reply_to.as_ref().map(|target| app.seal_target(target)),
+                sealed_target: reply_to.clone(),
                 rehearse,
-                fewer: fewer(app, integration, name, &place, &event),
+                fewer: fewer(app, source, name, &place, &event),
             });
-            let shown = relayed(app, &catalog, &place, &event);
+            let shown = relayed(app, &catalog, &place, &event, reply_to.as_ref());
             Item {
                 ceilings: ceilings::of_run(app, &place.bot_id, integration, &place.client_id, rehearse),
                 session: SessionRef::Key {
@@ -83,7 +93,7 @@ pub(super) fn items(app: &App, integration: &str, name: &str, event: Event) -> V
                     source: Some(integration.into()),
                     trusted: event.trust == Trust::Trusted,
                     hops: 0,
-                    metadata: Some(serde_json::json!({"event": name, "from": event.from}).to_string()),
+                    metadata: Some(metadata.clone()),
                     attachments: Vec::new(),
                 },
                 task,
@@ -95,12 +105,12 @@ pub(super) fn items(app: &App, integration: &str, name: &str, event: Event) -> V
 }
 
 /// The rows by which the text of an event leaves that no agent is asked about.
-fn relayed(app: &App, catalog: &Catalog, place: &Place, event: &Event) -> Vec<NewOutbox> {
+fn relayed(app: &App, catalog: &Catalog, place: &Place, event: &Event, reply_to: Option<&String>) -> Vec<NewOutbox> {
     if !event.relay {
         return Vec::new();
     }
     let of_channel = || crate::places::known_target_of(app, place.channel.as_ref()?.id);
-    let sealed = event.reply_to.as_ref().map(|target| app.seal_target(target)).or_else(of_channel);
+    let sealed = reply_to.cloned().or_else(of_channel);
     let Some((sealed, target)) = sealed.and_then(|sealed| Some((sealed.clone(), app.open_target(&sealed).ok()?)))
     else {
         return Vec::new();
@@ -126,10 +136,11 @@ fn relayed(app: &App, catalog: &Catalog, place: &Place, event: &Event) -> Vec<Ne
     mirror::cut(catalog, row, &event.text)
 }
 
-/// Events are alike within their place and thread, for the bot that answers there.
-fn fewer(app: &App, integration: &str, name: &str, place: &Place, event: &Event) -> Fewer {
+/// Events are alike within their place and thread, for the bot that answers there by the same connection.
+fn fewer(app: &App, (integration, connection): (&str, &str), name: &str, place: &Place, event: &Event) -> Fewer {
     let key = |kind: &str, by: &str| {
-        let pieces = [integration, name, place.client_id.as_str(), place.thread.as_str(), place.bot_id.as_str(), by];
+        let (place, thread, bot) = (place.client_id.as_str(), place.thread.as_str(), place.bot_id.as_str());
+        let pieces = [integration, connection, name, place, thread, bot, by];
         short_key(kind, &pieces.map(str::as_bytes))
     };
     Fewer {
@@ -188,7 +199,7 @@ fn places(catalog: &Catalog, name: &str, event: &Event) -> Vec<Place> {
         }
     }
     if !is_bound {
-        let bot_id = event.bot.clone().unwrap_or_else(|| catalog::DEFAULT.into());
+        let bot_id = event.bot.clone().unwrap_or_else(|| DEFAULT.into());
         places.push(Place { client_id: event.from.clone(), thread, bot_id, channel: None });
     }
     places

@@ -110,7 +110,7 @@ pub async fn open_with(place: &Path, integrations: Vec<Integration>, settings: &
     World { router: api::router(app.clone()), app, model_calls }
 }
 
-/// Answers `call <tool>` with a call of that tool and anything else with what it read.
+/// Answers `call <tool> <arguments>` with a call of that tool and anything else with what it read.
 async fn obedient_model(calls: Arc<AtomicUsize>) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -131,7 +131,8 @@ async fn obedient_model(calls: Arc<AtomicUsize>) -> String {
         }
         let message = match tool {
             Some(name) if read.len() < if words.ends_with("twice") { 2 } else { 1 } => {
-                let function = json!({"name": name, "arguments": "{}"});
+                let (name, arguments) = name.split_once(' ').unwrap_or((name, "{}"));
+                let function = json!({"name": name, "arguments": arguments});
                 json!({"role": "assistant", "content": null, "tool_calls": [{"id": format!("c{call}"), "type": "function", "function": function}]})
             }
             Some(_) => json!({"role": "assistant", "content": read.join("\n")}),

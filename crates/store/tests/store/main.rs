@@ -23,6 +23,7 @@ mod accepting;
 mod announcing;
 mod attachments;
 mod client_calls;
+mod connections;
 mod documents;
 mod duplicates;
 mod faults;

@@ -2,7 +2,7 @@
 
 use crate::world::{World, ask};
 use futures::future::join_all;
-use tercel_store::{ApiKey, Binding, Channel, Egress, Error, Health, NewNotice, Uuid};
+use tercel_store::{ApiKey, Binding, Channel, Egress, Error, NewNotice, Uuid};
 
 async fn a_session_is_got_or_made_and_a_reset_one_is_left_behind(world: World) {
     let open = |thread: &'static str, target: Option<&str>| {
@@ -147,28 +147,12 @@ async fn channels_and_their_bindings_are_kept_and_go_together(world: World) {
     world.is_consistent().await;
 }
 
-async fn bots_and_the_health_of_connections_are_replaced(world: World) {
+async fn bots_are_replaced(world: World) {
     world.store.put_bot("default", "{}".into()).await.unwrap();
     world.store.put_bot("default", "{\"model\":\"m\"}".into()).await.unwrap();
     assert_eq!(world.store.bots().await.unwrap()[0].definition, "{\"model\":\"m\"}");
     assert!(world.store.delete_bot("default").await.unwrap());
     assert!(!world.store.delete_bot("default").await.unwrap());
-    let health = |code: &str, account: Option<&str>| {
-        world.store.put_health(Health {
-            integration: "example".into(),
-            connection: "default".into(),
-            code: code.into(),
-            message: "m".into(),
-            hint: None,
-            account: account.map(str::to_owned),
-            depth: None,
-            checked_at: 0,
-        })
-    };
-    health("ok", Some("me")).await.unwrap();
-    health("auth", None).await.unwrap();
-    let healths = world.store.healths().await.unwrap();
-    assert_eq!((healths.len(), healths[0].code.as_str(), healths[0].account.as_deref()), (1, "auth", Some("me")));
 }
 
 on_both_engines!(
@@ -178,5 +162,5 @@ on_both_engines!(
     a_key_is_kept_until_it_is_revoked_and_a_second_with_its_hash_fails_alone,
     what_went_out_for_a_task_is_listed,
     channels_and_their_bindings_are_kept_and_go_together,
-    bots_and_the_health_of_connections_are_replaced,
+    bots_are_replaced,
 );

@@ -66,7 +66,11 @@ async fn an_earlier_schema_is_copied_before_it_is_migrated_and_one_copy_is_kept(
 
     // As the version before files were attached left it.
     let file = path.join("tercel.db");
-    let back = "DROP TABLE hooks; DROP TABLE hook_events; DROP TABLE hook_attempts; DROP INDEX outbox_behind; \
+    let back = "DROP TABLE connection_history; ALTER TABLE settings DROP COLUMN sealed_earlier; \
+                ALTER TABLE settings DROP COLUMN earlier_until; ALTER TABLE connections DROP COLUMN http_status; \
+                ALTER TABLE connections DROP COLUMN latency_ms; ALTER TABLE connections DROP COLUMN insisted; \
+                ALTER TABLE connections DROP COLUMN failures; ALTER TABLE connections DROP COLUMN failing_since; \
+                DROP TABLE hooks; DROP TABLE hook_events; DROP TABLE hook_attempts; DROP INDEX outbox_behind; \
                 DROP TABLE integrations; DROP INDEX sessions_opened; ALTER TABLE sessions DROP COLUMN opened_by; \
                 DROP INDEX deliveries_open; ALTER TABLE deliveries DROP COLUMN sealed_request; DROP TABLE attached; DROP TABLE client_calls; DROP INDEX attachments_hash; \
                 ALTER TABLE attachments DROP COLUMN claimed_at; ALTER TABLE prices DROP COLUMN cached; \

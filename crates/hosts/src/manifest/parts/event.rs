@@ -221,7 +221,7 @@ impl Rule {
         let thread = thread.map(|thread| thread.as_str().map_or_else(|| thread.to_string(), str::to_owned));
         event.thread = thread.map(|thread| name("thread", &thread)).transpose()?.filter(|thread| !thread.is_empty());
         if let Some(target) = &self.target {
-            event.reply_to = Some(Target { kind: integration.into(), config: engine.fill_map(target, scope)? });
+            event.reply_to = Some(Target::new(integration, serde_json::Value::Object(engine.fill_map(target, scope)?)));
         }
         let by = |by: &Expression| -> Result<String> { Ok(engine.text_of(by, scope)?.unwrap_or_default()) };
         if let Some((key, wait, most)) = &self.merge {

@@ -52,7 +52,8 @@ async fn a_connection_that_fails_its_test_is_saved_only_on_insistence() {
     let unknown = server.refusal("POST", &format!("{path}/test"), json!({"tokn": "x"})).await;
     assert_eq!(unknown, (422, "fields: there is no `tokn`; did you mean `token`?".into()));
     let gone = server.call("POST", &format!("{path}/disconnect"), Value::Null).await.json();
-    assert_eq!((gone["values"].clone(), stored()), (json!({"api_url": "https://api.example.com"}), None));
+    let left = json!({"api_url": "https://api.example.com"});
+    assert_eq!((gone["connection"]["values"].clone(), stored()), (left, None));
 }
 
 #[tokio::test]

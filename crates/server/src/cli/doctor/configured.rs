@@ -79,23 +79,23 @@ pub enum Key {
 impl Key {
     /// Looking makes none.
     pub fn look(config: &Config) -> Self {
-        let file = config.data_dir.join("key");
-        let (source, sealer) = match &config.encryption_key {
-            Some(key) => ("ENCRYPTION_KEY".to_owned(), Sealer::from_hex(key.expose_secret())),
+        let file = config.data_dir.join(seal::FILE);
+        let source = match &config.encryption_key {
+            Some(_) => "ENCRYPTION_KEY".to_owned(),
             None if !file.exists() => return Self::None(file),
-            None => (file.display().to_string(), Sealer::from_file(&file)),
+            None => file.display().to_string(),
         };
-        match sealer {
+        match config.sealer() {
             Ok(sealer) => Self::Good(source, Box::new(sealer)),
             Err(error) => Self::Bad(error),
         }
     }
 
     /// Empty without a key.
-    pub fn id(&self) -> &str {
+    pub fn id(&self) -> String {
         match self {
             Self::Good(_, sealer) => sealer.id(),
-            Self::None(_) | Self::Bad(_) => "",
+            Self::None(_) | Self::Bad(_) => String::new(),
         }
     }
 }
@@ -142,7 +142,13 @@ pub fn secrets(config: &Config, key: &Key, inspection: Option<&Inspection>) -> V
         }
     }
     let others = inspection.map(|inspection| inspection.sealed_otherwise.as_slice()).unwrap_or_default();
-    for (table, count) in others.iter().filter(|(table, _)| *table != "settings") {
+    if let Some(previous) = sealer.previous_id() {
+        let detail = format!("The key {previous} was replaced and is still there");
+        let repair = "The next start of the server seals what is left with the new one, and removes it";
+        findings.push(Finding::warn("secrets", detail, repair));
+    }
+    let is_open = sealer.previous_id().is_some();
+    for (table, count) in others.iter().filter(|(table, _)| *table != "settings" && !is_open) {
         findings.push(Finding::fail(
             "secrets",
             format!("{count} rows of `{table}` have secrets that another key has sealed"),
@@ -297,6 +303,7 @@ mod tests {
             connection: DEFAULT.into(),
             key: "token".into(),
             value,
+            ..Setting::default()
         }]);
         let looked = |config: &Config, inspection: Option<&Inspection>| secrets(config, &Key::look(config), inspection);
         let elsewhere = tempfile::tempdir().unwrap();
@@ -393,8 +400,12 @@ mod tests {
         assert_eq!((unset.level, unset.detail.as_str()), (Level::Warn, "one: not set: ONE_TOKEN"));
         assert!(unset.repair.unwrap().contains("ONE_TOKEN: From there"));
         assert_eq!(settings(&config(&[("ONE_TOKEN", "t")]), &integration, None).level, Level::Ok);
-        let row =
-            Setting { integration: "one".into(), connection: DEFAULT.into(), key: "token".into(), value: "x".into() };
+        let row = Setting {
+            integration: "one".into(),
+            connection: DEFAULT.into(),
+            key: "token".into(),
+            ..Setting::default()
+        };
         assert_eq!(settings(&config(&[]), &integration, Some(&inspection(vec![row]))).level, Level::Ok);
     }
 

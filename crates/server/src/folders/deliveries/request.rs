@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tercel_store::Delivery;
 
 /// Where the request is sealed.
-const REQUEST: &str = "deliveries/request";
+pub const REQUEST: &str = "deliveries/request";
 
 /// What proves a request and where it went, as it is kept to be processed again.
 #[derive(Serialize, Deserialize)]
