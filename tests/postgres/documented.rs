@@ -16,7 +16,7 @@ fn the_commands_of_the_guide_make_the_database_that_it_names() {
     let block = blocks.find(|block| block.starts_with("createuser")).expect("the guide says how to make a database");
     let url = url::Url::parse(&postgres.url("tercel")).unwrap();
     let (_, host) = url.query_pairs().find(|(name, _)| name == "host").unwrap();
-    let path = format!("{}:{}", postgres.psql.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", postgres.psql.parent().unwrap().display());
     // Without a terminal the password is read from the standard input.
     let mut shell = Command::new("setsid")
         .args(["--wait", "sh", "-ec", block])
