@@ -42,17 +42,17 @@ $(ZIG)/bin/cargo-zigbuild:
 	$(ZIG)/bin/pip install --quiet --disable-pip-version-check ziglang==0.17.0 cargo-zigbuild==0.24.0
 
 # The whole-program tests by name: chosen from the whole workspace, they are the programs that were built for the first run.
-# Those that are about who writes folders, and about how folders run, are run once; what folders store is run on both engines.
 WHOLE := $(shell sed -n '/^\[\[test\]\]/{n;s/^name = "\(.*\)"/\1/p}' tests/Cargo.toml)
-ONCE := authoring docs folders invariants
+# They start servers, and wait more than they work.
+THREADS := $(shell echo $$((2 * $$(nproc))))
 
-# Every test, and everything that a change must pass. Other whole-program tests run on both engines; the second run says which
-# of them are about SQLite alone, and why.
+# Every test, and everything that a change must pass. Whole-program tests run on both engines; the second run says which of
+# them are about SQLite alone, and why.
+test: export RUST_TEST_THREADS := $(THREADS)
 test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(POSTGRES) $(NTFY) $(PYTHON)/.installed
 	$(CARGO) build -p tercel -p tercel-tests
 	$(DEBUG)/with-postgres $(CARGO) test --workspace --no-fail-fast
-	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test --workspace --no-fail-fast $(addprefix --test ,$(filter-out $(ONCE),$(WHOLE)) faults)
-	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test --workspace --test folders -- deliveries places
+	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test --workspace --no-fail-fast $(addprefix --test ,$(WHOLE) faults)
 	$(MAKE) python-test
 
 # The Python package: style, types, tests.

@@ -30,6 +30,8 @@ pub async fn serve(config: Config, native: Vec<Integration>) -> Result<()> {
     // Watched from the first moment: a stop during the start is an orderly one too.
     let stop = StopSignals::watch()?;
     let app = App::open(config, native).await?;
+    // From here on nothing goes uncounted.
+    telemetry::recorder();
     backup::clear(&app.config.data_dir);
     let listener = TcpListener::bind(app.config.listen)
         .await

@@ -91,7 +91,7 @@ pub fn install(config: &Config) -> Result<()> {
     if begun.is_ok() {
         let _ = LEVELS.set(Levels { handle, filter: Mutex::new(config.log.clone()) });
     }
-    recorder();
+    count();
     Ok(())
 }
 
@@ -173,9 +173,7 @@ pub fn recorder() -> &'static PrometheusHandle {
         let recorder = builder().build_recorder();
         let handle = recorder.handle();
         // Somebody else counts already: then our figures stay empty, and nothing else is lost.
-        if metrics::set_global_recorder(recorder).is_ok() {
-            tend(handle.clone());
-        }
+        let _ = metrics::set_global_recorder(recorder);
         handle
     })
 }
@@ -190,15 +188,17 @@ fn builder() -> PrometheusBuilder {
         .expect("the buckets are not empty")
 }
 
-/// Samples of histograms pile up until somebody adds them up, and perhaps nobody ever scrapes.
-fn tend(handle: PrometheusHandle) {
-    let run = move || {
+/// Begins to count, beside whatever else starts: the clock of the recorder is measured for some ten milliseconds. Then
+/// adds samples of histograms up, which pile up until somebody does, and perhaps nobody ever scrapes.
+fn count() {
+    let run = || {
+        let handle = recorder();
         loop {
             std::thread::park_timeout(Duration::from_secs(5));
             handle.run_upkeep();
         }
     };
-    if let Err(error) = std::thread::Builder::new().name("metrics".into()).stack_size(64 * 1024).spawn(run) {
+    if let Err(error) = std::thread::Builder::new().name("metrics".into()).stack_size(256 * 1024).spawn(run) {
         tracing::warn!("Figures are added up only when they are read: {error}");
     }
 }

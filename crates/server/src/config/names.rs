@@ -1,6 +1,7 @@
 //! What settings are called, and which one a misspelt name is near to.
 
 use anyhow::{Result, bail};
+use std::sync::OnceLock;
 
 /// Names of ours that do not begin with `TERCEL_`; what an integration's fields are called comes on top.
 const OTHERS: [&str; 20] = [
@@ -64,10 +65,10 @@ impl Origin {
 /// Names the first of them, and the setting that it is nearest to.
 pub fn refuse_unknown<'n>(origin: Origin, names: impl IntoIterator<Item = &'n str>) -> Result<()> {
     let known = known();
-    let is_wrong = |name: &&str| !known.iter().any(|known| known == name) && origin.refuses(name, &known);
+    let is_wrong = |name: &&str| !known.iter().any(|known| known == name) && origin.refuses(name, known);
     match names.into_iter().find(is_wrong) {
         None => Ok(()),
-        Some(name) => bail!("{}{name} is not a setting; is {} meant?", origin.words(), nearest(name, &known)),
+        Some(name) => bail!("{}{name} is not a setting; is {} meant?", origin.words(), nearest(name, known)),
     }
 }
 
@@ -75,29 +76,34 @@ pub fn refuse_unknown<'n>(origin: Origin, names: impl IntoIterator<Item = &'n st
 pub fn doubtful<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<String> {
     let known = known();
     let doubt = |name: &str| {
-        let near = near(name, &known)?;
+        let near = near(name, known)?;
         (near != name).then(|| format!("{name} is set and is not a setting; is {near} meant?"))
     };
     names.into_iter().filter_map(doubt).collect()
 }
 
 /// Ours, and those of the integrations that are shipped.
-fn known() -> Vec<String> {
-    let integrations = tercel_integrations::all();
-    let fields = integrations.iter().flat_map(|integration| &integration.fields).map(|field| field.env.clone());
-    super::KNOWN.into_iter().chain(OTHERS).map(str::to_owned).chain(fields).collect()
+fn known() -> &'static [String] {
+    static ALL: OnceLock<Vec<String>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let integrations = tercel_integrations::all();
+        let fields = integrations.iter().flat_map(|integration| &integration.fields).map(|field| field.env.clone());
+        super::KNOWN.into_iter().chain(OTHERS).map(str::to_owned).chain(fields).collect()
+    })
 }
 
 /// The name that one was meant to be: a slip of the fingers away, two in long ones.
 fn near<'k>(name: &str, known: &'k [String]) -> Option<&'k str> {
     let upper = name.to_uppercase();
     let slips = |known: &str| strsim::osa_distance(&upper, known);
-    let nearest = known.iter().min_by_key(|known| slips(known))?;
-    let allowed = if nearest.len() < LONG { 1 } else { 2 };
+    let alike = known.iter().filter(|known| known.len().abs_diff(upper.len()) <= MOST_SLIPS);
+    let nearest = alike.min_by_key(|known| slips(known))?;
+    let allowed = if nearest.len() < LONG { 1 } else { MOST_SLIPS };
     (slips(nearest) <= allowed).then_some(nearest)
 }
 
 const LONG: usize = 13;
+const MOST_SLIPS: usize = 2;
 
 fn nearest<'k>(name: &str, known: &'k [String]) -> &'k str {
     let likeness = |known: &&String| strsim::jaro_winkler(&name.to_uppercase(), known);
