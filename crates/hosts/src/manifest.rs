@@ -18,7 +18,7 @@ use crate::{
 use keys::{At, Field, Keys, Tool, problem};
 use serde_json::{Map, Value, json};
 use serde_saphyr::Location;
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, thread};
 use tercel_sdk::{self as sdk, Process, Verify};
 
 pub use parts::Parts;
@@ -26,6 +26,7 @@ pub use parts::Parts;
 pub const FILE: &str = "integration.yaml";
 /// The version of the format.
 const SCHEMA: u32 = 1;
+const STACK: usize = 16 << 20;
 
 /// What a manifest says, in the terms of a description, and the parts that need no code.
 #[derive(Clone)]
@@ -70,7 +71,18 @@ fn declares_twice(code: &Path) -> bool {
     setup.lines().filter_map(|line| line.strip_prefix("SETUP")).any(|rest| rest.trim_start().starts_with(['=', ':']))
 }
 
+/// On a stack of its own: what is nested deep takes more than the server's threads have.
 pub fn parse(id: &str, text: &str, has_python: bool) -> Result<Manifest, Vec<Problem>> {
+    thread::scope(|scope| {
+        let reading = thread::Builder::new().name("manifest".into()).stack_size(STACK);
+        match reading.spawn_scoped(scope, || parsed(id, text, has_python)) {
+            Ok(reading) => reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(error) => Err(vec![Problem::new(FILE, format!("cannot be read now: {error}"))]),
+        }
+    })
+}
+
+fn parsed(id: &str, text: &str, has_python: bool) -> Result<Manifest, Vec<Problem>> {
     let keys = keys::read(text).map_err(|problem| vec![problem])?;
     let mut problems = checked(id, &keys);
     let has_code = has_python || keys.worker.as_ref().is_some_and(|worker| !worker.command.is_empty());
