@@ -26,6 +26,7 @@ pub use parts::Parts;
 pub const FILE: &str = "integration.yaml";
 /// The version of the format.
 const SCHEMA: u32 = 1;
+/// In bytes.
 const STACK: usize = 16 << 20;
 
 /// What a manifest says, in the terms of a description, and the parts that need no code.

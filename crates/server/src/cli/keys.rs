@@ -81,7 +81,7 @@ async fn revoke(client: &Client, named: &str) -> Result<()> {
 async fn rotate_seal(client: &Client) -> Result<()> {
     let done = client.post("/api/v1/keys/rotate-seal", &json!({})).await?;
     let (count, key) = (&done["renewed"], done["key"].as_str().unwrap_or_default());
-    let left = "The key before it is removed at the next start of the server. Backups that were made before need it no less: \
+    let left = "The key before it is removed at the next start of the server. Backups that were made before do not need it: \
                 each has its own, sealed to its passphrase.";
     Ok(say(&format!("{count} values are sealed with the new key {key}. {left}"))?)
 }
