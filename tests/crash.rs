@@ -7,17 +7,14 @@ mod cuts;
 mod stories;
 
 use serde_json::Value;
-use std::{
-    os::unix::process::ExitStatusExt,
-    process::ExitStatus,
-    time::{Duration, Instant},
-};
-use stories::{Client, Internal, Message, Parts, Webhook};
-use tercel_tests::{Asked, FakeGitHub, FakeModel, Options, Server, Turn, github::Comment, wait::pause};
+use std::time::{Duration, Instant};
+use stories::{Client, Growing, Internal, Message, Parts, Webhook};
+use tercel_tests::{Asked, Engine, FakeGitHub, FakeModel, Life, Options, Server, Turn, github::Comment, wait::pause};
 
 const POINTS: [&str; 4] = ["commit.before", "commit.after", "outbound.before", "outbound.after"];
-/// What `abort` ends a process with.
-const SIGABRT: i32 = 6;
+/// From where hits of a failpoint are counted. Deaths in the middle of a start are the same in every story: one has them.
+const FROM_THE_BEGINNING: &str = ":";
+const WHEN_REACHABLE: &str = ":+";
 /// More than any story has, and an end to a test that would otherwise not have one.
 const MOST: u32 = 120;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,27 +23,32 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn a_webhook_is_answered_once() {
     // Two calls of the model, three reads of the tool, one comment, and the check of the connection now and then; with
     // entering, accepting, claiming, each step and both ends of the attempt there are more commits.
-    survives(10, 6, Webhook::new);
+    survives(FROM_THE_BEGINNING, 10, 6, Webhook::new);
 }
 
 #[test]
 fn a_message_with_a_key_is_taken_and_answered_once() {
-    survives(9, 3, Message::new);
+    survives(WHEN_REACHABLE, 9, 3, Message::new);
 }
 
 #[test]
 fn an_answer_for_another_session_gets_there_once() {
-    survives(12, 2, Internal::new);
+    survives(WHEN_REACHABLE, 12, 2, Internal::new);
 }
 
 #[test]
 fn every_part_of_a_long_answer_is_posted_once_and_in_order() {
-    survives(14, 4, Parts::new);
+    survives(WHEN_REACHABLE, 14, 4, Parts::new);
+}
+
+#[test]
+fn an_answer_that_grows_is_one_comment_with_all_of_it() {
+    survives(WHEN_REACHABLE, 9, 3, Growing::new);
 }
 
 #[test]
 fn a_client_is_asked_and_its_answer_is_taken_once() {
-    survives(12, 3, Client::new);
+    survives(WHEN_REACHABLE, 12, 3, Client::new);
 }
 
 #[test]
@@ -85,18 +87,18 @@ trait Story: 'static {
     fn check(&self, server: &Server, comments: &[Comment], place: &str);
 }
 
-fn survives<S: Story>(commits: u32, calls: u32, story: fn() -> S) {
+fn survives<S: Story>(counted: &'static str, commits: u32, calls: u32, story: fn() -> S) {
     std::thread::scope(|scope| {
         for point in POINTS {
             let least = if point.starts_with("commit") { commits } else { calls };
-            scope.spawn(move || dies_at_each(point, least, story));
+            scope.spawn(move || dies_at_each(point, counted, least, story));
         }
     });
 }
 
-fn dies_at_each<S: Story>(point: &str, least: u32, story: fn() -> S) {
-    for n in 1..=MOST {
-        if !dies_at(point, n, story()) {
+fn dies_at_each<S: Story>(point: &str, counted: &str, least: u32, story: fn() -> S) {
+    for n in Engine::tested().deaths(point).take_while(|n| *n <= MOST) {
+        if !dies_at(&format!("{point}{counted}{n}"), story()) {
             assert!(n > least, "`{point}` is reached only {} times", n - 1);
             return;
         }
@@ -104,13 +106,12 @@ fn dies_at_each<S: Story>(point: &str, least: u32, story: fn() -> S) {
     panic!("the story still dies at hit {MOST} of `{point}`");
 }
 
-/// Lives through a story with a death at the n-th hit of the point. Answers whether it died.
-fn dies_at<S: Story>(point: &str, n: u32, mut story: S) -> bool {
-    let place = format!("`{point}` {n}");
+/// Lives through a story with a death at this hit of a failpoint. Answers whether it died.
+fn dies_at<S: Story>(place: &str, mut story: S) -> bool {
     let (github, model) = (FakeGitHub::start(), FakeModel::start());
     model.script(S::model);
     let calm = Options::new().github(&github).model(&model).with_failpoints();
-    let mut life = Life::begin(calm.clone().env("TERCEL_FAILPOINT", &format!("{point}:{n}")), calm);
+    let mut life = Life::begin(calm, place);
     let mut taken = None;
     let start = Instant::now();
     loop {
@@ -128,8 +129,8 @@ fn dies_at<S: Story>(point: &str, n: u32, mut story: S) -> bool {
     }
     life.end();
     assert_eq!(is_done(&life.server), Some(true), "{place}: what was done is no longer");
-    story.check(&life.server, &github.comments(), &place);
-    life.died
+    story.check(&life.server, &github.comments(), place);
+    life.died()
 }
 
 /// Whether there is something, and all of it has come to its end. Nothing when the server dies meanwhile.
@@ -137,7 +138,8 @@ fn is_done(server: &Server) -> Option<bool> {
     let all = |path: &str, key: &str, end: &str| -> Option<(bool, usize)> {
         let answer = server.try_call("GET", path, &[], "").ok()?;
         let rows: Vec<Value> = serde_json::from_slice(&answer.body).ok()?;
-        Some((!rows.is_empty() && rows.iter().all(|row| row[key] == end), rows.len()))
+        let is_at_its_end = |row: &Value| row[key] == end || (row["part"] == 0 && row[key] == "dropped");
+        Some((!rows.is_empty() && rows.iter().all(is_at_its_end), rows.len()))
     };
     // A run leaves its answers before it is complete, and what an answer brings to another session makes a run before
     // it is sent: when the runs are the same before and after, nothing was missed between the two looks.
@@ -145,53 +147,4 @@ fn is_done(server: &Server) -> Option<bool> {
     let (sent, _) = all("/api/v1/outbox", "state", "sent")?;
     let (_, after) = all("/api/v1/tasks", "status", "complete")?;
     Some(complete && sent && before == after)
-}
-
-/// A server that is started again without the failpoint when it has died of it.
-struct Life {
-    server: Server,
-    calm: Options,
-    died: bool,
-}
-
-impl Life {
-    fn begin(armed: Options, calm: Options) -> Self {
-        match Server::try_start(armed) {
-            Ok(server) => Self { server, calm, died: false },
-            Err(failure) => {
-                assert!(is_abort(failure.status), "it did not start: {}\n{}", failure.status, failure.log);
-                Self { server: Server::start(calm.clone()), calm, died: true }
-            }
-        }
-    }
-
-    fn revive(&mut self) {
-        if self.server.has_exited() {
-            self.bury();
-        }
-    }
-
-    /// A last death may come while it stops. What is checked is what the next start finds.
-    fn end(&mut self) {
-        self.revive();
-        self.server.ask_to_stop();
-        let status = self.server.wait_exit();
-        if status.success() {
-            self.server = Server::start(self.calm.clone());
-        } else {
-            self.bury();
-        }
-    }
-
-    /// Only the failpoint may end it, and only once.
-    fn bury(&mut self) {
-        let status = self.server.wait_exit();
-        assert!(is_abort(status) && !self.died, "it ended with {status} (died before: {})", self.died);
-        self.died = true;
-        self.server = Server::start(self.calm.clone());
-    }
-}
-
-fn is_abort(status: ExitStatus) -> bool {
-    status.signal() == Some(SIGABRT)
 }

@@ -378,7 +378,7 @@ fn the_folders_of_the_guides_load_and_have_nothing_wrong_with_them() {
             assert!(checked.status.success(), "{}: {}", guide.path, String::from_utf8_lossy(&checked.stderr));
         }
     }
-    assert_eq!(loaded, ["mychat", "shelf", "panel", "pager", "player", "shop", "siren", "board", "crm"]);
+    assert_eq!(loaded, ["mychat", "shelf", "panel", "ear", "lamp", "pager", "player", "shop", "siren", "board", "crm"]);
 }
 
 fn page_of_processes(page: &Source) -> bool {
@@ -395,12 +395,17 @@ fn sample(folder: &Path) -> Option<String> {
 }
 
 /// What is printed and not executed as it stands, and why that is so.
-const NOT_RUN: [(&str, &str, &str); 6] = [
+const NOT_RUN: [(&str, &str, &str); 7] = [
     ("docs/operating.md", "tercel restore", "a server would stay: tests/backup.rs restores"),
     ("docs/operating.md", "createuser", "tests/postgres/documented.rs runs it"),
     ("docs/hooks.md", "from standardwebhooks", "tests/clients.rs runs it"),
     ("docs/writing-an-integration/manifest.md", "$ tercel record", "it asks a service, and shows what is answered"),
     ("docs/writing-an-integration/native.md", "cargo run", "it builds: crates/sdk/tests/guide.rs runs the parts"),
+    (
+        "integrations/home_assistant/README.md",
+        "rest_command:",
+        "tests/manifests sends by such a command of the real one",
+    ),
     ("docs/writing-an-integration/python.md", "pip install", "it fetches: tests/authoring runs those tests"),
 ];
 

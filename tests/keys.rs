@@ -6,6 +6,8 @@ use tercel_tests::{Client, FakeModel, Options, Server};
 
 const NOWHERE: &str = "00000000-0000-7000-8000-000000000000";
 const OPEN: &[&str] = &["/health", "/ready", "/openapi.json"];
+/// Browsers come there with what nobody guesses in the address.
+const FOR_BROWSERS: &[&str] = &["/api/v1/oauth/callback", "/api/v1/oauth/agree/{id}/{name}/{ticket}"];
 /// Every key will do, whatever its scopes are.
 const FOR_EVERY_KEY: &[&str] = &["/api/v1/keys/current", "/api/v1/features"];
 
@@ -38,6 +40,15 @@ const EXPECTED: &[&str] = &[
     "GET /api/v1/outbox",
     "POST /api/v1/outbox/{id}/retry",
     "POST /api/v1/outbox/{id}/drop",
+    "GET /api/v1/records",
+    "GET /api/v1/records/{collection}",
+    "POST /api/v1/records/{collection}",
+    "GET /api/v1/records/{collection}/{id}",
+    "PUT /api/v1/records/{collection}/{id}",
+    "DELETE /api/v1/records/{collection}/{id}",
+    "POST /api/v1/admin/integrations/{id}/connection/sync",
+    "POST /api/v1/admin/integrations/{id}/connections/{name}/sync",
+    "GET /api/v1/syncs/{id}",
     "POST /api/v1/sessions",
     "GET /api/v1/sessions/{id}/messages",
     "POST /api/v1/sessions/{id}/messages",
@@ -64,6 +75,7 @@ impl Route {
     fn scope(&self) -> Option<(String, &'static str)> {
         if FOR_EVERY_KEY.contains(&self.path.as_str())
             || OPEN.contains(&self.path.as_str())
+            || FOR_BROWSERS.contains(&self.path.as_str())
             || self.path.starts_with("/integrations/")
         {
             return None;

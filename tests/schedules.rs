@@ -236,7 +236,7 @@ fn dies_at_each(point: &str, when: &Value, runs: i64) {
         let model = FakeModel::start();
         model.script(|_| Turn::text("Done."));
         let calm = options(&model).with_failpoints();
-        let armed = calm.clone().env("TERCEL_FAILPOINT", &format!("{point}:{n}"));
+        let armed = calm.clone().env("TERCEL_FAILPOINT", &format!("{point}:+{n}"));
         let died = std::cell::Cell::new(false);
         let revive = |failure: std::process::ExitStatus| {
             assert!(failure.signal() == Some(6) && !died.replace(true), "{point} {n}: {failure}");

@@ -263,6 +263,7 @@ fn answer(task: Uuid, attempt: i64) -> Commit {
         parked: None,
         client: ClientCalls::default(),
         events: Vec::new(),
+        begun: false,
         end: Some(end),
     }
 }

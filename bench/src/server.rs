@@ -123,13 +123,15 @@ impl Place {
         let process = command.spawn().context("the server cannot be started")?;
         let mut server =
             Server { api: Api { address: SocketAddr::from(([127, 0, 0, 1], 0)) }, ready_after: LONG, process };
+        // One for all questions: a new connection for each would be work for the server that starts.
+        let mut line = None;
         while begun.elapsed() < LONG {
             if let Some(status) = server.process.try_wait()? {
                 bail!("the server ended with {status} while it started, it said:\n{}", self.said());
             }
             if let Some(address) = fs::read_to_string(&address).ok().and_then(|text| text.trim().parse().ok()) {
                 server.api = Api { address };
-                if server.is_ready().await {
+                if server.is_ready(&mut line).await {
                     server.ready_after = begun.elapsed();
                     return Ok(server);
                 }
@@ -188,9 +190,18 @@ impl Server {
         self.process.id()
     }
 
-    async fn is_ready(&self) -> bool {
-        let Ok(mut line) = Line::open(self.api.address).await else { return false };
-        line.send(self.api.get("/ready")).await.is_ok_and(|answer| answer.status.is_success())
+    async fn is_ready(&self, line: &mut Option<Line>) -> bool {
+        if line.is_none() {
+            *line = Line::open(self.api.address).await.ok();
+        }
+        let Some(open) = line else { return false };
+        match open.send(self.api.get("/ready")).await {
+            Ok(answer) => answer.status.is_success(),
+            Err(_) => {
+                *line = None;
+                false
+            }
+        }
     }
 
     /// What the writer has committed so far; nothing before the first commit.

@@ -126,6 +126,11 @@ impl Repository<'_> {
         self.github.send(self.github.request(Method::POST, &self.repo.path(path), &[], JSON)?.json(body)).await
     }
 
+    pub async fn patch(&self, path: &[&str], body: &Value) -> Result<Response> {
+        self.github.host.field("token")?;
+        self.github.send(self.github.request(Method::PATCH, &self.repo.path(path), &[], JSON)?.json(body)).await
+    }
+
     pub async fn delete(&self, path: &[&str]) -> Result<Response> {
         self.github.host.field("token")?;
         self.github.send(self.github.request(Method::DELETE, &self.repo.path(path), &[], JSON)?).await

@@ -15,7 +15,7 @@ pub async fn check(github: GitHub) -> Result<Checked> {
             let login = answer.json::<User>()?.login;
             check_own_login(&github, &login)?;
             let message = format!("The token belongs to `{login}`{}{}", expiry(&answer), webhook_warning(&github));
-            Ok(Checked { depth: Depth::Auth, account: Some(login), message })
+            Ok(Checked { depth: Depth::Auth, account: Some(login), account_id: None, message })
         }
         // The token of an app's installation is no user.
         Err(error) if error.kind == Kind::Forbidden => check_installation(&github).await.map_err(|_| error),
@@ -33,7 +33,7 @@ async fn check_installation(github: &GitHub) -> Result<Checked> {
     let login = github.host().optional("bot_login").map(str::to_owned);
     let advice = if login.is_none() { "; set GITHUB_BOT_LOGIN to the app's login, such as `my-app[bot]`" } else { "" };
     let message = format!("The token of an app sees {count} repositories{advice}{}", webhook_warning(github));
-    Ok(Checked { depth: Depth::Target, account: login, message })
+    Ok(Checked { depth: Depth::Target, account: login, account_id: None, message })
 }
 
 /// Programs may revoke the token of an app's installation, and no other.

@@ -42,6 +42,16 @@ pub async fn comment(github: GitHub, thread: Thread, outbound: Outbound) -> Resu
     Ok(receipt(&repository.post(&["issues", &number, "comments"], &body).await?))
 }
 
+/// Gives a comment of ours another text.
+pub async fn update(github: GitHub, thread: Thread, outbound: Outbound, receipt: Receipt) -> Result<()> {
+    let id = receipt.id.as_deref().unwrap_or_default();
+    // A comment in a review has an id among those; the address tells which it is.
+    let is_review = receipt.url.as_deref().is_some_and(|url| url.contains("#discussion_r"));
+    let body = json!({"body": mark::mark(&outbound.text, &outbound.marker)});
+    let path = [if is_review { "pulls" } else { "issues" }, "comments", id];
+    github.repository(&thread.repo).patch(&path, &body).await.map(drop)
+}
+
 /// Looks for an answer whose acknowledgement was lost.
 pub async fn find(github: GitHub, thread: Thread, outbound: Outbound) -> Result<Option<Receipt>> {
     let own = connection::own_logins(&github).await?;

@@ -64,7 +64,9 @@ pub fn integration() -> Integration {
         .webhook(router::receive)
         .poll("news", polling::EVERY, polling::poll)
         .missed(missed::missed)
-        .dispatcher(dispatches(dispatcher::comment).find(dispatcher::find).limit(dispatcher::LIMIT))
+        .dispatcher(
+            dispatches(dispatcher::comment).find(dispatcher::find).update(dispatcher::update).limit(dispatcher::LIMIT),
+        )
         .connector(connection::check)
         .revoke(connection::revoke)
         .on(hooks::begins)

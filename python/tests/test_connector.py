@@ -34,6 +34,8 @@ CONNECTOR = """
                 return False
             if self.url == "dict":
                 return {"ok": False, "code": "auth", "message": "Expired", "hint": "Make a new one", "account": "me"}
+            if self.url == "numbered":
+                return {"ok": True, "account": "me", "account_id": 42}
             if self.url == "leave":
                 raise SystemExit(1)
             try:
@@ -144,9 +146,15 @@ def test_a_no_without_any_request_is_an_error(worker: Worker) -> None:
         "message": "The test says no and gives no reason",
         "hint": None,
         "account": None,
+        "account_id": None,
         "status": None,
         "details": "[demo] hello",
     }
+
+
+def test_an_account_has_a_name_and_an_id(worker: Worker) -> None:
+    outcome = outcome_of(worker, "numbered")
+    assert (outcome["ok"], outcome["account"], outcome["account_id"]) == (True, "me", "42")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +193,7 @@ def test_records_are_synced_one_by_one_with_what_was_printed_as_reason(worker: W
     answer = worker.call("sync", "demo", {"values": {"url": "u"}, "records": records, "collection": "jobs"})
     assert answer["result"]["results"] == [
         {"id": "1", "ok": True, "remote_id": None, "reason": None},
-        not_done("2", "[demo] 2: no title", "error"),
+        not_done("2", "[demo] 2: no title", "schema"),
         not_done("3", "KeyError: 'title'", "unknown_outcome"),
         {"id": "x", "ok": True, "remote_id": None, "reason": None},
     ]
@@ -265,11 +273,60 @@ def test_a_class_that_answers_results_gets_all_records_at_once(start: Start) -> 
     answer = worker.call("sync", "demo", {"values": {}, "records": [{"id": 1}, {"id": 2}, {"id": 3}]})
     assert answer["result"]["results"] == [
         {"id": "1", "ok": True, "remote_id": "3", "reason": "odd", "code": "ok"},
-        {"id": "2", "ok": False, "remote_id": "3", "reason": "odd", "code": "error"},
+        {"id": "2", "ok": False, "remote_id": "3", "reason": "odd", "code": "schema"},
         not_done("3", "sync() said nothing about it", "unknown_outcome"),
     ]
     error = worker.call("sync", "demo", {"values": {}, "records": [{"id": "odd"}]})["error"]
     assert (error["code"], "what it did is not known" in error["message"]) == ("unknown_outcome", True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("post", "/200", "schema"),
+        ("post", "/422", "schema"),
+        ("get", "/500", "schema"),
+        ("post", "/500", "unknown_outcome"),
+        ("post", "/hang", "unknown_outcome"),
+        ("post", "http://127.0.0.1:1/", "schema"),
+    ],
+)
+def test_a_no_without_a_code_is_a_no_unless_what_was_written_may_have_arrived(
+    start: Start, service: str, method: str, path: str, code: str
+) -> None:
+    worker = start(
+        {},
+        beside={
+            "scripts/integrations/demo.py": """
+                from scripts.integrations.base import IntegrationBase
+
+                class Demo(IntegrationBase):
+                    name = "demo"
+                    label = "Demo"
+                    sync_results = True
+
+                    def fields(self):
+                        return []
+
+                    def connect(self, config):
+                        return True
+
+                    def test(self):
+                        return True
+
+                    def sync(self, jobs):
+                        import requests
+                        try:
+                            requests.request(jobs[0]["method"], jobs[0]["to"], timeout=1)
+                        except requests.RequestException:
+                            pass
+                        return [{"id": job["id"], "remote_id": None, "ok": False, "reason": "odd"} for job in jobs]
+            """
+        },
+    )
+    record = {"id": 1, "method": method, "to": path if path.startswith("http") else service + path}
+    answer = worker.call("sync", "demo", {"values": {}, "records": [record]})["result"]
+    assert answer["results"] == [{"id": "1", "ok": False, "remote_id": None, "reason": "odd", "code": code}]
 
 
 def test_connectors_that_cannot_be_used_are_problems(start: Start) -> None:

@@ -50,6 +50,11 @@ FILES = {
             async def find(self, task):
                 return {"id": "found", "url": None} if task.outbound.marker == "m-there" else None
 
+            async def update(self, task, id, text):
+                if id == "gone":
+                    return False
+                print(f"{id} becomes {text}")
+
             def notify_start(self, task):
                 task.dispatch_config["message"] = "m1"
 
@@ -121,7 +126,7 @@ def deliver(worker: Worker, do: str, url: str = "", **more: Any) -> Any:
 
 def test_dispatchers_are_described_with_what_they_can_do(worker: Worker) -> None:
     described = worker.describe()
-    can = {"find": True, "notify_start": True, "request_approval": True}
+    can = {"find": True, "update": True, "notify_start": True, "request_approval": True}
     assert described["dispatchers"] == [
         {"type": "demo", "limit": 3900, "idempotent": False, **can},
         {
@@ -129,6 +134,7 @@ def test_dispatchers_are_described_with_what_they_can_do(worker: Worker) -> None
             "limit": None,
             "idempotent": True,
             "find": False,
+            "update": False,
             "notify_start": False,
             "request_approval": False,
         },
@@ -217,6 +223,15 @@ def test_a_post_is_found_by_its_marker_or_not(worker: Worker) -> None:
     there = {"task": {}, "outbound": {"marker": "m-there"}}
     assert worker.call("find", "demo", there) == {"result": {"id": "found", "url": None}}
     assert worker.call("find", "demo", {"task": {}, "outbound": {"marker": "m"}}) == {"result": None}
+
+
+def test_a_post_gets_another_text_or_cannot_be_changed(worker: Worker) -> None:
+    given = {"task": {}, "id": "m1", "result": "more"}
+    assert worker.call("update", "demo", given) == {"result": {"sent": None}}
+    worker.wait_for_log("m1 becomes more")
+    assert worker.call("update", "demo", {**given, "id": "gone"}) == {"result": {"sent": False}}
+    # It would lose them.
+    assert worker.call("update", "demo", {**given, "client_actions": [1]})["error"]["code"] == "schema"
 
 
 def test_what_notify_start_leaves_in_the_config_comes_back(worker: Worker) -> None:

@@ -34,6 +34,7 @@ fn the_integrations_are_described() {
             "webhook",
             "status",
             "error",
+            "lacks",
             "readme",
         ],
     );
@@ -87,6 +88,7 @@ fn a_connection_is_tested_before_it_is_saved() {
             "values",
             "earlier",
             "health",
+            "consent",
             "webhook",
             "problems",
         ],

@@ -2,10 +2,14 @@
 //! server lives.
 
 use super::{Story, is_done, stories::*};
-use std::time::{Duration, Instant};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 use tercel_tests::{
     Engine, FakeGitHub, FakeModel, Options, Server,
-    postgres::{FAST, Postgres},
+    options::with_tables,
+    postgres::{Database, FAST, Postgres},
     wait::pause,
     wire::{Breaks, Wire},
 };
@@ -15,33 +19,54 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_webhook_is_answered_once_whichever_commit_is_not_answered() {
-    survives(10, Webhook::new);
+    survives(1, 10, || postgres().database(), Webhook::new);
 }
 
 #[test]
 fn a_message_with_a_key_is_answered_once_whichever_commit_is_not_answered() {
-    survives(9, Message::new);
+    survives(commits_of_a_start(), 9, with_a_schema, Message::new);
 }
 
 #[test]
 fn an_answer_for_another_session_gets_there_once_whichever_commit_is_not_answered() {
-    survives(12, Internal::new);
+    survives(commits_of_a_start(), 12, with_a_schema, Internal::new);
 }
 
 #[test]
 fn every_part_is_posted_once_and_in_order_whichever_commit_is_not_answered() {
-    survives(14, Parts::new);
+    survives(commits_of_a_start(), 14, with_a_schema, Parts::new);
 }
 
-fn survives<S: Story>(least: u32, story: fn() -> S) {
+/// One that is reached through a socket, which can be broken.
+fn postgres() -> &'static Postgres {
+    static POSTGRES: OnceLock<Postgres> = OnceLock::new();
+    POSTGRES.get_or_init(|| Postgres::start(&FAST))
+}
+
+fn with_a_schema() -> Database {
+    with_tables(postgres())
+}
+
+/// Those that a first start makes are broken in the first story; the others begin behind those of a start.
+fn commits_of_a_start() -> u32 {
+    if Engine::tested() != Engine::Postgres {
+        return 1;
+    }
+    let (github, model, database) = (FakeGitHub::start(), FakeModel::start(), with_a_schema());
+    let wire = Wire::to(&database, Breaks::Before, u32::MAX);
+    let url = wire.url(&database);
+    let _server = Server::start(Options::storing_in(database).github(&github).model(&model).env("DATABASE_URL", &url));
+    wire.commits().max(1)
+}
+
+fn survives<S: Story>(first: u32, least: u32, database: fn() -> Database, story: fn() -> S) {
     if !Engine::Postgres.is_tested() {
         return;
     }
-    let postgres = &Postgres::start(&FAST);
     std::thread::scope(|scope| {
         for breaks in [Breaks::Before, Breaks::After] {
             scope.spawn(move || {
-                let reached = (1..=MOST).find(|n| !lives(postgres, breaks, *n, story()));
+                let reached = (first..=MOST).find(|n| !lives(database(), breaks, *n, story()));
                 let reached = reached.unwrap_or_else(|| panic!("commit {MOST} is still reached"));
                 assert!(reached > least, "there are only {} commits", reached - 1);
             });
@@ -50,14 +75,13 @@ fn survives<S: Story>(least: u32, story: fn() -> S) {
 }
 
 /// Lives through a story in which the n-th COMMIT is not answered. Answers whether there was one.
-fn lives<S: Story>(postgres: &Postgres, breaks: Breaks, n: u32, mut story: S) -> bool {
+fn lives<S: Story>(database: Database, breaks: Breaks, n: u32, mut story: S) -> bool {
     let place = format!("{breaks:?} commit {n}");
     let (github, model) = (FakeGitHub::start(), FakeModel::start());
     model.script(S::model);
-    let database = postgres.database_as("");
     let wire = Wire::to(&database, breaks, n);
     let url = wire.url(&database);
-    let options = Options::new().github(&github).model(&model).on(database).env("DATABASE_URL", &url);
+    let options = Options::storing_in(database).github(&github).model(&model).env("DATABASE_URL", &url);
     // Who starts it starts it again, if it breaks already now.
     let mut server = Server::try_start(options.clone()).unwrap_or_else(|failure| {
         assert!(!failure.log.contains("panicked"), "{place}: {}", failure.log);

@@ -160,6 +160,45 @@ impl Story for Parts {
     }
 }
 
+/// An answer that is shown while the model writes it.
+pub struct Growing {
+    session: Option<String>,
+}
+
+impl Growing {
+    pub fn new() -> Self {
+        Self { session: None }
+    }
+}
+
+impl Story for Growing {
+    fn model(_: &Asked) -> Turn {
+        Turn::paced(&["Looks", " rather", " good."], std::time::Duration::from_millis(1_100))
+    }
+
+    fn ask(&mut self, server: &Server) -> Option<()> {
+        if self.session.is_none() {
+            self.session = Some(try_session(server, "web:alice")?);
+        }
+        let target = json!({"type": "github", "repo": REPOSITORY, "number": 4, "stream": true});
+        let body = json!({"content": "How is it?", "run_agent": true, "notify": false, "dispatch_config": target});
+        let path = format!("/api/v1/sessions/{}/messages", self.session.as_deref()?);
+        try_post(server, &path, "the-only-one", body).map(drop)
+    }
+
+    fn check(&self, server: &Server, comments: &[Comment], place: &str) {
+        let task = one_task(server, place);
+        assert_eq!(task["result"], "Looks rather good.", "{place}: {task:#}");
+        assert_eq!(said(server, &task), ["user", "assistant"], "{place}");
+        assert_eq!(comments.len(), 1, "{place}: {comments:#?}");
+        assert_eq!(comments[0].body.lines().next(), Some("Looks rather good."), "{place}: {comments:#?}");
+        let rows = server.list("/api/v1/outbox");
+        let answer: Vec<&Value> = rows.iter().filter(|row| row["part"] == 1).collect();
+        assert_eq!(answer.len(), 1, "{place}: {rows:#?}");
+        assert_eq!(answer[0]["receipt"]["id"], comments[0].id.to_string(), "{place}: {rows:#?}");
+    }
+}
+
 /// A call of a tool that the client has, which its client answers until somebody says that the answer is kept.
 pub struct Client {
     session: Option<String>,

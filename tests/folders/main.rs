@@ -13,4 +13,5 @@ mod living;
 mod path;
 mod places;
 mod routes;
+mod syncing;
 mod world;

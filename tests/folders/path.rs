@@ -146,3 +146,46 @@ fn a_changed_setting_reaches_the_code() {
     assert!(!shown.contains("first-secret-value") && shown.contains("\"db\""), "{shown}");
     world.server.put(path, json!({"settings": {"LD_PRELOAD": "x"}})).refused(422, "invalid");
 }
+
+const GROWS: &str = r#"
+import httpx
+from app.agent.dispatchers import register
+from integrations.forge.config import settings
+
+
+class Forge:
+    async def deliver(self, task, result, client_actions=None, extra_metadata=None):
+        async with httpx.AsyncClient() as client:
+            (await client.post(settings.FORGE_URL, json={"text": result})).raise_for_status()
+        return {"id": 7}
+
+    async def update(self, task, id, text):
+        async with httpx.AsyncClient() as client:
+            place = {"id": id, "channel": task.dispatch_config["channel"]}
+            (await client.patch(settings.FORGE_URL, json={"text": text, **place})).raise_for_status()
+
+
+register("forge", Forge())
+"#;
+
+#[test]
+fn an_answer_grows_by_the_dispatcher_of_a_folder() {
+    let world = World::start_with(
+        |options| {
+            put(&root(options), "forge", &[("dispatcher.py", GROWS)]);
+        },
+        |options| options,
+    );
+    world.model.script(|_| Turn::paced(&["The door", " is nearly", " open."], std::time::Duration::from_millis(1_200)));
+    let session = world.server.session("web:alice");
+    let target = json!({"type": "forge", "channel": "c1", "stream": true});
+    let task = world.server.ask_with(&session, json!({"content": "?", "dispatch_config": target, "notify": false}));
+    world.server.complete(&task);
+    let last = until("the whole answer", || {
+        let all = world.service.received().into_iter().filter(|request| request.method == "PATCH");
+        all.map(|request| request.json()).find(|change| change["text"] == "The door is nearly open.")
+    });
+    assert_eq!(last, json!({"text": "The door is nearly open.", "id": "7", "channel": "c1"}));
+    let posts: Vec<_> = world.service.received().into_iter().filter(|request| request.method == "POST").collect();
+    assert_eq!(posts.iter().map(|post| post.json()).collect::<Vec<_>>(), [json!({"text": "The door …"})]);
+}

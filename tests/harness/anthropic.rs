@@ -96,7 +96,9 @@ fn answer(state: &Mutex<State>, request: &Request) -> Reply {
     }
     let blocks = match turn {
         Turn::Text(text) => vec![json!({"type": "text", "text": text, "citations": null})],
-        Turn::Pieces(pieces, _) => vec![json!({"type": "text", "text": pieces.concat(), "citations": null})],
+        Turn::Pieces(pieces, _) | Turn::Paced(pieces, _) => {
+            vec![json!({"type": "text", "text": pieces.concat(), "citations": null})]
+        }
         Turn::Calls(calls) => calls.into_iter().enumerate().map(call).collect(),
         Turn::TextAndCalls(text, calls) => {
             let text = json!({"type": "text", "text": text, "citations": null});

@@ -34,6 +34,17 @@ impl Engine {
         }
     }
 
+    /// At which hits of a failpoint a test lets the process die: at each; with PostgreSQL around every third commit, because
+    /// `crash/cuts.rs` breaks at each COMMIT besides.
+    pub fn deaths(self, point: &str) -> impl Iterator<Item = u32> {
+        let (first, step) = match (self, point) {
+            (Self::Postgres, "commit.before") => (1, 3),
+            (Self::Postgres, "commit.after") => (2, 3),
+            _ => (1, 1),
+        };
+        (first..).step_by(step)
+    }
+
     /// Whether the calling test runs now. Where it does not, the output says why.
     #[track_caller]
     pub fn is_tested(self) -> bool {

@@ -45,6 +45,8 @@ pub enum On {
     Everything,
     /// Making comments.
     Posts,
+    /// Changing them.
+    Edits,
     Reads,
     /// `GET /user`.
     User,
@@ -66,6 +68,8 @@ pub struct Comment {
 struct State {
     requests: Vec<Request>,
     comments: Vec<Comment>,
+    /// How many there ever were.
+    made: u64,
     faults: Vec<(On, Fault, usize)>,
     delay: Duration,
     quoted: String,
@@ -130,6 +134,11 @@ impl FakeGitHub {
     #[track_caller]
     pub fn wait_for_comments(&self, count: usize) -> Vec<Comment> {
         until(&format!("{count} comments"), || Some(self.comments()).filter(|comments| comments.len() >= count))
+    }
+
+    /// Somebody removes every comment there is.
+    pub fn remove_comments(&self) {
+        self.state.lock().unwrap().comments.clear();
     }
 
     /// From now on, until [`FakeGitHub::recover`].
@@ -248,6 +257,7 @@ fn hits(on: On, request: &Request) -> bool {
     match on {
         On::Everything => true,
         On::Posts => request.method == "POST",
+        On::Edits => request.method == "PATCH",
         On::Reads => request.method == "GET",
         On::User => request.path == "/user",
     }
@@ -345,6 +355,21 @@ fn serve(state: &mut State, request: &Request) -> Reply {
         ("POST", ["repos", owner, name, "issues", number, "comments"]) => {
             made(state, request, format!("{owner}/{name}"), number.parse().unwrap(), None)
         }
+        ("PATCH", ["repos", owner, name, kind @ ("issues" | "pulls"), "comments", id]) => {
+            let repository = format!("{owner}/{name}");
+            let comment = state.comments.iter_mut().find(|comment| {
+                comment.repository == repository
+                    && comment.id.to_string() == **id
+                    && comment.in_reply_to.is_some() == (*kind == "pulls")
+            });
+            match comment {
+                Some(comment) => {
+                    comment.body = request.json()["body"].as_str().unwrap().into();
+                    Reply::json(200, &comment.json())
+                }
+                None => Reply::json(404, &json!({"message": "Not Found"})),
+            }
+        }
         ("POST", ["repos", owner, name, "pulls", number, "comments", to, "replies"]) => {
             made(state, request, format!("{owner}/{name}"), number.parse().unwrap(), Some(to.parse().unwrap()))
         }
@@ -366,7 +391,7 @@ fn made(state: &mut State, request: &Request, repository: String, number: u64, i
         );
     };
     let comment = Comment {
-        id: 9_000 + state.comments.len() as u64,
+        id: 9_000 + state.made,
         repository,
         number,
         in_reply_to,
@@ -374,16 +399,25 @@ fn made(state: &mut State, request: &Request, repository: String, number: u64, i
         login: LOGIN.into(),
         created_at: Utc::now(),
     };
+    state.made += 1;
     state.comments.push(comment.clone());
     Reply::json(201, &comment.json())
 }
 
 impl Comment {
+    fn url(&self) -> String {
+        let Self { repository, number, id, .. } = self;
+        match self.in_reply_to {
+            Some(_) => format!("https://github.com/{repository}/pull/{number}#discussion_r{id}"),
+            None => format!("https://github.com/{repository}/issues/{number}#issuecomment-{id}"),
+        }
+    }
+
     fn json(&self) -> Value {
         let at = self.created_at.to_rfc3339_opts(SecondsFormat::Secs, true);
         json!({
             "id": self.id, "body": self.body, "user": user(&self.login), "created_at": at, "updated_at": at, "in_reply_to_id": self.in_reply_to,
-            "html_url": format!("https://github.com/{}/issues/{}#issuecomment-{}", self.repository, self.number, self.id),
+            "html_url": self.url(),
         })
     }
 }

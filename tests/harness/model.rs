@@ -34,6 +34,8 @@ pub enum Turn {
     Slow(Duration, Box<Turn>),
     /// Pieces of a text, each when the gate lets one through.
     Pieces(Vec<String>, Arc<Semaphore>),
+    /// Pieces of a text, with a pause after each.
+    Paced(Vec<String>, Duration),
 }
 
 impl Turn {
@@ -45,6 +47,11 @@ impl Turn {
     pub fn pieces(pieces: &[&str]) -> (Self, Arc<Semaphore>) {
         let gate = Arc::new(Semaphore::new(0));
         (Self::Pieces(pieces.iter().map(|piece| (*piece).to_owned()).collect(), gate.clone()), gate)
+    }
+
+    /// The pieces of a text, with a pause after each.
+    pub fn paced(pieces: &[&str], pause: Duration) -> Self {
+        Self::Paced(pieces.iter().map(|piece| (*piece).to_owned()).collect(), pause)
     }
 
     pub fn call(tool: &str, arguments: Value) -> Self {
@@ -248,8 +255,10 @@ fn whole(asked: &Asked, turn: Turn) -> Reply {
 /// Text in three pieces, arguments in two, then the usage, as providers do.
 fn in_pieces(asked: &Asked, turn: Turn) -> Reply {
     let cut = matches!(turn, Turn::Close);
-    if let Turn::Pieces(pieces, gate) = turn {
-        return when_let(asked, pieces, gate);
+    match turn {
+        Turn::Pieces(pieces, gate) => return when_let(asked, pieces, gate),
+        Turn::Paced(pieces, pause) => return paced(asked, pieces, pause),
+        _ => {}
     }
     let turn = if cut { Turn::text("This sentence will not be") } else { turn };
     let (text, calls) = match refused(turn) {
@@ -303,13 +312,27 @@ fn when_let(asked: &Asked, pieces: Vec<String>, gate: Arc<Semaphore>) -> Reply {
     Reply::stream("text/event-stream", stream)
 }
 
+fn paced(asked: &Asked, pieces: Vec<String>, pause: Duration) -> Reply {
+    let gate = Arc::new(Semaphore::new(0));
+    let opening = gate.clone();
+    let waits = pieces.len();
+    tokio::spawn(async move {
+        for _ in 0..waits {
+            opening.add_permits(1);
+            tokio::time::sleep(pause).await;
+        }
+        opening.add_permits(1);
+    });
+    when_let(asked, pieces, gate)
+}
+
 /// Text and tool calls of a good answer; the reply of any other.
 fn refused(turn: Turn) -> Result<(String, Vec<Value>), Reply> {
     match turn {
         Turn::Text(text) => Ok((text, Vec::new())),
         Turn::Calls(calls) => Ok((String::new(), wire(calls))),
         Turn::TextAndCalls(text, calls) => Ok((text, wire(calls))),
-        Turn::Pieces(pieces, _) => Ok((pieces.concat(), Vec::new())),
+        Turn::Pieces(pieces, _) | Turn::Paced(pieces, _) => Ok((pieces.concat(), Vec::new())),
         Turn::Empty => Ok((String::new(), Vec::new())),
         Turn::Status(status, headers, body) => {
             let mut all = vec![("content-type", "application/json")];

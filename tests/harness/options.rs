@@ -35,12 +35,21 @@ impl Default for Options {
 
 impl Options {
     pub fn new() -> Self {
+        let on_postgres = Engine::tested() == Engine::Postgres;
+        Self::storing(on_postgres.then(|| with_tables(Postgres::shared())))
+    }
+
+    /// Stores in this PostgreSQL database.
+    pub fn storing_in(database: Database) -> Self {
+        Self::storing(Some(database))
+    }
+
+    fn storing(database: Option<Database>) -> Self {
         let place = Arc::new(tempfile::Builder::new().prefix("tercel-test-").tempdir().unwrap());
         let home = place.path().join("home");
         fs::create_dir(&home).unwrap();
         let data = place.path().join("data");
-        let on_postgres = Engine::tested() == Engine::Postgres;
-        let database = on_postgres.then(|| Arc::new(Postgres::shared().database()));
+        let database = database.map(Arc::new);
         let mut options =
             Self { environment: BTreeMap::new(), place, database, data: data.clone(), program: program("tercel") };
         if let Some(database) = &options.database {
@@ -135,7 +144,7 @@ impl Options {
         self.data(&other.options.data)
     }
 
-    /// Stores in this PostgreSQL database.
+    /// Stores in another database.
     pub fn on(mut self, database: Database) -> Self {
         let url = database.url.clone();
         self.database = Some(Arc::new(database));
@@ -158,7 +167,7 @@ impl Options {
         let options = self.data(data);
         match Engine::tested() {
             Engine::Sqlite => options,
-            Engine::Postgres => options.on(Postgres::shared().database()),
+            Engine::Postgres => options.on(with_tables(Postgres::shared())),
         }
     }
 
@@ -168,6 +177,14 @@ impl Options {
             None => sqlite(&self.data.join("tercel.db"), statements),
             Some(database) => psql(database, statements),
         }
+    }
+
+    /// Ends the sessions of whoever has the database of PostgreSQL, as keepalives of the network do after a while.
+    pub fn cut_sessions(&self) {
+        self.sql(
+            "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE application_name LIKE 'tercel%' AND datname = current_database()",
+        );
     }
 
     /// All that is stored, as it is stored.
@@ -209,7 +226,17 @@ impl Options {
     }
 }
 
-/// Where all tests have their environments for Python.
+/// An empty database that has the tables of the program.
+pub fn with_tables(server: &'static Postgres) -> Database {
+    server.with_tables(|database| {
+        let place = tempfile::tempdir().unwrap();
+        let mut command = Command::new(program("tercel"));
+        command.args(["keys", "list"]).current_dir(place.path()).env_clear();
+        let made = command.env("DATABASE_URL", &database.url).env("TERCEL_DATA_DIR", place.path()).output().unwrap();
+        assert!(made.status.success(), "no tables were made: {}", String::from_utf8_lossy(&made.stderr));
+    })
+}
+
 /// What programs that fetch packages are told on this machine.
 #[expect(clippy::disallowed_methods, reason = "what fetches packages is set up for the machine, not for a test")]
 pub fn fetching() -> impl Iterator<Item = (String, String)> {
@@ -217,6 +244,7 @@ pub fn fetching() -> impl Iterator<Item = (String, String)> {
     std::env::vars().filter(move |(name, _)| names.iter().any(|start| name.starts_with(start)))
 }
 
+/// Where all tests have their environments for Python.
 fn environments() -> PathBuf {
     let interpreter = crate::python::interpreter();
     let target = interpreter.ancestors().nth(3).expect("it lies in the directory of what is built");

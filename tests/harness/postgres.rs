@@ -28,6 +28,7 @@ pub struct Postgres {
     pub psql: PathBuf,
     /// None for a server that is not ours.
     own: Option<Own>,
+    template: OnceLock<Database>,
 }
 
 struct Own {
@@ -107,7 +108,7 @@ impl Postgres {
         let url = format!("postgres://postgres@localhost:{port}/{{}}?host={}", directory.display());
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let own = Own { bin: bin.clone(), directory, settings, process: None };
-        let mut server = Self { url, psql: bin.join("psql"), own: Some(own) };
+        let mut server = Self { url, psql: bin.join("psql"), own: Some(own), template: OnceLock::new() };
         server.start_again();
         server
     }
@@ -117,7 +118,8 @@ impl Postgres {
         let (server, _) = start.rsplit_once('/').filter(|(server, _)| server.contains("//")).unwrap_or((start, ""));
         let psql = candidates().into_iter().map(|bin| bin.join("psql")).find(|file| file.is_file());
         let url = format!("{server}/{{}}{}{query}", if query.is_empty() { "" } else { "?" });
-        Self { url, psql: psql.expect("psql is needed to make databases at TEST_DATABASE_URL"), own: None }
+        let psql = psql.expect("psql is needed to make databases at TEST_DATABASE_URL");
+        Self { url, psql, own: None, template: OnceLock::new() }
     }
 
     pub fn url(&self, database: &str) -> String {
@@ -143,9 +145,27 @@ impl Postgres {
 
     /// An empty database made with these options, gone with the server.
     pub fn database_as(&self, options: &str) -> Database {
+        self.create("template0", options)
+    }
+
+    /// One that has its tables, gone when it is dropped. This makes them in an empty one, once for all.
+    pub fn with_tables(&'static self, make: impl FnOnce(&Database)) -> Database {
+        let template = self.template.get_or_init(|| {
+            let database = self.database_as("ENCODING 'UTF8'");
+            make(&database);
+            // What belongs to the process that made them.
+            self.psql(&database.name, "TRUNCATE workers, server_settings RESTART IDENTITY CASCADE");
+            database
+        });
+        let mut database = self.create(&template.name, "");
+        database.server = Some(self);
+        database
+    }
+
+    fn create(&self, template: &str, options: &str) -> Database {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let name = format!("tercel_test_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-        self.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0 {options}"));
+        self.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {template} {options}"));
         Database { url: self.url(&name), psql: self.psql.clone(), name, server: None }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::world::{Service, card};
 use serde_json::{Value, json};
-use tercel_tests::{FakeModel, Options, Server, Turn, loopback::Reply};
+use tercel_tests::{FakeModel, Options, Server, Turn, loopback::Reply, until};
 
 const SECRET: &str = "of_the_tests-0123456789abcdefghijklmnopqrstuvwxyz";
 
@@ -109,4 +109,30 @@ fn its_limit_is_waited_for_and_a_lost_acknowledgement_is_a_persons_to_decide() {
     assert_eq!(held["error"]["code"], "unknown_outcome", "{held:#}");
     assert_eq!(world.service.wait_for(&format!("POST {}", path()), 3).len(), 3, "it is not sent again");
     assert!(!world.server.log().contains(SECRET) && !world.server.options.stored().contains(SECRET));
+}
+
+#[test]
+fn an_answer_grows_in_its_message_and_one_that_is_gone_is_posted_again() {
+    let world = world();
+    let changed = format!("PATCH {}/messages/900", path());
+    world.service.says(&changed, json!({"id": "900"}));
+    let say = |text: &str| {
+        let pieces: Vec<String> = text.split_inclusive(' ').map(str::to_owned).collect();
+        world.model.script(move |_| Turn::Paced(pieces.clone(), std::time::Duration::from_millis(700)));
+        let session = world.server.session("web:alice");
+        let target = json!({"type": "discord", "thread": "55", "stream": true});
+        let task = world.server.ask_with(&session, json!({"content": "?", "dispatch_config": target, "notify": false}));
+        world.server.complete(&task);
+    };
+    say("The door is open.");
+    let changes = until("the whole answer", || {
+        let all = world.service.wait_for(&changed, 1);
+        Some(all).filter(|all| all.last().is_some_and(|one| one.json()["content"] == "The door is open."))
+    });
+    assert!(changes.iter().all(|one| one.query["thread_id"] == "55"));
+    world.service.on(&changed, |_| Reply::json(404, &json!({"message": "Unknown Message", "code": 10008})));
+    say("The window is shut.");
+    let posts = world.service.wait_for(&format!("POST {}", path()), 3);
+    assert_eq!(posts[2].json()["content"], "The window is shut.");
+    assert_eq!(card(&world.server, "discord")["status"], "ready", "the webhook is still known there");
 }

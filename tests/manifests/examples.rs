@@ -39,7 +39,19 @@ fn each_loads_and_has_nothing_wrong_with_it() {
 #[test]
 fn what_ships_does_what_was_recorded_of_it() {
     let options = Options::new();
-    for (name, recorded) in [("discord", 2), ("ntfy", 2), ("telegram", 3), ("webhook", 0)] {
+    for (name, recorded) in [
+        ("airtable", 2),
+        ("caldav", 2),
+        ("discord", 2),
+        ("home_assistant", 3),
+        ("nextcloud", 3),
+        ("notion", 2),
+        ("ntfy", 2),
+        ("slack", 3),
+        ("slack_webhook", 2),
+        ("telegram", 3),
+        ("webhook", 0),
+    ] {
         let folder = root().join("integrations").join(name);
         let said = options.run(&["check", folder.to_str().unwrap()]).ok();
         assert!(said.contains("Nothing is wrong with it"), "{name}: {said}");
@@ -183,4 +195,44 @@ fn what_a_service_has_new_is_kept_once() {
     let session = server.session("spotify:history");
     let said: Vec<Value> = server.messages(&session).iter().map(|message| message["content"].clone()).collect();
     assert_eq!(said, ["Two"]);
+}
+
+#[test]
+fn what_ships_has_all_that_a_good_integration_has() {
+    let server = Server::start(Options::new());
+    let all = server.get("/api/v1/admin/integrations").expect(200);
+    let mut all: Vec<(String, Value)> = all["integrations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["id"].as_str().unwrap().to_owned(), one["lacks"].clone()))
+        .collect();
+    let folders = fs::read_dir(root().join("integrations")).unwrap().map(|entry| entry.unwrap());
+    let mut shipped: Vec<String> = folders
+        .filter(|entry| entry.path().is_dir() && !entry.file_name().to_str().unwrap().starts_with(['.', '_']))
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    shipped.sort();
+    all.sort_by(|one, other| one.0.cmp(&other.0));
+    assert_eq!(all, shipped.into_iter().map(|id| (id, json!([]))).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_an_integration_lacks_is_said_where_they_are_listed() {
+    let options = Options::new();
+    put(
+        &options,
+        "bare",
+        "schema: 1\nname: bare\nfields: [{key: url, type: url, required: true}]\n\
+        http: {base: \"{{ fields.url }}\"}\ntools: [{name: bare_get, description: Gets., effect: read, get: /}]\n",
+    );
+    let server = Server::start(options);
+    let lacks = card(&server, "bare")["lacks"].to_string();
+    for lack in ["the value of `url`", "a test of its connection", "a skill", "README", "an icon"] {
+        assert!(lacks.contains(lack), "{lack}: {lacks}");
+    }
+    let said = server.options.run(&["integrations", "list"]).ok();
+    let line = said.lines().find(|line| line.starts_with("bare ")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains("lacks where the value of `url` comes from; a test"), "{said}");
+    assert!(said.lines().any(|line| line.starts_with("ntfy ") && !line.contains("lacks")), "{said}");
 }

@@ -1,32 +1,35 @@
 //! The shipped manifest for phones against the real server that it is for.
 
-use crate::world::card;
+use crate::{real::target, world::card};
 use serde_json::{Value, json};
 use std::{
     fs,
     net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tercel_tests::{
     FakeModel, Options, RUNTIME, Server, Turn,
     loopback::{Loopback, Reply},
     until,
 };
+use tokio::sync::Mutex;
 
 /// A server that lets nobody in but `alice`, who may read and write `alerts`.
 struct Ntfy {
     place: tempfile::TempDir,
     process: Child,
-    port: u16,
+    /// What everybody asks it by.
+    door: Loopback,
     token: String,
 }
 
 fn program() -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    let target = own.ancestors().find(|directory| directory.join("deps").is_dir()).and_then(Path::parent).unwrap();
-    let program = target.join("ntfy/usr/bin/ntfy");
+    let program = target().join("ntfy/usr/bin/ntfy");
     assert!(program.is_file(), "{program:?} is not there: `make test` fetches it and runs the tests");
     program
 }
@@ -45,8 +48,9 @@ impl Ntfy {
         let mut command = Command::new(program());
         command.args(["serve", "--config"]).arg(place.path().join("server.yml")).env_clear();
         let process = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        let mut ntfy = Self { place, process, port, token: String::new() };
-        until("it listens", || TcpStream::connect(("127.0.0.1", ntfy.port)).ok());
+        until("it listens", || TcpStream::connect(("127.0.0.1", port)).ok());
+        let door = door(format!("http://127.0.0.1:{port}"), false);
+        let mut ntfy = Self { place, process, door, token: String::new() };
         ntfy.run("user", &["add", "alice"]);
         ntfy.run("access", &["alice", "alerts", "rw"]);
         let said = ntfy.run("token", &["add", "alice"]);
@@ -71,7 +75,7 @@ impl Ntfy {
     }
 
     fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.door.url()
     }
 
     /// What it has of the topic, the oldest first.
@@ -98,6 +102,35 @@ impl Drop for Ntfy {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// In front of a server: passes everything on, and loses the first answer to a post when it is told to.
+///
+/// One request at a time: of two that come at once, ntfy 2.11 refuses one in some hundred with 403, whoever asks.
+fn door(url: String, loses: bool) -> Loopback {
+    let (turn, loses) = (Arc::new(Mutex::new(())), Arc::new(AtomicBool::new(loses)));
+    Loopback::start(move |request| {
+        let (url, turn, loses) = (url.clone(), turn.clone(), loses.clone());
+        async move {
+            let _turn = turn.lock().await;
+            let query: Vec<(String, String)> = request.query.clone().into_iter().collect();
+            let method = reqwest::Method::from_bytes(request.method.as_bytes()).unwrap();
+            let passed = reqwest::Client::new()
+                .request(method, format!("{url}{}", request.path))
+                .query(&query)
+                .header("authorization", request.header("authorization"))
+                .body(request.body.clone())
+                .send()
+                .await
+                .unwrap();
+            let kind = passed.headers()["content-type"].to_str().unwrap().to_owned();
+            let (status, body) = (passed.status().as_u16(), passed.bytes().await.unwrap());
+            if request.method == "POST" && loses.swap(false, Ordering::Relaxed) {
+                return Reply::Close;
+            }
+            Reply::text(status, &[("content-type", kind.as_str())], body)
+        }
+    })
 }
 
 fn say(server: &Server, model: &FakeModel, text: &str, target: Value) -> String {
@@ -176,36 +209,10 @@ fn its_own_limit_is_waited_for() {
     until("it lets somebody look", || (ntfy.try_messages()?.len() == 6).then_some(()));
 }
 
-/// In front of the real one: passes everything on, and loses the first answer to a post.
-fn losing(ntfy: &Ntfy) -> Loopback {
-    let (url, lost) = (ntfy.url(), Arc::new(Mutex::new(false)));
-    Loopback::start(move |request| {
-        let (url, lost) = (url.clone(), lost.clone());
-        async move {
-            let query: Vec<(String, String)> = request.query.clone().into_iter().collect();
-            let method = reqwest::Method::from_bytes(request.method.as_bytes()).unwrap();
-            let passed = reqwest::Client::new()
-                .request(method, format!("{url}{}", request.path))
-                .query(&query)
-                .header("authorization", request.header("authorization"))
-                .body(request.body.clone())
-                .send()
-                .await
-                .unwrap();
-            let kind = passed.headers()["content-type"].to_str().unwrap().to_owned();
-            let (status, body) = (passed.status().as_u16(), passed.bytes().await.unwrap());
-            if request.method == "POST" && !std::mem::replace(&mut *lost.lock().unwrap(), true) {
-                return Reply::Close;
-            }
-            Reply::text(status, &[("content-type", kind.as_str())], body)
-        }
-    })
-}
-
 #[test]
 fn a_message_whose_acknowledgement_was_lost_is_found_and_not_sent_again() {
     let (ntfy, model) = (Ntfy::start(""), FakeModel::start());
-    let between = losing(&ntfy);
+    let between = door(ntfy.url(), true);
     let server = Server::start(ntfy.options().env("NTFY_URL", &between.url()).model(&model));
     let task = say(&server, &model, "  The door is open.  ", json!({"type": "ntfy"}));
     let sent = server.outbox(&task, &["sent"]);

@@ -108,3 +108,24 @@ fn without_an_address_of_its_own_the_server_tells_nobody() {
     server.post("/api/v1/admin/integrations/siren/connection/disconnect", json!({})).expect(200);
     assert!(service.received().is_empty());
 }
+
+#[test]
+fn each_account_is_told_an_address_of_its_own() {
+    let service = Service::start();
+    takes(&service);
+    service.on("DELETE /hooks/h2", |_| Reply::text(204, &[], ""));
+    let server = Server::start(options(&service));
+    service.wait_for("POST /hooks", 1);
+    let path = "/api/v1/admin/integrations/siren/connections/work";
+    let values = json!({"token": "the-other-token-of-these-tests", "secret": "the-other-secret-of-these-tests"});
+    // It has no test, which whoever connects it knows.
+    server.post(&format!("{path}/connect?insist=true"), values).expect(200);
+    let told = service.wait_for("POST /hooks", 2);
+    let url = "https://tercel.example/integrations/siren/c/work/webhook";
+    assert_eq!(told[1].json(), json!({"url": url, "secret": "the-other-secret-of-these-tests"}));
+    assert_eq!(told[1].header("authorization"), "Bearer the-other-token-of-these-tests");
+    server.post(&format!("{path}/disconnect"), json!({})).accepted();
+    let gone = service.wait_for("DELETE /hooks/h2", 1);
+    assert_eq!(gone[0].header("authorization"), "Bearer the-other-token-of-these-tests");
+    assert_eq!(service.received().len(), 3, "the first account is left alone");
+}

@@ -189,3 +189,27 @@ fn what_telegram_says_no_with_is_understood() {
     assert!(!world.server.log().contains(TOKEN), "the token is in the log");
     assert!(!world.server.options.stored().contains(TOKEN), "the token is in the database");
 }
+
+#[test]
+fn an_answer_grows_where_the_operator_wants_that() {
+    let (service, model) = (Service::start(), FakeModel::start());
+    let updates = telegram(&service);
+    let kept: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let changes = kept.clone();
+    service.on(&format!("POST {}", at("editMessageText")), move |request| {
+        changes.lock().unwrap().push(request.json());
+        let description = "Bad Request: message is not modified: specified new message content is the same";
+        Reply::json(400, &json!({"ok": false, "error_code": 400, "description": description}))
+    });
+    let options = Options::new().model(&model).env("TELEGRAM_API_URL", &service.url());
+    let options = options.env("TELEGRAM_BOT_TOKEN", TOKEN).env("TELEGRAM_ALLOWED", "42").env("TELEGRAM_STREAM", "true");
+    let world = World { server: Server::start(options), model, service, updates };
+    world.model.script(|_| Turn::paced(&["The door", " is open."], std::time::Duration::from_millis(1_200)));
+    world.updates.lock().unwrap().push(message(7, 42, json!({"text": "How is the door?"})));
+    assert_eq!(world.sent(1)[0]["text"], "The door …");
+    let last = until("the whole answer", || {
+        kept.lock().unwrap().iter().find(|change| change["text"] == "The door is open.").cloned()
+    });
+    assert_eq!((&last["message_id"], &last["chat_id"]), (&json!(501), &json!(42)), "{last:#}");
+    assert_eq!(world.sent(1).len(), 1, "what is there already is no failure");
+}

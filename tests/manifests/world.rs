@@ -1,6 +1,6 @@
 //! A service that manifests talk to, and a server with folders.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     fs,
@@ -85,4 +85,23 @@ pub fn card(server: &Server, id: &str) -> Value {
     let all = server.get("/api/v1/admin/integrations").expect(200);
     let all = all["integrations"].as_array().unwrap();
     all.iter().find(|one| one["id"] == id).cloned().unwrap_or_default()
+}
+
+/// What a test of the connection says, with these values instead of the saved ones.
+#[track_caller]
+pub fn test(server: &Server, id: &str, values: Value) -> Value {
+    server.post(&format!("/api/v1/admin/integrations/{id}/connection/test"), values).expect(200)
+}
+
+/// What a tool answers, or its code and message.
+#[track_caller]
+pub fn tool(server: &Server, name: &str, arguments: Value) -> Result<Value, (String, String)> {
+    let answer = server.post(&format!("/api/v1/tools/{name}/call"), json!({"arguments": arguments})).expect(200);
+    match answer["ok"] == true {
+        true => Ok(answer["result"].clone()),
+        false => {
+            let text = |key: &str| answer["error"][key].as_str().unwrap_or_default().to_owned();
+            Err((text("code"), text("message")))
+        }
+    }
 }

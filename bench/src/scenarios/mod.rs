@@ -8,6 +8,7 @@ mod million;
 mod open_runs;
 mod pgbench;
 mod queue;
+mod records;
 mod recovery;
 mod soak;
 mod start;
@@ -18,7 +19,7 @@ mod webhooks;
 use crate::{Bench, engine::Engine, machine, measure::Row};
 use anyhow::{Result, bail};
 
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "machine",
     "start",
     "memory",
@@ -30,6 +31,7 @@ pub const NAMES: [&str; 13] = [
     "open-runs",
     "recovery",
     "folders",
+    "records",
     "million",
     "soak",
 ];
@@ -69,6 +71,7 @@ async fn measure(name: &str, bench: &Bench) -> Result<Vec<Row>> {
         "open-runs" => open_runs::measure(bench).await,
         "recovery" => recovery::measure(bench).await,
         "folders" => folders::measure(bench).await,
+        "records" => records::measure(bench).await,
         "pgbench" => pgbench::measure(bench).await,
         "million" => million::measure(bench).await,
         "soak" => soak::measure(bench).await,

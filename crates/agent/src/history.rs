@@ -15,6 +15,7 @@ pub(crate) struct History<'r> {
 }
 
 pub(crate) struct Turn<'r> {
+    /// The first in which calls without a result may have begun.
     pub attempt: u32,
     /// As it was asked for.
     pub model: &'r str,
@@ -68,7 +69,13 @@ impl<'r> History<'r> {
                         call.done = Some(Done { name, arguments, output });
                     }
                 }
-                Step::Parked { error } => history.parked = Some(error),
+                Step::Parked { error } => {
+                    history.parked = Some(error);
+                    // A run waits when nothing of it is under way: what has no result is begun by who goes on.
+                    if let Some(turn) = history.turns.last_mut() {
+                        turn.attempt = attempt + 1;
+                    }
+                }
                 Step::Resumed { .. } => {
                     history.parked = None;
                     history.failures.clear();

@@ -102,6 +102,7 @@ pub struct DispatcherOf {
     pub limit: Option<usize>,
     pub idempotent: bool,
     pub find: bool,
+    pub update: bool,
     pub notify_start: bool,
     pub request_approval: bool,
 }

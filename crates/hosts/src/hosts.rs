@@ -4,6 +4,7 @@ use crate::{
     Folder, Found, Problem, Ring, Root, RootKind, Server, Shape,
     environment::{Environments, Interpreter, Settings},
     held::Held,
+    manifest::Manifests,
     name,
     roots::{self, Places},
     sandbox::Sandbox,
@@ -75,6 +76,8 @@ pub(crate) struct Inner {
     pub logs: Mutex<BTreeMap<String, Ring>>,
     /// Folders that wait for an environment, by its key.
     pub waiting: Mutex<BTreeMap<String, BTreeSet<String>>>,
+    /// Of what ships with the program, until it is loaded for the first time.
+    pub shipped: Mutex<Manifests>,
     /// Everything that was loaded and may still run.
     pub running: Mutex<Vec<Weak<dyn crate::Worker>>>,
     changes: mpsc::UnboundedSender<Change>,
@@ -121,6 +124,7 @@ impl Hosts {
             folders: Mutex::default(),
             logs: Mutex::default(),
             waiting: Mutex::default(),
+            shipped: Mutex::default(),
             running: Mutex::default(),
             changes,
             heard: Mutex::new(Some(heard)),
@@ -145,6 +149,11 @@ impl Hosts {
         *lock(&self.0.folders) = folders;
         self.watch(&found.folders);
         found
+    }
+
+    /// Manifests that ship with the program and were read already.
+    pub fn knows(&self, shipped: Manifests) {
+        *lock(&self.0.shipped) = shipped;
     }
 
     /// What happens to folders from now on; for one listener.

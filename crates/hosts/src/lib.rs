@@ -37,6 +37,7 @@ pub use hosts::{Change, Config, Hosts};
 pub use launch::{Launch, Started, ending};
 pub use load::manifested;
 pub use log::{LogLine, Ring};
+pub use manifest::{FILE as MANIFEST, Manifests};
 pub use name::check as check_name;
 pub use roots::{Folder, Found, Hidden, Root, RootKind, Shape, extract};
 

@@ -47,7 +47,7 @@ impl Hosts {
             let problem = Problem::new("", "The folder was changed since it was looked at: look at it again");
             return self.not_loaded(folder, last, Way::Python, Some(&hold(BTreeMap::new())), vec![problem]);
         }
-        let code = match Code::read(folder, &snapshot) {
+        let code = match Code::read(folder, &snapshot, &self.0.shipped) {
             Ok(code) => code,
             Err((way, problems)) => {
                 return self.not_loaded(folder, last, way, Some(&hold(BTreeMap::new())), problems);
@@ -125,7 +125,7 @@ impl Hosts {
         folder: &Folder,
         code: &Code,
         copy: &Copy,
-        ready: code::Ready,
+        mut ready: code::Ready,
         last: Option<&Loaded>,
     ) -> Loaded {
         let Some(manifest) = &code.manifest else { return self.only_documents(folder, copy) };
@@ -134,7 +134,8 @@ impl Hosts {
             return self.not_loaded(folder, last, code.way, Some(copy), problems);
         }
         problems.extend(copy.snapshot.problems.iter().cloned());
-        let worker = Arc::new(Idle::new(Why::Nothing, self.log_of(&folder.id)));
+        let why = ready.lacks.take().unwrap_or(Why::Nothing);
+        let worker = Arc::new(Idle::new(why, self.log_of(&folder.id)));
         self.whole(folder, code, copy, ready, made, problems, worker)
     }
 

@@ -18,7 +18,12 @@ use crate::{
 use keys::{At, Field, Keys, Tool, problem};
 use serde_json::{Map, Value, json};
 use serde_saphyr::Location;
-use std::{collections::BTreeSet, fs, path::Path, thread};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+    thread,
+};
 use tercel_sdk::{self as sdk, Process, Verify};
 
 pub use parts::Parts;
@@ -66,20 +71,40 @@ pub fn read(id: &str, code: &Path, has_python: bool) -> Option<Result<Manifest, 
     })
 }
 
+/// What was read of folders before they are loaded, by their ids.
+#[derive(Default)]
+pub struct Manifests(BTreeMap<String, Result<Manifest, Vec<Problem>>>);
+
+impl Manifests {
+    /// `texts` are ids, and what stands in their manifests.
+    pub fn read<'t>(texts: impl Iterator<Item = (&'t str, &'t str)> + Send) -> Self {
+        let read = || texts.map(|(id, text)| (id.to_owned(), parsed(id, text, false))).collect();
+        Self(on_a_large_stack(read).unwrap_or_default())
+    }
+
+    pub(crate) fn take(&mut self, id: &str) -> Option<Result<Manifest, Vec<Problem>>> {
+        self.0.remove(id)
+    }
+}
+
 /// A `SETUP` in `setup.py`.
 fn declares_twice(code: &Path) -> bool {
     let Ok(setup) = fs::read_to_string(code.join("setup.py")) else { return false };
     setup.lines().filter_map(|line| line.strip_prefix("SETUP")).any(|rest| rest.trim_start().starts_with(['=', ':']))
 }
 
-/// On a stack of its own: what is nested deep takes more than the server's threads have.
+/// # Errors
+/// What is wrong with it, with line and column.
 pub fn parse(id: &str, text: &str, has_python: bool) -> Result<Manifest, Vec<Problem>> {
+    on_a_large_stack(|| parsed(id, text, has_python))
+        .unwrap_or_else(|error| Err(vec![Problem::new(FILE, format!("cannot be read now: {error}"))]))
+}
+
+/// What is nested deep takes more than the server's threads have.
+fn on_a_large_stack<T: Send>(read: impl FnOnce() -> T + Send) -> io::Result<T> {
     thread::scope(|scope| {
-        let reading = thread::Builder::new().name("manifest".into()).stack_size(STACK);
-        match reading.spawn_scoped(scope, || parsed(id, text, has_python)) {
-            Ok(reading) => reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            Err(error) => Err(vec![Problem::new(FILE, format!("cannot be read now: {error}"))]),
-        }
+        let reading = thread::Builder::new().name("manifest".into()).stack_size(STACK).spawn_scoped(scope, read)?;
+        Ok(reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }
 

@@ -6,7 +6,7 @@ mod spec;
 mod watched;
 
 pub use keep::Kept;
-pub use spec::Spec;
+pub use spec::{Spec, missing};
 
 use crate::Hosts;
 use serde::Serialize;

@@ -8,13 +8,14 @@ pub use play::{Wrong, reads, recordings, replay};
 pub use take::Recorder;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tercel_sdk::{
     Cursor, Dispatcher, Error, Host, Integration, Kind, Mode, Outbound, Result, Target, Trust,
     grant::Tokens,
     host::{Context, Ids},
     http::Transport,
+    sync::{Change, Part, Push, Pushed, Record},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -43,9 +44,21 @@ pub struct Recording {
 #[serde(rename_all = "snake_case")]
 pub enum Call {
     Test,
-    Tool { name: String, arguments: Value },
-    Poll { name: String },
-    Deliver { target: Map<String, Value>, text: String },
+    Tool {
+        name: String,
+        arguments: Value,
+    },
+    Poll {
+        name: String,
+    },
+    Deliver {
+        target: Map<String, Value>,
+        text: String,
+    },
+    /// All that a record can have done to it, one after the other.
+    Push {
+        record: Value,
+    },
 }
 
 /// A request and its answer.
@@ -85,6 +98,7 @@ impl Call {
             Self::Tool { name, .. } => name.clone(),
             Self::Poll { name } => format!("poll.{name}"),
             Self::Deliver { .. } => "deliver".to_owned(),
+            Self::Push { .. } => "push".to_owned(),
         };
         PathBuf::from(PLACE).join(format!("{name}.json"))
     }
@@ -116,8 +130,43 @@ impl Call {
                 let target = Target::new(&integration.name, Value::Object(target.clone()));
                 (dispatcher.deliver)(host, Dispatcher::call(&target, &outbound(text))).await
             }
+            Self::Push { record } => {
+                let part = integration.sync.as_ref().ok_or_else(|| none("sync".into()))?;
+                push(part, host, record).await
+            }
         }
     }
+}
+
+/// Creates a record, looks for it, changes it and, where that is possible, removes it again.
+async fn push(part: &Part, host: Host, record: &Value) -> Result<Value> {
+    let key = "recorded";
+    let row = match &part.rows {
+        Some(rows) => {
+            let records = [Record { key: key.into(), record: record.clone() }];
+            let mut rows: Vec<Value> = serde_json::from_value(rows(host.clone(), json!(records).into()).await?)?;
+            rows.pop().ok_or_else(|| Error::schema("There is no row for the record"))?
+        }
+        None => record.clone(),
+    };
+    let of = |change, remote_id| Push { id: key.into(), key: key.into(), change, remote_id, row: row.clone() };
+    let send = async |push: Push| {
+        let done = (part.push)(host.clone(), json!([push]).into()).await?;
+        let done: Vec<Pushed> = serde_json::from_value(done)?;
+        let one =
+            done.into_iter().next().ok_or_else(|| Error::schema("Nothing is said of what became of the record"))?;
+        one.error.map_or(Ok(one.remote_id), Err)
+    };
+    let created = send(of(Change::Create, None)).await?;
+    let found = match &part.find {
+        Some(find) => find(host.clone(), json!(of(Change::Create, None)).into()).await?,
+        None => Value::Null,
+    };
+    let changed = send(of(Change::Update, created.clone())).await?;
+    if part.deletes {
+        send(of(Change::Delete, changed.clone().or_else(|| created.clone()))).await?;
+    }
+    Ok(json!({"row": row, "created": created, "found": found, "changed": changed, "removed": part.deletes}))
 }
 
 /// A post that belongs to no run.

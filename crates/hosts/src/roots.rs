@@ -38,7 +38,7 @@ pub enum RootKind {
 pub enum Shape {
     /// A directory in the documented layout.
     Folder,
-    /// A directory with a manifest that needs no code.
+    /// A directory with a manifest whose parts need no code. It may have a process beside them.
     Manifest,
     /// A directory of nothing but tool files.
     Tools,
@@ -50,8 +50,8 @@ impl Shape {
     /// What a directory is.
     pub fn of(directory: &Path) -> Self {
         let Ok(manifest) = fs::read_to_string(directory.join(manifest::FILE)) else { return Self::Folder };
-        let has_code = ["worker:", "process:"].iter().any(|key| manifest.lines().any(|line| line.starts_with(key)));
-        if has_code || has_python(directory) { Self::Folder } else { Self::Manifest }
+        let has_worker = manifest.lines().any(|line| line.starts_with("worker:"));
+        if has_worker || has_python(directory) { Self::Folder } else { Self::Manifest }
     }
 }
 

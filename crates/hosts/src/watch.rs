@@ -1,7 +1,7 @@
 //! Notices that a folder was edited, when the editing is over, and that a root appeared or was replaced.
 
 use crate::{
-    Folder,
+    Folder, RootKind,
     hosts::{Change, Config, lock},
 };
 use anyhow::{Context, Result};
@@ -79,9 +79,10 @@ impl Watcher {
         })
     }
 
-    /// From now on these are looked at, and where new ones may appear.
+    /// From now on these are looked at, and where new ones may appear. Nobody edits what ships with the program.
     pub fn look_at(&mut self, config: &Config, folders: &[Folder]) {
-        let roots = config.roots.iter().chain(&config.connector_dirs).map(|root| &root.path);
+        let edited = config.roots.iter().filter(|root| root.kind != RootKind::Shipped);
+        let roots = edited.chain(&config.connector_dirs).map(|root| &root.path);
         let directories: BTreeSet<&PathBuf> = roots.chain(&config.tool_dirs).collect();
         *lock(&self.roots) = directories.iter().map(|path| ((*path).clone(), Identity::of(path))).collect();
         let linked = folders.iter().map(|folder| &folder.path).filter(|path| path.is_symlink());

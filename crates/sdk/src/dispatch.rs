@@ -1,10 +1,13 @@
 //! How an answer leaves: the target, one part of the text, the receipt.
 
-use crate::{Call, Error, FromHost, Handler, Result, text::Unit};
+use crate::{Call, Error, FromHost, Handler, Host, Result, text::Unit};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use std::{future::Future, sync::Arc, time::Duration};
 use uuid::Uuid;
+
+/// What a target says that wants answers while they are written, where the dispatcher can do that.
+pub const STREAM: &str = "stream";
 
 /// Where an answer goes: `dispatch_config` with its `type`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +30,11 @@ impl Target {
             _ => Map::new(),
         };
         Self { kind: kind.into(), connection: None, config }
+    }
+
+    /// Whether answers are shown there while they are written.
+    pub fn is_streamed(&self) -> bool {
+        self.config.get(STREAM) == Some(&Value::Bool(true))
     }
 }
 
@@ -84,6 +92,8 @@ pub struct Dispatcher {
     pub deliver: Handler,
     /// Looks for a post whose acknowledgement was lost.
     pub find: Option<Handler>,
+    /// Gives a post of ours another text: with it, a target may have `stream: true`.
+    pub update: Option<Handler>,
     /// Told that a run for this target has begun. Out comes the target as it is from then on.
     pub start: Option<Handler>,
     /// Asks the people at the target for an approval.
@@ -109,6 +119,7 @@ where
     Dispatcher {
         deliver: erase_delivery(deliver),
         find: None,
+        update: None,
         start: None,
         approval: None,
         limit: usize::MAX,
@@ -128,6 +139,28 @@ impl Dispatcher {
         Fut: Future<Output = Result<Option<Receipt>>> + Send + 'static,
     {
         self.find = Some(erase_delivery(find));
+        self
+    }
+
+    /// `fn(host, target, outbound, receipt) -> Result<()>`: gives the post that the receipt is of the text of `outbound`.
+    /// Done twice it is the same. An error that says no, such as `NotFound`, means that the post cannot be changed any
+    /// more: the answer is posted anew.
+    pub fn update<H, T, F, Fut>(mut self, update: F) -> Self
+    where
+        H: FromHost,
+        T: DeserializeOwned + Send + 'static,
+        F: Fn(H, T, Outbound, Receipt) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.update = Some(Arc::new(move |host: Host, call: Call| {
+            let update = update.clone();
+            Box::pin(async move {
+                let receipt = Receipt::deserialize(&call.json["receipt"])?;
+                let Delivery { target, outbound } = Delivery::<T>::read(call)?;
+                update(H::from_host(&host)?, target, outbound, receipt).await?;
+                Ok(Value::Null)
+            })
+        }));
         self
     }
 
@@ -153,6 +186,11 @@ impl Dispatcher {
         Call::from(json!({"target": target.config, "outbound": outbound}))
     }
 
+    /// The call that `update` takes.
+    pub fn update_call(target: &Target, outbound: &Outbound, receipt: &Receipt) -> Call {
+        Call::from(json!({"target": target.config, "outbound": outbound, "receipt": receipt}))
+    }
+
     /// The call that `start` takes; it answers a `dispatch_config`.
     pub fn start_call(target: &Target) -> Call {
         Call::from(json!({"target": target.config}))
@@ -170,6 +208,13 @@ struct Delivery<T> {
     outbound: Outbound,
 }
 
+impl<T: DeserializeOwned> Delivery<T> {
+    fn read(call: Call) -> Result<Self> {
+        serde_json::from_value(call.json)
+            .map_err(|e| Error::schema(format!("The dispatch_config does not fit this dispatch type: {e}")))
+    }
+}
+
 fn erase_delivery<H, T, R, F, Fut>(function: F) -> Handler
 where
     H: FromHost,
@@ -181,8 +226,7 @@ where
     Arc::new(move |host, call| {
         let function = function.clone();
         Box::pin(async move {
-            let Delivery { target, outbound } = serde_json::from_value::<Delivery<T>>(call.json)
-                .map_err(|e| Error::schema(format!("The dispatch_config does not fit this dispatch type: {e}")))?;
+            let Delivery { target, outbound } = Delivery::<T>::read(call)?;
             let answer = function(H::from_host(&host)?, target, outbound).await?;
             Ok(serde_json::to_value(answer)?)
         })

@@ -95,8 +95,13 @@ pub struct Request {
 impl Request {
     /// Whether sending it twice does what sending it once does.
     pub fn is_idempotent(&self) -> bool {
-        self.repeatable || self.method.is_idempotent()
+        self.repeatable || self.method.is_idempotent() || reads(&self.method)
     }
+}
+
+/// Whether a method changes nothing at the other side, those of WebDAV among them.
+pub fn reads(method: &Method) -> bool {
+    method.is_safe() || ["PROPFIND", "REPORT", "SEARCH"].contains(&method.as_str())
 }
 
 pub struct Builder {

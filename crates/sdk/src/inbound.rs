@@ -358,6 +358,8 @@ pub struct Webhook {
     pub path: String,
     /// What it is for, as its writer says.
     pub description: String,
+    /// The events that it knows, where they are listed.
+    pub events: Vec<String>,
     /// Tells the service where to send: `{url}` goes in, and `{id}`, if the service has a name for that, comes out.
     pub register: Option<Handler>,
     /// Tells the service that nothing is to come any more: `{url, id}` goes in.
@@ -374,6 +376,7 @@ impl Webhook {
             receive: Arc::new(move |host, request| receive(H::from_host(host)?, request)),
             path: "webhook".into(),
             description: String::new(),
+            events: Vec::new(),
             register: None,
             unregister: None,
         }

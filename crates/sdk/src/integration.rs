@@ -33,9 +33,13 @@ pub enum Depth {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
     pub depth: Depth,
-    /// Who the credentials belong to.
+    /// Who the credentials belong to, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// The same as nobody else at the service can be called, now or later. By it whoever agrees again to what the
+    /// connection does is told from others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
     pub message: String,
 }
 

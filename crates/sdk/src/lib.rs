@@ -17,6 +17,8 @@ pub mod integration;
 pub mod jwt;
 pub mod poll;
 pub mod process;
+pub mod quality;
+pub mod rate;
 pub mod routes;
 pub mod signature;
 pub mod skill;
@@ -24,6 +26,7 @@ pub mod sync;
 pub mod testing;
 pub mod text;
 pub mod tool;
+pub mod xml;
 
 pub use dispatch::{Approval, Dispatcher, Outbound, Receipt, Target, dispatcher};
 pub use erased::{Call, Handler};

@@ -19,7 +19,7 @@ pub enum Change {
 pub struct Push {
     /// What the record is called here; unique in its collection.
     pub id: String,
-    /// Names the record at the service, the same for ever: what [`Part::find`] looks for, and an idempotency key.
+    /// Names the record at the service, the same for ever: what [`Part::find`] looks for.
     pub key: String,
     pub change: Change,
     /// Its id at the service, once it has one there.
@@ -63,12 +63,18 @@ pub struct Part {
     /// Records with their keys in, what is sent of each out, without asking the service. A record whose row is as before
     /// is not sent again.
     pub rows: Option<Handler>,
+    /// Records in, what each is known by at the service out; absent: their ids. Asked once for each record.
+    pub keys: Option<Handler>,
     /// A [`Push`] in, the record's id at the service out, or null when it is not there.
     pub find: Option<Handler>,
     /// A repetition of a push does no harm: the service knows it by the key.
     pub idempotent: bool,
+    /// Updates and deletions name the record by its id at the service: their repetition does no harm.
+    pub by_id: bool,
     /// Records that are deleted here are deleted there.
     pub deletes: bool,
+    /// What it reads of a record; empty: nobody has said.
+    pub reads: Vec<String>,
 }
 
 /// What [`Part::rows`] is given of each record.
@@ -90,9 +96,12 @@ where
         batch: 1,
         push: erase(push),
         rows: None,
+        keys: None,
         find: None,
         idempotent: false,
+        by_id: false,
         deletes: false,
+        reads: Vec::new(),
     }
 }
 
@@ -114,7 +123,7 @@ impl Part {
         self
     }
 
-    /// `fn(host, push) -> Result<Option<String>>`: the id at the service of a record whose push was not acknowledged.
+    /// `fn(host, push) -> Result<Option<String>>`: the id at the service of a record, asked before it is made there.
     pub fn find<H, F, Fut>(mut self, find: F) -> Self
     where
         H: FromHost,
@@ -127,6 +136,12 @@ impl Part {
 
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
+        self
+    }
+
+    /// Updates and deletions name the record by `remote_id`, so that their repetition does no harm.
+    pub fn by_id(mut self) -> Self {
+        self.by_id = true;
         self
     }
 

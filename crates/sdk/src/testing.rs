@@ -237,6 +237,12 @@ impl Bench {
         let find = dispatcher.find.as_ref().expect("the dispatcher has a find");
         Ok(serde_json::from_value(find(self.host(), Dispatcher::call(target, &outbound(text))).await?)?)
     }
+
+    pub async fn update(&self, target: &Target, text: &str, receipt: &Receipt) -> Result<()> {
+        let dispatcher = self.integration.dispatchers.values().next().expect("the integration has a dispatcher");
+        let update = dispatcher.update.as_ref().expect("the dispatcher has an update");
+        update(self.host(), Dispatcher::update_call(target, &outbound(text), receipt)).await.map(drop)
+    }
 }
 
 /// An outbox row of a test: its marker is `test-marker`.

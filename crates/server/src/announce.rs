@@ -96,7 +96,7 @@ fn announcement(app: &App, key: &str, text: String) -> Option<Announcement> {
 
 /// Whether a notice says that its own way out is closed.
 fn concerns(key: &str, kind: &str) -> bool {
-    key == UNSENT || ["parked:", "credentials:"].iter().any(|what| key.strip_prefix(what) == Some(kind))
+    key == UNSENT || ["parked:", "credentials:", "consent:"].iter().any(|what| key.strip_prefix(what) == Some(kind))
 }
 
 pub fn is_one(row: &OutboxRow) -> bool {
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_notice_about_its_own_way_out_is_not_sent() {
-        assert!(concerns("parked:forge", "forge") && concerns("credentials:forge", "forge"));
+        assert!(concerns("parked:forge", "forge") && concerns("consent:forge", "forge"));
         assert!(concerns("notices", "webhook"));
         assert!(!concerns("parked:forge", "chat") && !concerns("dead:webhook", "webhook"));
     }

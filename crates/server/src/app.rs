@@ -8,8 +8,9 @@ use crate::{
     catalog::{Catalog, Values},
     ceilings::Ceilings,
     config::Config,
+    consent::{supply::Granted, watch::Consents},
     emission::Emission,
-    folders::{Folders, standing::Said},
+    folders::{Folders, shipped::Shipping, standing::Said},
     hold::Hold,
     hooks::Hooks,
     live::Live,
@@ -28,7 +29,7 @@ use crate::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::{
-    sync::{Arc, RwLock, atomic::AtomicU16},
+    sync::{Arc, RwLock},
     time::{Duration, Instant},
 };
 use tercel_models::Model;
@@ -36,8 +37,10 @@ use tercel_sdk::{
     Host, Integration, Kind, Mode, Target, Trust,
     grant::Tokens,
     host::{self, Ids},
+    rate::Limiter,
 };
 use tercel_store::{DirectoryLock, NewNotice, PostgresOptions, Sealer, Store, Uuid};
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Where all targets are sealed: a target is copied from session to task to outbox row.
@@ -64,9 +67,15 @@ pub struct App {
     pub announcer: Announcer,
     pub refused: Refused,
     pub tokens: Arc<Kept>,
-    pub schedules: crate::schedules::Bell,
-    pub polls: crate::polls::Bell,
+    pub consents: Consents,
+    /// Rung when a schedule was made, changed or resumed.
+    pub schedules: Notify,
+    /// Rung when settings were changed.
+    pub polls: Notify,
     pub registering: Registering,
+    /// Rung when somebody changed when a connection is kept in step.
+    pub syncs: Notify,
+    pub sync_turns: Limiter,
     pub retests: crate::connection::retest::Bell,
     pub processes: Processes,
     pub hold: Hold,
@@ -95,14 +104,25 @@ pub struct Call {
     pub idempotency_key: Option<String>,
     pub timeout: Option<Duration>,
     pub cancel: CancellationToken,
-    /// Where the status of the service's last answer is noted.
-    pub last_status: Option<Arc<AtomicU16>>,
+    /// Where it is noted what the service answered.
+    pub seen: Option<Arc<outbound::Seen>>,
 }
 
 impl App {
     /// Opens the data directory and reads what is there. Nothing runs yet.
     pub async fn open(config: Config, integrations: Vec<Integration>) -> Result<Arc<Self>> {
+        Self::opened(config, integrations, false).await
+    }
+
+    /// The same for whoever loads the folders next: none counts as gone before somebody has looked.
+    pub async fn open_before_folders(config: Config, integrations: Vec<Integration>) -> Result<Arc<Self>> {
+        Self::opened(config, integrations, true).await
+    }
+
+    async fn opened(config: Config, integrations: Vec<Integration>, folders_come: bool) -> Result<Arc<Self>> {
         let lock = DirectoryLock::take(&config.data_dir)?;
+        // Meanwhile the database is opened.
+        let shipping = folders_come.then(|| Shipping::begin(&config.data_dir));
         let sealer = config.sealer()?;
         sealer.check_directory(&config.data_dir)?;
         let store = match &config.database_url {
@@ -123,6 +143,10 @@ impl App {
             }
         }
         let folders = Folders::new(integrations, Said::read(&store).await?, config.tier);
+        if let Some(shipping) = shipping {
+            folders.will_be_loaded();
+            folders.ships(shipping);
+        }
         let catalog = Catalog::load(&folders.list(), &store, &sealer, &config.environment).await?;
         let access = Access::default();
         access.read(&store).await?;
@@ -148,9 +172,12 @@ impl App {
             announcer: Announcer::load(&store).await?,
             refused: Refused::default(),
             tokens: Arc::default(),
+            consents: Consents::default(),
             schedules: Default::default(),
             polls: Default::default(),
             registering: Registering::default(),
+            syncs: Default::default(),
+            sync_turns: Limiter::default(),
             retests: Default::default(),
             processes: Processes::load(&store).await?,
             hold: Hold::read(&config.data_dir),
@@ -176,8 +203,9 @@ impl App {
     /// Reads anew what an administrator changed.
     pub async fn reload(&self) -> Result<()> {
         self.read_anew().await?;
-        self.polls.ring();
+        self.polls.notify_one();
         self.registering.ring();
+        self.consents.ring();
         self.retests.ring();
         Ok(())
     }
@@ -241,8 +269,8 @@ impl App {
             idempotency_key: call.idempotency_key,
             deadline: call.timeout.map(|timeout| Instant::now() + timeout),
             cancel: call.cancel,
-            transport: match call.last_status {
-                Some(last) => Arc::new(outbound::Watched { transport, last }),
+            transport: match call.seen {
+                Some(seen) => Arc::new(outbound::Watched { transport, seen }),
                 None => transport,
             },
             tokens: None,
@@ -251,7 +279,8 @@ impl App {
         let tokens = grant.map(|grants| {
             let transport = self.outbound.transport(asking);
             let host = Host::new(host::Context { transport, ..context.clone() });
-            Arc::new(Supply::new(self.tokens.clone(), grants, host, rehearses)) as Arc<dyn Tokens>
+            let supply = Supply::new(self.tokens.clone(), grants, host, rehearses);
+            Arc::new(Granted { app: self.clone(), supply, draft: values.draft.clone() }) as Arc<dyn Tokens>
         });
         Some(Host::new(host::Context { tokens, ..context }))
     }

@@ -4,6 +4,7 @@ use crate::{
     app::App,
     budgets::{HOUR, Limit, Rules, Whose, counter},
     config,
+    consent::over,
     pause::{self, Paused},
     queue::patiently,
     unpriced::{self, Unpriced},
@@ -278,6 +279,7 @@ async fn release(app: &App, all: Vec<Held>, hour: i64) -> Result<Vec<Uuid>> {
     let release = |held: Held| {
         let mut ceilings = rules.ceilings(&whose(app, &held.bot_id, &held.origin, &held.client_id), hour);
         ceilings.extend(pause::ceiling(app, &held.origin, hour));
+        ceilings.extend(over::ceiling(app, &held.scope, hour));
         Release { held, ceilings, by: "the ceiling that it waited for" }
     };
     let tasks = app.store.release(all.into_iter().map(release).collect()).await?;

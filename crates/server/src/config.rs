@@ -18,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::{
     collections::BTreeMap,
     fmt::Display,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU64,
     path::{Path, PathBuf},
     str::FromStr,
@@ -317,9 +317,15 @@ impl Config {
         }
     }
 
-    /// The address that services outside are told.
+    /// The address that people and services are told. Who listens everywhere without one of its own is told to this machine.
     pub fn public_url(&self) -> String {
-        self.base_url.clone().unwrap_or_else(|| format!("http://{}", self.listen))
+        let mut here = self.listen;
+        match here.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => here.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => here.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        self.base_url.clone().unwrap_or_else(|| format!("http://{here}"))
     }
 
     /// Whether forwarding headers of this peer count.
@@ -456,6 +462,15 @@ mod tests {
         let config = config(&[]).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
         assert_eq!(config.llm.model, "rehearsal");
+    }
+
+    #[test]
+    fn people_are_told_an_address_that_they_can_open() {
+        let told = |pairs| config(pairs).unwrap().public_url();
+        assert_eq!(told(&[("TERCEL_LISTEN", "0.0.0.0:8000"), ("API_KEY", "k")]), "http://127.0.0.1:8000");
+        assert_eq!(told(&[("TERCEL_LISTEN", "[::]:8000"), ("API_KEY", "k")]), "http://[::1]:8000");
+        assert_eq!(told(&[("TERCEL_LISTEN", "192.168.1.5:80"), ("API_KEY", "k")]), "http://192.168.1.5:80");
+        assert_eq!(told(&[("BASE_URL", "https://agent.example")]), "https://agent.example");
     }
 
     #[test]

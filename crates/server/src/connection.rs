@@ -12,18 +12,14 @@ pub mod value;
 
 use crate::{
     app::{App, Call},
-    catalog::Values,
+    catalog::{Catalog, Entry, Values},
+    consent::{self, Place},
+    outbound::Seen,
     part::within,
     redact::{Redactor, secrets},
-    watchman,
+    sync, watchman,
 };
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU16, Ordering},
-    },
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 use tercel_sdk::{Error, Kind, Result, integration::Checked};
 use tercel_store::{Health, NewNotice, Saved, Tested};
 
@@ -36,8 +32,15 @@ pub struct Outcome {
     pub latency_ms: Option<u64>,
 }
 
-/// Runs the integration's own test with values that need not be saved. Nothing is stored.
+/// Runs the integration's own test with values that need not be saved, and looks whether records can be sent so. Nothing is
+/// stored.
 pub async fn test_with(app: &Arc<App>, integration: &str, connection: &str, values: &Values) -> Outcome {
+    let asked = asked_with(app, integration, connection, values).await;
+    fits_with(app, integration, connection, values, asked).await
+}
+
+/// The first of the two: what the service says.
+pub async fn asked_with(app: &Arc<App>, integration: &str, connection: &str, values: &Values) -> Outcome {
     let catalog = app.catalog();
     let Some(entry) = catalog.integrations.get(integration) else {
         return Outcome::untold(missing(integration, connection));
@@ -53,9 +56,8 @@ pub async fn test_with(app: &Arc<App>, integration: &str, connection: &str, valu
     let Some(connector) = entry.integration.connector.clone() else {
         return Outcome::untold(Error::new(Kind::Unsupported, "This integration has no test"));
     };
-    let status = Arc::new(AtomicU16::new(0));
-    let call =
-        Call { timeout: Some(app.config.limits.connector), last_status: Some(status.clone()), ..Call::default() };
+    let seen = Arc::<Seen>::default();
+    let call = Call { timeout: Some(app.config.limits.connector), seen: Some(seen.clone()), ..Call::default() };
     let Some(host) = app.host_with(integration, connection, values, call) else {
         return Outcome::untold(missing(integration, connection));
     };
@@ -64,10 +66,8 @@ pub async fn test_with(app: &Arc<App>, integration: &str, connection: &str, valu
     let what = format!("The test of `{integration}`");
     let answer = within(app.config.limits.connector, &what, Kind::Timeout, call).await;
     let latency_ms = u64::try_from(began.elapsed().as_millis()).ok();
-    // Values that are not saved are in no catalog, and what is saved may have changed while the service was asked.
-    let (saved, given) = (&app.catalog().redactor, Redactor::new(secrets(&entry.integration.fields, values)));
-    let seen = Some(status.load(Ordering::Relaxed)).filter(|status| *status > 0);
-    let answer = answer.map(|checked| given.json(saved.json(checked)));
+    let (saved, given) = redactors(app, entry, values);
+    let answer = answer.map(|checked| given.json(saved.redactor.json(checked)));
     // What is asked in another process says itself what it was answered.
     let told = match &answer {
         Ok(checked) => checked["status"].as_u64().and_then(|status| u16::try_from(status).ok()),
@@ -75,9 +75,30 @@ pub async fn test_with(app: &Arc<App>, integration: &str, connection: &str, valu
     };
     let result = match answer {
         Ok(checked) => serde_json::from_value(checked).map_err(Error::from),
-        Err(error) => Err(given.error(saved.error(error))),
+        Err(error) => Err(given.error(saved.redactor.error(error))),
     };
-    Outcome { result, status: told.or(seen), latency_ms }
+    Outcome { result, status: told.or(seen.status()), latency_ms }
+}
+
+/// The second.
+pub async fn fits_with(
+    app: &Arc<App>,
+    integration: &str,
+    connection: &str,
+    values: &Values,
+    asked: Outcome,
+) -> Outcome {
+    let catalog = app.catalog();
+    let (Ok(checked), Some(entry)) = (&asked.result, catalog.integrations.get(integration)) else { return asked };
+    let fit = sync::check(app, entry, connection, values).await;
+    let (saved, given) = redactors(app, entry, values);
+    let result = fit.map(|()| checked.clone()).map_err(|error| given.error(saved.redactor.error(error)));
+    Outcome { result, ..asked }
+}
+
+/// Values that are not saved are in no catalog, and what is saved may have changed while the service was asked.
+fn redactors(app: &App, entry: &Entry, values: &Values) -> (Arc<Catalog>, Redactor) {
+    (app.catalog(), Redactor::new(secrets(&entry.integration.fields, values)))
 }
 
 fn missing(integration: &str, connection: &str) -> Error {
@@ -107,6 +128,9 @@ async fn test(app: &Arc<App>, integration: &str, connection: &str) -> (Outcome, 
         return (Outcome::untold(missing(integration, connection)), false);
     };
     let outcome = test_with(app, integration, connection, &values).await;
+    if let Ok(checked) = &outcome.result {
+        consent::name(app, &Place::new(integration, connection), &values, checked).await;
+    }
     let is_current = saved(app, integration, connection).is_some_and(|now| now.fields == values.fields);
     (outcome, is_current)
 }
@@ -134,9 +158,14 @@ pub async fn keep(app: &Arc<App>, integration: &str, connection: &str, outcome: 
         tracing::error!("What is known of connections cannot be read: {error}");
     }
     tell(app, &health).await;
+    if health.failing_since.is_none()
+        && let Err(error) = app.store.resume_syncs(Some(integration)).await
+    {
+        tracing::error!("Syncs that wait for `{integration}` could not go on: {error}");
+    }
     if health.failing_since.is_none() && before.is_some_and(|before| before.failing_since.is_some()) {
         // What failed because of it may work.
-        app.polls.ring();
+        app.polls.notify_one();
     }
     app.retests.ring();
 }
@@ -184,7 +213,7 @@ fn notice(name: &str) -> String {
 }
 
 impl Outcome {
-    fn untold(error: Error) -> Self {
+    pub fn untold(error: Error) -> Self {
         Self { result: Err(error), status: None, latency_ms: None }
     }
 

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
     sync::{PoisonError, RwLock},
 };
-use tercel_store::{Action, Ceiling, Result, Store};
+use tercel_store::{Ceiling, Result, Store};
 
 /// Where their names are kept.
 const SETTING: &str = "integrations.paused";
@@ -58,20 +58,15 @@ pub async fn set(app: &App, integration: &str, paused: bool) -> Result<()> {
     let now = if paused { "is paused" } else { "goes on" };
     tracing::info!(integration, "The integration {now}");
     ceilings::look(app);
+    if !paused {
+        app.store.resume_syncs(Some(integration)).await?;
+    }
     Ok(())
 }
 
 /// Lets no run of a paused integration through.
 pub fn ceiling(app: &App, origin: &str, hour: i64) -> Option<Ceiling> {
-    app.ceilings.paused.has(origin).then(|| Ceiling {
-        scope: format!("{SCOPE}{origin}"),
-        since: hour,
-        hour,
-        runs: Some(0),
-        tokens: Some(0),
-        cost: None,
-        action: Action::Park,
-    })
+    app.ceilings.paused.has(origin).then(|| Ceiling::closed(format!("{SCOPE}{origin}"), hour))
 }
 
 /// The integration, where a ceiling is a pause.

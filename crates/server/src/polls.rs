@@ -13,7 +13,7 @@ use std::{
 };
 use tercel_sdk::{Cursor, Error, Kind, Polled, Result, erased::Handler};
 use tercel_store::{Accepted, NewNotice};
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::task::JoinSet;
 
 /// What one poll may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -21,16 +21,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(3_600);
 /// Failures one after the other until somebody is told.
 const PATIENCE: u32 = 3;
-
-/// Rung when settings were changed.
-#[derive(Default)]
-pub struct Bell(Notify);
-
-impl Bell {
-    pub fn ring(&self) {
-        self.0.notify_one();
-    }
-}
 
 /// Integration, connection, name of the poll.
 type Key = (String, String, String);
@@ -76,7 +66,7 @@ pub async fn run_all(app: Arc<App>) {
         let next = states.values().filter_map(|state| state.due).min();
         tokio::select! {
             () = app.stopping.cancelled() => return,
-            () = app.polls.0.notified() => {
+            () = app.polls.notified() => {
                 // What is switched off may be on by now, and what failed may be mended.
                 let time = Instant::now();
                 for state in states.values_mut().filter(|state| !state.at_work && (state.due.is_none() || state.failures > 0)) {

@@ -123,7 +123,16 @@ pub fn secrets(fields: &[Field], values: &Values) -> Vec<String> {
         let both = [values.fields.get(&field.key), earlier].into_iter().flatten();
         both.flat_map(|value| pieces(field, value)).collect::<Vec<_>>()
     };
-    secret.flat_map(of).collect()
+    secret.flat_map(of).chain(given(fields, values)).collect()
+}
+
+/// What a service gave that nobody entered, and what is kept until somebody has agreed.
+fn given(fields: &[Field], values: &Values) -> Vec<String> {
+    let consents = [&values.consent, &values.draft].into_iter().flatten().flat_map(|consent| consent.secrets());
+    let asking = values.asking.iter().flat_map(|asking| asking.secrets());
+    let is_secret = |key: &String| fields.iter().any(|field| field.secret && field.key == *key);
+    let changes = values.asking.iter().flat_map(|asking| &asking.changes).filter(|(key, _)| is_secret(key));
+    consents.chain(asking).chain(changes.filter_map(|(_, value)| value.clone())).collect()
 }
 
 /// Of an address that is a secret, what is behind the host is one, and each word in it that looks like a token.

@@ -52,6 +52,7 @@ pub struct Registered {
 /// What a service is to be told.
 struct Wanted {
     integration: String,
+    connection: String,
     register: Handler,
     url: String,
     mark: String,
@@ -97,9 +98,9 @@ async fn tell_all(app: &Arc<App>, failed: &mut BTreeMap<String, Failed>) -> Opti
         }
     };
     let wanted = wanted(app);
-    failed.retain(|name, _| wanted.iter().any(|wanted| wanted.integration == *name));
+    failed.retain(|name, _| wanted.iter().any(|wanted| wanted.name() == *name));
     for one in wanted {
-        let name = one.integration.clone();
+        let name = one.name();
         if kept.get(&name).is_some_and(|kept| kept.url == one.url && kept.mark == one.mark) {
             failed.remove(&name);
             continue;
@@ -130,18 +131,25 @@ async fn tell_all(app: &Arc<App>, failed: &mut BTreeMap<String, Failed>) -> Opti
 fn wanted(app: &App) -> Vec<Wanted> {
     let Some(base) = app.config.base_url.as_ref().filter(|_| app.config.rehearse.is_none()) else { return Vec::new() };
     let catalog = app.catalog();
-    let all = catalog.integrations.iter().filter_map(|(name, entry)| {
+    let all = catalog.integrations.iter().flat_map(|(name, entry)| {
+        entry.connections.iter().map(move |(connection, values)| (name, entry, connection, values))
+    });
+    let all = all.filter_map(|(name, entry, connection, values)| {
         let webhook = entry.integration.webhook.as_ref()?;
-        let values = entry.values(DEFAULT)?;
         let is_set = |key: &str| values.fields.get(key).is_some_and(|value| !value.trim().is_empty());
         if !entry.integration.fields.iter().filter(|field| field.required).all(|field| is_set(&field.key)) {
             return None;
         }
         let values = json!([entry.integration.version, *values.fields]).to_string();
+        let path = match connection.as_str() {
+            DEFAULT => webhook.path.clone(),
+            other => format!("c/{other}/{}", webhook.path),
+        };
         Some(Wanted {
             integration: name.clone(),
+            connection: connection.clone(),
             register: webhook.register.clone()?,
-            url: format!("{base}/integrations/{name}/{}", webhook.path),
+            url: format!("{base}/integrations/{name}/{path}"),
             mark: app.sealer.marker(Uuid::new_v5(&Uuid::NAMESPACE_OID, values.as_bytes())),
         })
     });
@@ -149,35 +157,56 @@ fn wanted(app: &App) -> Vec<Wanted> {
 }
 
 async fn tell(app: &Arc<App>, wanted: &Wanted) -> Result<()> {
-    let answer = call(app, &wanted.integration, &wanted.register, json!({"url": wanted.url})).await?;
+    let place = (wanted.integration.as_str(), wanted.connection.as_str());
+    let answer = call(app, place, &wanted.register, json!({"url": wanted.url})).await?;
     let told = Registered { url: wanted.url.clone(), at: now(), id: answer["id"].clone(), mark: wanted.mark.clone() };
-    change(app, |all| _ = all.insert(wanted.integration.clone(), told)).await
+    change(app, |all| _ = all.insert(wanted.name(), told)).await
 }
 
 /// Tells a service that nothing is to come any more. Answers whether it had been told anything.
 ///
 /// # Errors
 /// What it says no with: then it goes on sending.
-pub async fn unregister(app: &Arc<App>, integration: &str) -> Result<bool> {
-    let Some(told) = kept(app).await.ok().and_then(|mut kept| kept.remove(integration)) else { return Ok(false) };
+pub async fn unregister(app: &Arc<App>, integration: &str, connection: &str) -> Result<bool> {
+    let name = named(integration, connection);
+    let Some(told) = kept(app).await.ok().and_then(|mut kept| kept.remove(&name)) else { return Ok(false) };
     let catalog = app.catalog();
     let webhook = catalog.integrations.get(integration).and_then(|entry| entry.integration.webhook.as_ref());
     if let Some(unregister) = webhook.and_then(|webhook| webhook.unregister.as_ref()) {
-        call(app, integration, unregister, json!({"url": told.url, "id": told.id})).await?;
+        call(app, (integration, connection), unregister, json!({"url": told.url, "id": told.id})).await?;
     }
-    change(app, |all| _ = all.remove(integration)).await?;
+    change(app, |all| _ = all.remove(&name)).await?;
     Ok(true)
 }
 
-/// What the service of an integration was told last.
-pub async fn of(app: &App, integration: &str) -> tercel_store::Result<Option<Registered>> {
-    Ok(kept(app).await?.remove(integration))
+/// What the service of a connection was told last.
+pub async fn of(app: &App, integration: &str, connection: &str) -> tercel_store::Result<Option<Registered>> {
+    Ok(kept(app).await?.remove(&named(integration, connection)))
 }
 
-async fn call(app: &Arc<App>, integration: &str, handler: &Handler, given: Value) -> Result<Value> {
+impl Wanted {
+    fn name(&self) -> String {
+        named(&self.integration, &self.connection)
+    }
+}
+
+/// What a connection is called where it is kept what was told.
+fn named(integration: &str, connection: &str) -> String {
+    match connection {
+        DEFAULT => integration.to_owned(),
+        other => format!("{integration}/{other}"),
+    }
+}
+
+async fn call(
+    app: &Arc<App>,
+    (integration, connection): (&str, &str),
+    handler: &Handler,
+    given: Value,
+) -> Result<Value> {
     let limit = app.config.limits.connector;
     let call = Call { timeout: Some(limit), cancel: app.stopping.clone(), ..Call::default() };
-    let host = app.host(integration, DEFAULT, call);
+    let host = app.host(integration, connection, call);
     let host = host.ok_or_else(|| Error::not_configured(format!("There is no integration `{integration}`")))?;
     let handler = handler.clone();
     let told = async move { handler(host, given.into()).await };
@@ -204,9 +233,9 @@ async fn change(app: &App, how: impl FnOnce(&mut BTreeMap<String, Registered>)) 
 }
 
 async fn raise(app: &App, wanted: &Wanted, error: &Error) {
-    let Wanted { integration, url, .. } = wanted;
-    let key = notice(integration);
-    let title = format!("The service of `{integration}` could not be told where to send what happens");
+    let (name, url) = (wanted.name(), &wanted.url);
+    let key = notice(&name);
+    let title = format!("The service of `{name}` could not be told where to send what happens");
     let repair = error.hint.clone().unwrap_or_else(|| format!("It is tried again. Else enter {url} at the service"));
     let detail = error.message.clone();
     app.raise(NewNotice { key, severity: "error", title, detail, repair: Some(repair) }).await;

@@ -1,11 +1,13 @@
 //! Starting and ending the server.
 
 use crate::{
-    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, connection, disk, emission, folders, gaps, hold,
-    outbox, polls, processes, receiving, registering, retention, runner, schedules, succession, telemetry, watchman,
+    api, app::App, backup, catalog::DEFAULT, ceilings, config::Config, connection, consent, disk, emission, folders,
+    gaps, hold, outbox, polls, processes, receiving, registering, retention, runner, schedules, succession, sync,
+    telemetry, watchman,
 };
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
+use futures::future::try_join_all;
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 use tercel_sdk::Integration;
 use tokio::{
@@ -29,18 +31,13 @@ pub async fn serve(config: Config, native: Vec<Integration>) -> Result<()> {
     telemetry::install(&config)?;
     // Watched from the first moment: a stop during the start is an orderly one too.
     let stop = StopSignals::watch()?;
-    let app = App::open(config, native).await?;
-    // From here on nothing goes uncounted.
-    telemetry::recorder();
+    let app = App::open_before_folders(config, native).await?;
     backup::clear(&app.config.data_dir);
     let listener = TcpListener::bind(app.config.listen)
         .await
         .with_context(|| format!("Nothing can listen on {}: TERCEL_LISTEN names another address", app.config.listen))?;
     let address = listener.local_addr()?;
     app.folders.listens_on(address);
-    app.folders.will_be_loaded();
-    // Nothing counts as gone before somebody has looked.
-    app.reload().await?;
     let servers = TaskTracker::new();
     let router = api::router(app.clone());
     servers.spawn(listen(app.clone(), listener, router.clone()));
@@ -51,6 +48,8 @@ pub async fn serve(config: Config, native: Vec<Integration>) -> Result<()> {
         servers.spawn(listen(app.clone(), listener, api::webhook_router(app.clone())));
     }
     let socket = open_socket(&app, router, &servers)?;
+    #[cfg(feature = "failpoints")]
+    tercel_store::failpoint::reachable();
     let note = app.config.data_dir.join("address");
     // A full disk must not keep a server from starting.
     if let Err(error) = std::fs::write(&note, address.to_string()) {
@@ -105,8 +104,11 @@ async fn start_work(app: &Arc<App>) {
     app.work.spawn(schedules::run_all(app.clone()));
     app.work.spawn(polls::run_all(app.clone()));
     app.work.spawn(registering::run_all(app.clone()));
+    app.work.spawn(sync::run_all(app.clone()));
+    app.work.spawn(sync::start_due(app.clone()));
     app.work.spawn(connection::retest::run_all(app.clone()));
     app.work.spawn(connection::files::watch(app.clone()));
+    app.work.spawn(consent::watch::run_all(app.clone()));
     app.work.spawn(emission::run_all(app.clone()));
     tokio::spawn(gaps::watch(app.clone()));
     tokio::spawn(processes::begin(app.clone()));
@@ -125,10 +127,14 @@ async fn start_work(app: &Arc<App>) {
 
 /// Sends on the runs and answers that wait for a person: what they wait for may be mended by now; if not, they wait again.
 async fn go_on(app: &App) -> Result<(), tercel_store::Error> {
-    let resumed = app.store.resume_tasks(None, "the start of the server").await?;
-    for name in app.catalog().dispatchers.keys().map(String::as_str).chain(outbox::TYPES) {
-        app.store.unpark_outbox(name).await?;
-    }
+    let catalog = app.catalog();
+    let types = catalog.dispatchers.keys().map(String::as_str).chain(outbox::TYPES);
+    // At once, so that they are one commit.
+    let (resumed, ..) = tokio::try_join!(
+        app.store.resume_tasks(None, "the start of the server"),
+        try_join_all(types.map(|name| app.store.unpark_outbox(name))),
+        app.store.resume_syncs(None),
+    )?;
     watchman::pull_back(app).await;
     // Nobody is told that something is over before it was seen to be.
     runner::doubt(app, resumed).await?;

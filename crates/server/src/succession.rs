@@ -57,6 +57,7 @@ async fn read_anew(app: &Arc<App>) -> Result<()> {
     announce::read_anew(app).await?;
     watchman::read_anew(app).await?;
     app.reload().await?;
-    app.schedules.ring();
+    app.schedules.notify_one();
+    app.syncs.notify_one();
     Ok(())
 }

@@ -1,17 +1,18 @@
 //! Logs and figures of the process.
 
+mod recorder;
+
 use crate::config::Config;
 use anyhow::{Context, Result, bail};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use recorder::Recorder;
 use std::{
     io::IsTerminal,
-    sync::{Mutex, OnceLock, PoisonError},
-    time::Duration,
+    sync::{LazyLock, Mutex, OnceLock, PoisonError},
 };
 use tracing_subscriber::{EnvFilter, Registry, fmt, layer::SubscriberExt, registry, reload, util::SubscriberInitExt};
 
 /// The parts of the server, as filters name them.
-pub const MODULES: [&str; 50] = [
+pub const MODULES: &[&str] = &[
     "announce",
     "api",
     "app",
@@ -26,6 +27,7 @@ pub const MODULES: [&str; 50] = [
     "clock",
     "config",
     "connection",
+    "consent",
     "disk",
     "emission",
     "folders",
@@ -55,6 +57,7 @@ pub const MODULES: [&str; 50] = [
     "serve",
     "speech",
     "succession",
+    "sync",
     "telemetry",
     "tier",
     "tokens",
@@ -91,7 +94,8 @@ pub fn install(config: &Config) -> Result<()> {
     if begun.is_ok() {
         let _ = LEVELS.set(Levels { handle, filter: Mutex::new(config.log.clone()) });
     }
-    count();
+    // Somebody else counts already: then our figures stay empty, and nothing else is lost.
+    let _ = metrics::set_global_recorder(recorder());
     Ok(())
 }
 
@@ -150,7 +154,7 @@ fn known(target: &str) -> Result<()> {
             let module = rest.split("::").next().unwrap_or_default();
             match MODULES.contains(&module) {
                 true => Ok(()),
-                false => bail!("there is no `{target}`; is `tercel::{}` meant?", near(module, &MODULES)),
+                false => bail!("there is no `{target}`; is `tercel::{}` meant?", near(module, MODULES)),
             }
         }
         first if CRATES.contains(&first) => Ok(()),
@@ -167,40 +171,9 @@ fn near<'n>(name: &str, known: &[&'n str]) -> &'n str {
 }
 
 /// What was counted in this process.
-pub fn recorder() -> &'static PrometheusHandle {
-    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
-    RECORDER.get_or_init(|| {
-        let recorder = builder().build_recorder();
-        let handle = recorder.handle();
-        // Somebody else counts already: then our figures stay empty, and nothing else is lost.
-        let _ = metrics::set_global_recorder(recorder);
-        handle
-    })
-}
-
-fn builder() -> PrometheusBuilder {
-    const SECONDS: &[f64] =
-        &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-    const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)
-        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_size".into()), SIZES))
-        .expect("the buckets are not empty")
-}
-
-/// Begins to count, beside whatever else starts: the clock of the recorder is measured for some ten milliseconds. Then
-/// adds samples of histograms up, which pile up until somebody does, and perhaps nobody ever scrapes.
-fn count() {
-    let run = || {
-        let handle = recorder();
-        loop {
-            std::thread::park_timeout(Duration::from_secs(5));
-            handle.run_upkeep();
-        }
-    };
-    if let Err(error) = std::thread::Builder::new().name("metrics".into()).stack_size(256 * 1024).spawn(run) {
-        tracing::warn!("Figures are added up only when they are read: {error}");
-    }
+pub fn recorder() -> &'static Recorder {
+    static RECORDER: LazyLock<Recorder> = LazyLock::new(Recorder::default);
+    &RECORDER
 }
 
 #[cfg(test)]

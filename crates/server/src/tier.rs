@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 pub const TIERS: [&str; 4] = ["free", "paid", "premium", "ultra"];
 
 /// The usual features and the tiers that they need, for code that asks. Integrations add their own, and change none.
-pub const FEATURES: [(&str, &str); 21] = [
-    ("airtable_sync", "paid"),
+pub const FEATURES: [(&str, &str); 18] = [
     ("apple_calendar_sync", "paid"),
     ("company_research", "paid"),
     ("email_classifier", "paid"),
@@ -24,9 +23,7 @@ pub const FEATURES: [(&str, &str); 21] = [
     ("llm_voice_guidelines", "premium"),
     ("model_fine_tuning", "premium"),
     ("multi_user", "premium"),
-    ("notion_sync", "paid"),
     ("shared_cover_writer_model", "paid"),
-    ("slack_notifications", "paid"),
     ("survey_assistant", "paid"),
     ("vue_ui_beta", "free"),
 ];

@@ -1,7 +1,7 @@
 //! Tokens that integrations are known by at their services: got when one is needed, kept in memory, renewed in time. One
 //! asks for all who wait.
 
-mod ask;
+pub mod ask;
 
 use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
@@ -40,8 +40,8 @@ pub struct Supply {
     kept: Arc<Kept>,
     grants: Grants,
     /// For asking: it has no tokens itself.
-    host: Host,
-    rehearses: bool,
+    pub host: Host,
+    pub rehearses: bool,
 }
 
 impl Supply {
@@ -49,8 +49,16 @@ impl Supply {
         Self { kept, grants, host, rehearses }
     }
 
+    /// What the tokens are got with.
+    ///
+    /// # Errors
+    /// When an address cannot be made of the values.
+    pub fn grant(&self) -> Result<Grant> {
+        (self.grants)(&self.host)
+    }
+
     fn slot(&self) -> Result<(Grant, Arc<Slot>)> {
-        let grant = (self.grants)(&self.host)?;
+        let grant = self.grant()?;
         let credentials = credentials(&grant).map(|key| self.host.optional(key).unwrap_or_default());
         let mut digest = Sha256::new();
         for part in [format!("{grant:?}").as_str()].into_iter().chain(credentials) {
@@ -79,8 +87,9 @@ impl Tokens for Supply {
             }
             let asked = Instant::now();
             let got = ask::token(&self.host, &grant).await?;
-            let token = kept.insert(Token { renew_at: asked + got.life - early(got.life), secret: got.secret });
-            tracing::debug!(integration = self.host.integration(), "Got a token for {} s", got.life.as_secs());
+            let life = got.life.unwrap_or(ask::USUAL);
+            let token = kept.insert(Token { renew_at: asked + life - early(life), secret: got.secret });
+            tracing::debug!(integration = self.host.integration(), "Got a token for {} s", life.as_secs());
             Ok(token.secret.clone())
         })
     }

@@ -4,7 +4,9 @@ use crate::{
     api::time::rfc3339,
     app::App,
     clock::{Clock, SET_BACK, Wall},
-    connection, gaps,
+    connection,
+    consent::{Place, over},
+    gaps,
 };
 use std::{
     collections::HashSet,
@@ -143,6 +145,10 @@ pub async fn saw_in_use<T>(app: &App, integration: &str, connection: &str, outco
 pub async fn saw<T>(app: &App, integration: &str, connection: &str, outcome: &Result<T, Error>) -> bool {
     let name = connection::name::of(integration, connection);
     match outcome {
+        // Of a consent that is over people were told, and no other value would mend it.
+        Err(error) if error.kind == Kind::Auth && over::of(app, &Place::new(integration, connection)).is_some() => {
+            false
+        }
         Err(error) if error.kind == Kind::Auth => {
             app.refused.lock().insert(name.clone());
             app.raise(NewNotice {

@@ -239,6 +239,7 @@ impl Write for Forget {
                 "DELETE FROM connection_history WHERE integration = $1 AND connection = $2",
                 "DELETE FROM polls WHERE integration = $1 AND connection = $2",
                 "DELETE FROM gaps WHERE integration = $1 AND connection = $2",
+                "DELETE FROM sync_settings WHERE integration = $1 AND connection = $2",
             ] {
                 connection.run(sql, list![&forget.integration, &forget.connection]).await?;
             }

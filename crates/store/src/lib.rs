@@ -21,6 +21,7 @@ mod hooks;
 mod inspect;
 mod integrations;
 mod keys;
+mod ledger;
 pub mod left_out;
 mod lock;
 mod messages;
@@ -33,6 +34,7 @@ pub mod passphrase;
 mod plans;
 mod polls;
 mod providers;
+mod records;
 mod retention;
 mod schedules;
 pub mod seal;
@@ -42,6 +44,7 @@ mod settings;
 pub mod snapshot;
 mod spending;
 mod steps;
+mod syncs;
 mod tasks;
 mod usage;
 mod words;
@@ -69,20 +72,25 @@ pub use hooks::{Hook, HookAttempt, HookEvent, Progress, Told};
 pub use inspect::{Inspection, inspect, inspect_postgres};
 pub use integrations::IntegrationRow;
 pub use keys::ApiKey;
+pub use ledger::{LedgerRow, Whereabouts};
 pub use lock::DirectoryLock;
 pub use messages::Message;
 pub use notices::{NewNotice, Notice};
-pub use outbox::{Attempt, AttemptEnd, Leaving, NewOutbox, OutboxRow};
+pub use outbox::{Attempt, AttemptEnd, BROKEN_OFF, Leaving, NewOutbox, OutboxRow};
 pub use overview::{Listener, Overview, Planned};
 pub use parked::{Held, Release};
 pub use polls::{Gap, Poll, Polled};
 pub use providers::Provider;
+pub use records::{Collection, NewRecord, Record, Stored};
 pub use retention::{Old, Pruned};
 pub use schedules::{Fire, FireRow, Fired, Schedule};
 pub use seal::{MASK, Sealer};
 pub use sessions::{NewSession, Once, Session};
 pub use settings::{NewSetting, Setting};
 pub use steps::{Commit, End, NewStep, StepRow};
+pub use syncs::{
+    DueSync, ItemEnd, NewItem, NewSync, Started, Sync, SyncEnd, SyncItem, SyncPlace, SyncRow, SyncSettings, SyncStep,
+};
 pub use tasks::{Cancelled, Claimed, Task};
 pub use usage::{Action, Ceiling, Counts, Line, Spent};
 pub use uuid::Uuid;
@@ -184,13 +192,14 @@ pub fn now() -> i64 {
 pub struct Wake {
     pub tasks: Notify,
     pub outbox: Notify,
+    pub syncs: Notify,
     /// Tasks of which a step was committed, or which ended.
     pub steps: broadcast::Sender<Uuid>,
 }
 
 impl Default for Wake {
     fn default() -> Self {
-        Self { tasks: Notify::new(), outbox: Notify::new(), steps: broadcast::Sender::new(1024) }
+        Self { tasks: Notify::new(), outbox: Notify::new(), syncs: Notify::new(), steps: broadcast::Sender::new(1024) }
     }
 }
 

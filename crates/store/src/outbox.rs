@@ -1,15 +1,19 @@
 //! Answers on their way out: one row per part, in order per target.
 
+mod beginning;
 mod leave;
 mod order;
 mod queue;
 
+pub use beginning::BROKEN_OFF;
+pub(crate) use beginning::take_back;
 pub(crate) use queue::insert_all;
 
 use crate::{
     Error, Result, Store,
     engine::{list, record},
 };
+use beginning::Begin;
 use leave::{Claim, EndAttempt};
 use order::Order;
 use uuid::Uuid;
@@ -26,6 +30,7 @@ pub struct NewOutbox {
     /// JSON, secrets sealed.
     pub sealed_target: String,
     pub text: String,
+    /// From 1; 0 is the beginning of an answer that is still being written, and what becomes of it when there is none.
     pub part: u32,
     pub parts: u32,
     pub hops: u32,
@@ -123,6 +128,11 @@ pub enum AttemptEnd {
     Parked(String),
     /// Will never work as it is.
     Dead(String),
+    /// Not worth a further attempt, nor a person's time.
+    Dropped {
+        error: String,
+        unknown: bool,
+    },
     Expired,
 }
 
@@ -137,6 +147,8 @@ impl AttemptEnd {
             Self::Held(error) => ("held", "unknown", None, Some(error)),
             Self::Parked(error) => ("parked", "not_sent", None, Some(error)),
             Self::Dead(error) => ("dead", "refused", None, Some(error)),
+            Self::Dropped { error, unknown: false } => ("dropped", "not_sent", None, Some(error)),
+            Self::Dropped { error, unknown: true } => ("dropped", "unknown", None, Some(error)),
             Self::Expired => ("expired", "not_sent", None, None),
         }
     }
@@ -161,6 +173,15 @@ impl Store {
 
     pub async fn end_attempt(&self, row: &OutboxRow, end: AttemptEnd) -> Result<()> {
         self.writer.write(EndAttempt { worker: self.worker, id: row.id, attempt: row.attempts, end }).await
+    }
+
+    /// Shows the beginning of an answer while its task runs. Answers the row, which is that of an earlier attempt of the task
+    /// where there is one: it is shown once for each target.
+    ///
+    /// # Errors
+    /// `Fenced` when the task is not held by this worker in that attempt.
+    pub async fn begin_answer(&self, attempt: i64, row: NewOutbox) -> Result<Uuid> {
+        self.writer.write(Begin { worker: self.worker, attempt, row }).await
     }
 
     /// # Errors
@@ -203,6 +224,14 @@ impl Store {
             "SELECT {COLUMNS} FROM outbox WHERE {by_state} AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"
         );
         self.engine.read(sql, list![state, after, limit]).await
+    }
+
+    /// The row that showed the beginning of what this one goes on with.
+    pub async fn beginning_of(&self, row: &OutboxRow) -> Result<Option<OutboxRow>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM outbox WHERE task_id = $1 AND target = $2 AND part = 0 AND seq < $3 LIMIT 1"
+        );
+        self.engine.read_first(sql, list![row.task_id, &row.target, row.seq]).await
     }
 
     pub async fn outbox_of(&self, task: Uuid) -> Result<Vec<OutboxRow>> {

@@ -32,18 +32,20 @@ pub(crate) fn note_typed(sql: &str, args: &[Arg]) {
 }
 
 /// What stays small, and lists of values.
-const MAY_BE_SCANNED: [&str; 28] = [
+const MAY_BE_SCANNED: [&str; 32] = [
     "api_keys",
     "bindings",
     "bots",
     "budgets",
     "channels",
     "client_calls",
+    "collections",
     "connections",
     "gaps",
     "h",
     "hooks",
     "integrations",
+    "ledgers",
     "notices",
     "prices",
     "polls",
@@ -51,6 +53,9 @@ const MAY_BE_SCANNED: [&str; 28] = [
     "server_settings",
     "providers",
     "settings",
+    "sync_settings",
+    // The last ones of each connection.
+    "syncs",
     "sqlite_master",
     "sqlite_schema",
     "v",
@@ -65,7 +70,7 @@ const MAY_BE_SCANNED: [&str; 28] = [
 ];
 
 /// Indexes whose rows are few: what waits for somebody.
-const PARTIAL: [&str; 11] = [
+const PARTIAL: [&str; 12] = [
     "tasks_ready",
     "tasks_queued",
     "tasks_held",
@@ -77,6 +82,7 @@ const PARTIAL: [&str; 11] = [
     "outbox_stuck",
     "deliveries_open",
     "sessions_opened",
+    "syncs_open",
 ];
 
 /// `tercel doctor` looks whether every sealed value has the key that is there.
@@ -198,6 +204,7 @@ async fn use_everything(world: &mut world::World) {
         ..commit(&task, None)
     };
     store.commit(write).await.unwrap();
+    store.begin_answer(task.attempt, leaving(&task, "s", 0, 0)).await.unwrap();
     store.pull_back().await.unwrap();
     store.is_tried_again("t").await.unwrap();
     store.fold_usage(48).await.unwrap();
@@ -226,6 +233,8 @@ async fn use_everything(world: &mut world::World) {
     store.queue().await.unwrap();
     store.outbox_backlog().await.unwrap();
     store.outbox_of(task.id).await.unwrap();
+    let row = store.outbox(None, None, 1).await.unwrap().remove(0);
+    store.beginning_of(&row).await.unwrap();
     store.outbox_row(task.id).await.unwrap();
     store.task(task.id).await.unwrap();
     store.tasks_with(task.id).await.unwrap();
@@ -278,6 +287,7 @@ async fn use_everything(world: &mut world::World) {
     store.delete_document(task.id).await.unwrap();
     use_schedules(&store).await;
     use_hooks(&store).await;
+    use_syncs(&store).await;
     store.close_notice("key").await.unwrap();
     store.dismiss_notice(task.id).await.unwrap();
     store.notices(Some(true), some, 9).await.unwrap();
@@ -432,4 +442,75 @@ async fn use_schedules(store: &crate::Store) {
     store.close_gap(world::gap(1, 2)).await.unwrap();
     store.gaps().await.unwrap();
     store.places("example", 9).await.unwrap();
+}
+
+async fn use_syncs(store: &crate::Store) {
+    let of = ("a", "default", "jobs");
+    let record = crate::NewRecord { id: "1".into(), record: "{}".into() };
+    store.put_records("jobs", vec![record.clone()]).await.unwrap();
+    store.put_records("jobs", vec![crate::NewRecord { record: "{ }".into(), ..record }]).await.unwrap();
+    store.records("jobs", Some("0"), 9).await.unwrap();
+    store.record("jobs", "1").await.unwrap();
+    store.collections().await.unwrap();
+    store.collection("jobs").await.unwrap();
+    for items in [None, Some(vec![crate::NewItem { record_id: "1".into(), record: None }])] {
+        let mut new = world::sync();
+        new.items = items;
+        store.start_sync(new.clone()).await.unwrap();
+        let sync = store.claim_syncs(9).await.unwrap().0.remove(0);
+        for phase in ["records", "removals"] {
+            store.sync_page(&sync, phase, "", 9, 99).await.unwrap();
+        }
+        let item = crate::ItemEnd {
+            record_id: "1".into(),
+            change: Some("create"),
+            outcome: "failed",
+            remote_id: None,
+            error: Some(("auth", "{}".into())),
+        };
+        for target in ["here", "there"] {
+            let place = crate::SyncPlace { target: target.into(), account: Some("a".into()) };
+            store.enter_place(&sync, &place).await.unwrap();
+        }
+        let row = crate::LedgerRow { record_id: "1".into(), state: "there".into(), ..Default::default() };
+        let reached = Some(("records", "1".to_owned()));
+        let (begun, rows, gone) = (vec![row.clone()], vec![row], vec!["2".into()]);
+        let step = crate::SyncStep { begun, rows, gone, items: vec![item], reached, skipped: 1 };
+        store.step_sync(&sync, step).await.unwrap();
+        store.end_sync(&sync, crate::SyncEnd::Complete).await.unwrap();
+        for outcome in [None, Some("failed"), Some("done")] {
+            store.sync_items(sync.id, outcome, Some("0"), 9).await.unwrap();
+        }
+        store.sync_codes(sync.id).await.unwrap();
+        store.sync(sync.id).await.unwrap();
+        store.syncs(Some(("a", "default")), Some((1, sync.id)), 9).await.unwrap();
+        store.syncs(None, None, 9).await.unwrap();
+        let _ = store.cancel_sync(sync.id).await;
+        store.resume_sync(sync.id).await.unwrap();
+    }
+    for _ in 0..50 {
+        store.start_sync(world::sync()).await.unwrap();
+        let sync = store.claim_syncs(9).await.unwrap().0.remove(0);
+        store.end_sync(&sync, crate::SyncEnd::Complete).await.unwrap();
+    }
+    store.forget_old_syncs("a", "default").await.unwrap();
+    store.resume_syncs(Some("a")).await.unwrap();
+    store.open_syncs(9).await.unwrap();
+    store.ledger(of, Some("there"), Some("0"), 9).await.unwrap();
+    store.whereabouts("jobs", "1").await.unwrap();
+    store.settle_record(of, "1", None).await.unwrap();
+    store.delete_record("jobs", "1").await.unwrap();
+    let settings = crate::SyncSettings {
+        integration: "a".into(),
+        connection: "default".into(),
+        definition: "{}".into(),
+        next_at: Some(1),
+        updated_at: 0,
+    };
+    store.put_sync_settings(settings).await.unwrap();
+    store.sync_settings().await.unwrap();
+    let stored = store.sync_settings_of("a", "default").await.unwrap().unwrap();
+    let due = crate::DueSync { settings: stored, next_at: None, sync: Some(world::sync()) };
+    store.fire_sync(due).await.unwrap();
+    store.delete_sync_settings("a", "default").await.unwrap();
 }

@@ -41,15 +41,31 @@ impl From<(String, Option<String>)> for NewSetting {
 struct Change {
     integration: String,
     connection: String,
+    /// The key of a value, and what it has to be.
+    only_if: Option<(String, String)>,
     values: Vec<NewSetting>,
 }
 
-impl Write for Change {
-    type Answer = ();
+impl Change {
+    async fn may_be_made(&self, connection: &mut Connection) -> Result<bool> {
+        let Some((key, expected)) = &self.only_if else { return Ok(true) };
+        let sql = "SELECT value FROM settings WHERE integration = $1 AND connection = $2 AND key = $3";
+        let there = connection.first::<(String,)>(sql, list![&self.integration, &self.connection, key]).await?;
+        Ok(there.is_some_and(|(value,)| value == *expected))
+    }
+}
 
-    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<()>>> {
+impl Write for Change {
+    /// Whether it was made.
+    type Answer = bool;
+
+    async fn run(group: &[&Self], connection: &mut Connection) -> Result<Vec<Result<bool>>> {
         let mut answers = Vec::new();
         for change in group {
+            if !change.may_be_made(connection).await? {
+                answers.push(Ok(false));
+                continue;
+            }
             for NewSetting { key, value, earlier } in &change.values {
                 match value {
                     Some(value) => {
@@ -67,7 +83,7 @@ impl Write for Change {
                     }
                 };
             }
-            answers.push(Ok(()));
+            answers.push(Ok(true));
         }
         Ok(answers)
     }
@@ -91,6 +107,13 @@ impl Store {
         self.engine.read(sql, list![]).await
     }
 
+    /// A value as it is stored now.
+    pub async fn setting(&self, integration: &str, connection: &str, key: &str) -> Result<Option<String>> {
+        let sql = "SELECT value FROM settings WHERE integration = $1 AND connection = $2 AND key = $3";
+        let rows = self.engine.read::<(String,)>(sql, list![integration, connection, key]).await?;
+        Ok(rows.into_iter().next().map(|(value,)| value))
+    }
+
     /// Sets and removes values of one connection, all or none.
     pub async fn put_settings<T: Into<NewSetting>>(
         &self,
@@ -98,8 +121,30 @@ impl Store {
         connection: &str,
         values: Vec<T>,
     ) -> Result<()> {
+        self.change_settings(integration, connection, None, values).await.map(drop)
+    }
+
+    /// The same while the value of a key is still this one, as it is stored. Answers whether it was.
+    pub async fn put_settings_if<T: Into<NewSetting>>(
+        &self,
+        integration: &str,
+        connection: &str,
+        (key, value): (&str, &str),
+        values: Vec<T>,
+    ) -> Result<bool> {
+        self.change_settings(integration, connection, Some((key.into(), value.into())), values).await
+    }
+
+    async fn change_settings<T: Into<NewSetting>>(
+        &self,
+        integration: &str,
+        connection: &str,
+        only_if: Option<(String, String)>,
+        values: Vec<T>,
+    ) -> Result<bool> {
         let values = values.into_iter().map(T::into).collect();
-        self.writer.write(Change { integration: integration.into(), connection: connection.into(), values }).await
+        let change = Change { integration: integration.into(), connection: connection.into(), only_if, values };
+        self.writer.write(change).await
     }
 
     /// Forgets earlier values that do not count any more.

@@ -44,6 +44,8 @@ pub struct Commit {
     pub client: ClientCalls,
     /// What happened, for those outside who want to know.
     pub events: Vec<HookEvent>,
+    /// It may have shown the beginning of an answer, so that the end looks for one.
+    pub begun: bool,
     pub end: Option<End>,
 }
 
@@ -145,6 +147,7 @@ async fn count_tokens(commits: &[&Commit], connection: &mut Connection) -> Resul
 }
 
 async fn end_tasks(commits: &[&Commit], connection: &mut Connection, time: i64) -> Result<()> {
+    let begun: HashSet<Uuid> = commits.iter().filter(|commit| commit.begun).map(|commit| commit.task).collect();
     let ends: HashMap<Uuid, &End> = commits.iter().filter_map(|c| Some((c.task, c.end.as_ref()?))).collect();
     let rows = commits
         .iter()
@@ -160,19 +163,19 @@ async fn end_tasks(commits: &[&Commit], connection: &mut Connection, time: i64) 
         })
         .collect();
     // Who asked a run to stop shall not find it waiting.
-    let ended: Vec<(Uuid, Uuid)> = connection
+    let ended: Vec<(Uuid, Uuid, String)> = connection
         .all_rows(
             "UPDATE tasks SET status = CASE WHEN v.column2 = 'waiting' AND tasks.cancelled THEN 'cancelled' ELSE v.column2 END, \
              result = v.column3, error = v.column4, worker = NULL, ready = FALSE, \
              completed_at = CASE WHEN v.column2 = 'waiting' AND NOT tasks.cancelled THEN NULL ELSE v.column5 END FROM (VALUES",
             rows,
-            ") AS v WHERE tasks.id = v.column1 RETURNING id, session_id",
+            ") AS v WHERE tasks.id = v.column1 RETURNING id, session_id, status",
         )
         .await?;
-    connection.lock("sessions", "id", ended.iter().map(|(_, session)| list![*session]).collect()).await?;
+    connection.lock("sessions", "id", ended.iter().map(|(_, session, _)| list![*session]).collect()).await?;
     let sessions = ended
         .iter()
-        .map(|(task, session)| list![*session, i64::from(matches!(ends[task], End::Complete { .. })), time])
+        .map(|(task, session, _)| list![*session, i64::from(matches!(ends[task], End::Complete { .. })), time])
         .collect();
     let sessions: Vec<(Uuid, i64, Option<Uuid>)> = connection
         .all_rows(
@@ -188,7 +191,11 @@ async fn end_tasks(commits: &[&Commit], connection: &mut Connection, time: i64) 
     let seqs: HashMap<Uuid, i64> = sessions.into_iter().map(|(id, seq, _)| (id, seq)).collect();
     let mut messages = Vec::new();
     let mut outbox = Vec::new();
-    for (task, session) in &ended {
+    for (task, session, status) in &ended {
+        if begun.contains(task) && status != "waiting" {
+            let answers = if let End::Complete { outbox, .. } = ends[task] { outbox.as_slice() } else { &[] };
+            crate::outbox::take_back(*task, answers, connection, time).await?;
+        }
         if let End::Complete { message_id, text, trusted, hops, outbox: parts } = ends[task] {
             let source: Option<String> = None;
             let (delivery, metadata): (Option<Uuid>, Option<String>) = (None, None);

@@ -152,7 +152,7 @@ struct Cancel {
 
 impl Write for Cancel {
     type Answer = Cancelled;
-    const WAKES: &'static [Bell] = &[Bell::Tasks];
+    const WAKES: &'static [Bell] = &[Bell::Tasks, Bell::Outbox];
 
     fn followed(&self) -> Option<Uuid> {
         Some(self.id)
@@ -171,6 +171,7 @@ impl Write for Cancel {
                     let at_once = status == "cancelled";
                     if at_once {
                         leave_session(connection, session, cancel.id).await?;
+                        crate::outbox::take_back(cancel.id, &[], connection, now()).await?;
                     }
                     Ok(Cancelled { status, at_once })
                 }

@@ -76,6 +76,11 @@ pub struct Ceiling {
 }
 
 impl Ceiling {
+    /// Lets nothing through: what comes waits.
+    pub fn closed(scope: String, hour: i64) -> Self {
+        Self { scope, since: hour, hour, runs: Some(0), tokens: Some(0), cost: None, action: Action::Park }
+    }
+
     /// Whether what was spent leaves no room for another run, or, for one that is counted already, to go on.
     pub fn is_full(&self, spent: &Counts, is_counted: bool) -> bool {
         let reached = |limit: Option<i64>, spent: i64| limit.is_some_and(|limit| spent >= limit);

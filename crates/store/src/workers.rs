@@ -57,6 +57,7 @@ async fn free(connection: &mut Connection, worker: i64, time: i64) -> Result<()>
     let sql = "UPDATE outbox SET state = 'pending', unknown = TRUE, worker = NULL, next_at = $2 \
                WHERE state = 'sending' AND worker <> $1";
     connection.run(sql, list![worker, time]).await?;
+    crate::syncs::free(connection, worker, time).await?;
     let sql = "UPDATE deliveries SET state = 'received' WHERE state IN ('received', 'processing')";
     connection.run(sql, list![]).await.map(drop)
 }

@@ -197,3 +197,18 @@ async fn the_token_of_an_apps_installation_is_revoked_and_any_other_is_not_ours_
     let gone = self::world().on("DELETE /installation/token", 401, json!({"message": "Bad credentials"}));
     assert_eq!(app.world(&gone).revoke().await.unwrap_err().kind, Kind::Auth);
 }
+
+#[tokio::test]
+async fn a_comment_gets_another_text_where_it_stands() {
+    let (remark, reply) = ("PATCH /repos/octo/hello/issues/comments/9", "PATCH /repos/octo/hello/pulls/comments/9");
+    let world = world().on(remark, 200, json!({})).on(reply, 200, json!({}));
+    let bench = github().world(&world);
+    let receipt = |url: &str| Receipt { id: Some("9".into()), url: Some(url.into()) };
+    for url in ["https://c/octo/hello/issues/7#issuecomment-9", "https://c/octo/hello/pull/7#discussion_r9"] {
+        bench.update(&review_thread(), "More", &receipt(url)).await.unwrap();
+    }
+    let paths: Vec<String> = world.requests().iter().map(|request| request.url.path().to_owned()).collect();
+    assert_eq!(paths, ["/repos/octo/hello/issues/comments/9", "/repos/octo/hello/pulls/comments/9"]);
+    let gone = github().world(&self::world()).update(&conversation(), "More", &Receipt::default()).await;
+    assert_eq!(gone.unwrap_err().kind, Kind::Schema);
+}

@@ -133,6 +133,10 @@ def _tool(name: str, tool: dict[str, Any]) -> dict[str, Any]:
     return {**described, "effect": effect} if effect is not None else described
 
 
+# What a dispatcher may have beside what it must have.
+_OPTIONAL = ("find", "update", "notify_start", "request_approval")
+
+
 def _dispatcher(folder: Folder, kind: str, dispatcher: Any) -> dict[str, Any]:
     for name in ("deliver", "post_message"):
         function = getattr(dispatcher, name, None)
@@ -144,7 +148,7 @@ def _dispatcher(folder: Folder, kind: str, dispatcher: Any) -> dict[str, Any]:
         "type": kind,
         "limit": limit if isinstance(limit, int) else None,
         "idempotent": bool(getattr(dispatcher, "idempotent", False)),
-        **{name: callable(getattr(dispatcher, name, None)) for name in ("find", "notify_start", "request_approval")},
+        **{name: callable(getattr(dispatcher, name, None)) for name in _OPTIONAL},
     }
 
 

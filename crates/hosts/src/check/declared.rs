@@ -3,6 +3,7 @@
 use super::{Finding, Level};
 use crate::{
     description::ToolOf,
+    load::is_python,
     manifest::{FILE, Manifest},
     worker::is_reserved,
 };
@@ -138,6 +139,8 @@ fn permissions(found: &mut Found, manifest: &Manifest) {
 fn program(found: &mut Found, folder: &Path, command: &[String], path: &str) {
     let Some(program) = command.first() else { return };
     let at = format!("command: [{program}");
+    // The folder's own, which is made of this one.
+    let sought = if is_python(program) { "python3" } else { program };
     if program.contains('/') {
         if Path::new(program).is_relative() && !is_executable(&folder.join(program)) {
             found.error(
@@ -145,8 +148,8 @@ fn program(found: &mut Found, folder: &Path, command: &[String], path: &str) {
                 format!("`{program}` is no program in this folder: it is missing, or not executable (chmod +x)"),
             );
         }
-    } else if crate::check::program(program, path).is_none() {
-        found.add(&at, Level::Warning, format!("There is no `{program}` on this machine"));
+    } else if crate::check::program(sought, path).is_none() {
+        found.add(&at, Level::Warning, format!("There is no `{sought}` on this machine"));
     }
     let is_file = |word: &&String| {
         let name = PathBuf::from(word);

@@ -24,6 +24,7 @@ struct Verdict {
     message: Option<String>,
     hint: Option<String>,
     account: Option<String>,
+    account_id: Option<String>,
     status: Option<u16>,
     details: Option<String>,
     /// How much it proved, where the code says so.
@@ -55,6 +56,7 @@ pub fn connector(described: &ConnectorOf, all: &Description, worker: &Supervisor
             Ok(serde_json::to_value(Checked {
                 depth: verdict.depth.unwrap_or(Depth::Auth),
                 account: verdict.account,
+                account_id: verdict.account_id,
                 message: message.unwrap_or_else(|| "The connection works".into()),
             })?)
         })

@@ -22,6 +22,7 @@ pub fn dispatchers(described: &Description, worker: &Supervisor) -> BTreeMap<Str
             let made = Dispatcher {
                 deliver: deliver(part("deliver"), part("post_message")),
                 find: dispatcher.find.then(|| find(asks("find"))),
+                update: dispatcher.update.then(|| update(asks("update"))),
                 start: dispatcher.notify_start.then(|| start(asks("notify_start"))),
                 approval: dispatcher.request_approval.then(|| approval(part("request_approval"))),
                 limit: dispatcher.limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX),
@@ -51,6 +52,20 @@ fn find(part: Part) -> Handler {
     handler(part, |part, host, call| async move {
         let outbound: Outbound = serde_json::from_value(call["outbound"].clone())?;
         part.call(&host, &delivery(&part, &host, &call, &outbound)).await
+    })
+}
+
+/// What says that it did not change the post cannot change it: the answer is posted.
+fn update(part: Part) -> Handler {
+    handler(part, |part, host, call| async move {
+        let outbound: Outbound = serde_json::from_value(call["outbound"].clone())?;
+        let mut arguments = delivery(&part, &host, &call, &outbound);
+        arguments["id"] = call["receipt"]["id"].clone();
+        let answer = part.call(&host, &arguments).await?;
+        match answer["sent"] == json!(false) {
+            true => Err(Error::new(Kind::NotFound, format!("`update` of the dispatcher `{}` says no", part.name))),
+            false => Ok(Value::Null),
+        }
     })
 }
 

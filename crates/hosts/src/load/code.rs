@@ -6,12 +6,13 @@ use crate::{
     environment::{Interpreter, Requirements, State},
     hosts::lock,
     integration::{Extra, field_name},
-    manifest::{self, Manifest},
+    manifest::{self, Manifest, Manifests},
+    process,
     snapshot::Snapshot,
     worker::is_reserved,
 };
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
 
 pub struct Code {
     pub way: Way,
@@ -27,10 +28,6 @@ pub enum Readiness {
 }
 
 impl Readiness {
-    fn failing(reason: impl Into<String>) -> Self {
-        Self::Not(Why::Failing(Some(reason.into())))
-    }
-
     /// States of folders that it imports.
     pub fn siblings(&self) -> BTreeMap<String, String> {
         match self {
@@ -49,15 +46,22 @@ pub struct Ready {
     /// Integrations whose code it imports, whether there is such code or not.
     pub imports: Vec<String>,
     pub(super) interpreter: Option<Interpreter>,
+    /// Why there is no interpreter for its process. What needs no code goes on without.
+    pub(super) lacks: Option<Why>,
     /// Copies of the folders that it imports.
     pub(super) copies: Vec<PathBuf>,
 }
 
 impl Code {
-    pub fn read(folder: &Folder, snapshot: &Snapshot) -> Result<Self, (Way, Vec<Problem>)> {
+    /// `shipped` are those that were read already.
+    pub fn read(folder: &Folder, snapshot: &Snapshot, shipped: &Mutex<Manifests>) -> Result<Self, (Way, Vec<Problem>)> {
         let has_python = has_python(&snapshot.code);
+        let is_shipped = folder.root.kind == RootKind::Shipped && folder.shape == Shape::Manifest;
         let manifest = match folder.shape {
-            Shape::Folder | Shape::Manifest => manifest::read(&folder.id, &snapshot.code, has_python),
+            Shape::Folder | Shape::Manifest => is_shipped
+                .then(|| lock(shipped).take(&folder.id))
+                .flatten()
+                .or_else(|| manifest::read(&folder.id, &snapshot.code, has_python)),
             Shape::Tools | Shape::Connector => None,
         };
         let way = |manifest: &Manifest| match manifest.command.is_empty() {
@@ -115,27 +119,27 @@ impl Hosts {
         if code.manifest.is_none() && !code.has_python {
             return Readiness::NoCode;
         }
-        let interpreter = if code.needs_python() {
-            match self.interpreter(folder, code, snapshot).await {
-                Ok(interpreter) => Some(interpreter),
-                Err(not) => return not,
-            }
-        } else {
-            None
-        };
         let mut ready = Ready {
             key: String::new(),
             variables: declared_by(&folder.id, code),
             siblings: BTreeMap::new(),
             imports: Vec::new(),
-            interpreter,
+            interpreter: None,
+            lacks: None,
             copies: Vec::new(),
         };
+        if self.wants_python(folder, code, &ready.variables).await {
+            match self.interpreter(folder, code, snapshot).await {
+                Ok(interpreter) => ready.interpreter = Some(interpreter),
+                Err(why) if code.way == Way::Manifest => ready.lacks = Some(why),
+                Err(why) => return Readiness::Not(why),
+            }
+        }
         if code.way == Way::Python
             && let Some(interpreter) = ready.interpreter.clone()
             && let Err(reason) = self.read_source(folder, code, snapshot, &interpreter, &mut ready).await
         {
-            return Readiness::failing(reason);
+            return Readiness::Not(Why::failing(reason));
         }
         // Where there is no code, values are looked at when they are needed.
         let values = match code.way {
@@ -146,7 +150,19 @@ impl Hosts {
         Readiness::Ready(Box::new(ready))
     }
 
-    async fn interpreter(&self, folder: &Folder, code: &Code, snapshot: &Snapshot) -> Result<Interpreter, Readiness> {
+    /// Where nothing but a process is code, no environment is made before that may run.
+    async fn wants_python(&self, folder: &Folder, code: &Code, variables: &[Variable]) -> bool {
+        let process = code.manifest.as_ref().and_then(|manifest| manifest.description.process.as_ref());
+        match process.filter(|_| code.way == Way::Manifest && code.needs_python()) {
+            Some(process) => {
+                let values = self.0.server.values(&folder.id, variables.to_vec()).await;
+                process::missing(process, &values).is_empty()
+            }
+            None => code.needs_python(),
+        }
+    }
+
+    async fn interpreter(&self, folder: &Folder, code: &Code, snapshot: &Snapshot) -> Result<Interpreter, Why> {
         let wheels_only = folder.root.kind == RootKind::Workspace;
         let wanted = Requirements::of(&snapshot.code, wheels_only);
         let (key, mut state) = self.0.environments.of(&wanted).await;
@@ -161,15 +177,15 @@ impl Hosts {
                 match oldest {
                     Some((major, minor)) if (interpreter.version.0, interpreter.version.1) < (major, minor) => {
                         let (found, minor_found, _) = interpreter.version;
-                        Err(Readiness::failing(format!(
+                        Err(Why::failing(format!(
                             "It needs Python {major}.{minor}, and the first that this server found is {found}.{minor_found}"
                         )))
                     }
                     _ => Ok(interpreter),
                 }
             }
-            State::Making(progress) => Err(Readiness::Not(Why::Preparing(progress))),
-            State::Failed(reason) => Err(Readiness::failing(reason)),
+            State::Making(progress) => Err(Why::Preparing(progress)),
+            State::Failed(reason) => Err(Why::failing(reason)),
         }
     }
 }
@@ -198,6 +214,7 @@ fn key(snapshot: &Snapshot, ready: &Ready, values: &BTreeMap<String, String>) ->
     };
     add(&snapshot.hash);
     add(ready.interpreter.as_ref().map_or("", |interpreter| &interpreter.identity));
+    ready.lacks.iter().for_each(|why| add(why.word()));
     for (name, value) in ready.siblings.iter().chain(values) {
         add(name);
         add(value);

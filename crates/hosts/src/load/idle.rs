@@ -17,6 +17,21 @@ pub enum Why {
     Failing(Option<String>),
 }
 
+impl Why {
+    pub fn failing(reason: impl Into<String>) -> Self {
+        Self::Failing(Some(reason.into()))
+    }
+
+    /// What tells one from another.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Preparing(_) => "preparing",
+            Self::Failing(reason) => reason.as_deref().unwrap_or("failing"),
+        }
+    }
+}
+
 impl Idle {
     pub fn new(why: Why, log: Ring) -> Self {
         Self { why, log }

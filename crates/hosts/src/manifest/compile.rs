@@ -1,8 +1,8 @@
 //! From the keys of a manifest to parts that can be called: everything is looked at, and everything wrong is told.
 
 use super::{
-    call::{Action, Address, Body, Into, Pages, Start, hosts::Hosts},
-    keys::{At, Entries, Expr, Field, FieldKind, Json, Keys, Request, Text, problem},
+    call::{Action, Address, Body, Into, Meaning, Pages, Start, hosts::Hosts},
+    keys::{At, Entries, Expr, Field, FieldKind, Json, Keys, Otherwise, Request, Text, problem},
     template::{Engine, Expression, Names, Shape, Template},
 };
 use crate::Problem;
@@ -15,6 +15,7 @@ use url::Url;
 const ATTEMPTS: u32 = 3;
 /// Requests before another.
 const MOST_BEFORE: usize = 4;
+const METHODS: &str = "A request needs one of get, post, put, patch, delete, propfind, report and mkcol";
 
 pub struct Compiler<'a> {
     pub id: &'a str,
@@ -140,7 +141,7 @@ impl<'a> Compiler<'a> {
     pub fn action(&mut self, request: &Request<'_>, names: &Names, attempts: Attempts) -> Option<Action> {
         let Some((method, url)) = request.methods.first() else {
             let at = request.ok.map(|ok| ok.at).or(request.text.map(|text| text.at));
-            self.wrong(at.unwrap_or(Location::UNKNOWN), "A request needs one of get, post, put, patch and delete");
+            self.wrong(at.unwrap_or(Location::UNKNOWN), METHODS);
             return None;
         };
         if let Some((other, second)) = request.methods.get(1) {
@@ -161,27 +162,31 @@ impl<'a> Compiler<'a> {
             known.push(one.name.value.clone());
             match one.request() {
                 Some(request) if request.before.is_empty() => {
+                    let request = Request { ok: request.ok.or(one.found.as_ref()), ..request };
                     let action = self.action(&request, &own, attempts);
-                    before.extend(action.map(|action| (one.name.value.clone(), action)));
+                    let found = self.maybe(one.found.as_ref(), &own.answered());
+                    before.extend(action.map(|action| (one.name.value.clone(), Action { found, ..action })));
                 }
                 Some(_) => self.wrong(one.name.at, "A request that is made before another has none before itself"),
-                None => self.wrong(one.name.at, "A request needs one of get, post, put, patch and delete"),
+                None => self.wrong(one.name.at, METHODS),
             }
         }
         let names = match known.is_empty() {
             true => names.clone(),
             false => names.clone().only("before", known),
         };
-        let method = Method::from_bytes(method.as_bytes()).expect("it is one of five");
+        let method = Method::from_bytes(method.as_bytes()).expect("it is one of those that can be written");
         let body = self.body(request, &names, &method, at);
-        let answered = names.clone().only("response", ["status", "headers", "json", "text"]);
+        let answered = names.clone().answered();
         Some(Action {
             address: self.address(url, &names)?,
             query: self.entries(request.query, &names),
             headers: self.headers(request.headers, &names, at),
             body,
             ok: self.maybe(request.ok, &answered),
+            otherwise: request.otherwise.and_then(|otherwise| self.otherwise(otherwise, request, &answered)),
             before,
+            found: None,
             idempotency: request.idempotency.and_then(|name| self.header(&name.value, name.at)),
             attempts: if attempts == Attempts::Several { ATTEMPTS } else { 1 },
             method,
@@ -189,19 +194,38 @@ impl<'a> Compiler<'a> {
     }
 
     fn body(&mut self, request: &Request<'_>, names: &Names, method: &Method, at: Location) -> Body {
-        let given = [request.json.is_some(), request.form.is_some(), request.text.is_some()];
-        if given.into_iter().filter(|given| *given).count() > 1 {
-            self.wrong(at, "A request has one body: `json`, `form` or `text`");
+        let xml = request.xml.map(|xml| {
+            let made = self.engine.xml(&xml.source, names);
+            made.map_err(|words| self.all_wrong(xml.at, &words)).map_or(Body::None, Body::Xml)
+        });
+        let calendar = request.ical.map(|ical| {
+            let made = self.engine.calendar(&ical.source, names);
+            made.map_err(|words| self.all_wrong(ical.at, &words)).map_or(Body::None, Body::Calendar)
+        });
+        let bodies = [
+            request.json.map(|json| Body::Json(self.json(json, names))),
+            request.form.map(|form| Body::Form(self.entries(form, names))),
+            request.text.map(|text| self.text(text, names).map_or(Body::None, Body::Text)),
+            xml,
+            calendar,
+        ];
+        let mut bodies = bodies.into_iter().flatten();
+        let body = bodies.next();
+        if bodies.next().is_some() {
+            self.wrong(at, "A request has one body: `json`, `form`, `text`, `xml` or `ical`");
         }
-        if method == Method::GET && given.contains(&true) {
+        if method == Method::GET && body.is_some() {
             self.wrong(at, "A GET has no body");
         }
-        match (request.json, request.form, request.text) {
-            (Some(json), ..) => Body::Json(self.json(json, names)),
-            (_, Some(form), _) => Body::Form(self.entries(form, names)),
-            (.., Some(text)) => self.text(text, names).map_or(Body::None, Body::Text),
-            _ => Body::None,
+        body.unwrap_or(Body::None)
+    }
+
+    fn otherwise(&mut self, keys: &Otherwise, request: &Request<'_>, names: &Names) -> Option<Meaning> {
+        if request.ok.is_none() {
+            self.wrong(keys.message.at, "`otherwise` is for when `ok` does not hold, and there is no `ok`");
         }
+        let message = self.text(&keys.message, &names.clone().without("secrets"))?;
+        Some(Meaning { kind: keys.code.into(), message: Some(message), hint: keys.hint.clone() })
     }
 
     /// The address of a request: a path on the base, or a whole one.

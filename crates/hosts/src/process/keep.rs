@@ -117,7 +117,7 @@ impl Keeper {
                 continue;
             };
             let (values, missing) = spec.values(&*self.server).await;
-            let given = Given { spec, values, fresh: wish.fresh };
+            let given = Given { spec: spec.clone(), values, fresh: wish.fresh };
             if last.as_ref().is_none_or(|last| !last.is_same(&given)) {
                 // What it is now has not failed yet.
                 crashes = Crashes::default();
@@ -128,6 +128,10 @@ impl Keeper {
             let wait = if !missing.is_empty() {
                 let words = format!("{} must have a value first", missing.join(", "));
                 self.say(Phase::Waiting, Some(words), missing);
+                // Whoever gives it a value says so; a value that could not be read may be there next time.
+                Some(self.times.look * 30)
+            } else if spec.lacks_python() {
+                self.say(Phase::Waiting, Some("It needs a Python environment, which is looked for".into()), Vec::new());
                 Some(self.times.look)
             } else if crashes.are_too_many() {
                 self.say(Phase::Failing, reason, Vec::new());

@@ -40,6 +40,10 @@ impl Spec {
         if loaded.place.directory.as_os_str().is_empty() {
             return None;
         }
+        // Its environment is being made, or cannot be: the folder says which.
+        if lacks_python(&process, &loaded.place) && loaded.worker.state().reason.is_some() {
+            return None;
+        }
         let mut variables = loaded.variables.clone();
         for key in &process.required {
             if variables.iter().all(|variable| variable.key != *key) {
@@ -77,9 +81,13 @@ impl Spec {
     pub async fn values(&self, server: &dyn Server) -> (BTreeMap<String, String>, Vec<String>) {
         let mut values = server.values(&self.integration, self.variables.clone()).await;
         values.retain(|name, _| !is_reserved(name));
-        let is_missing = |name: &&String| values.get(*name).is_none_or(|value| value.trim().is_empty());
-        let missing = self.process.required.iter().filter(is_missing).cloned().collect();
+        let missing = missing(&self.process, &values);
         (values, missing)
+    }
+
+    /// Until the folder has been looked at with the values of now.
+    pub fn lacks_python(&self) -> bool {
+        lacks_python(&self.process, &self.place)
     }
 
     /// What is started: with its own settings and a key that acts as the folder, and nothing else of the server.
@@ -130,4 +138,14 @@ impl Spec {
         let outside = self.process.watch.iter().map(Path::new).filter(|path| !is_inside(path));
         outside.map(|path| project.join(path)).filter(|path| !path.starts_with(&self.folder)).collect()
     }
+}
+
+/// Variables that it must have and that have no value.
+pub fn missing(process: &Process, values: &BTreeMap<String, String>) -> Vec<String> {
+    let is_missing = |name: &&String| values.get(*name).is_none_or(|value| value.trim().is_empty());
+    process.required.iter().filter(is_missing).cloned().collect()
+}
+
+fn lacks_python(process: &Process, place: &Place) -> bool {
+    process.command.first().is_some_and(|word| is_python(word)) && place.python.is_none()
 }

@@ -30,7 +30,14 @@ pub struct Entry {
     pub executable: bool,
 }
 
+/// Endings of what is read and never run.
+const DOCUMENTS: [&str; 5] = ["yaml", "json", "md", "svg", "png"];
+
 impl Content {
+    pub fn is_without_code(&self) -> bool {
+        self.files.keys().all(|path| path.rsplit_once('.').is_some_and(|(_, ending)| DOCUMENTS.contains(&ending)))
+    }
+
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         for (path, entry) in &self.files {

@@ -321,11 +321,11 @@ class Service(IntegrationBase):
     assert_eq!(pushed, json!([{"id": "7"}]));
     printed(&slow, "jobs [7] t").await;
     let pushed = push(&slow, "t", json!([{"id": "a", "full": true}])).await.unwrap();
-    assert_eq!(pushed[0]["error"]["code"], "error");
+    assert_eq!(pushed[0]["error"]["code"], "schema");
     assert!(pushed[0]["error"]["message"].as_str().unwrap().contains("there is no room"), "{pushed}");
     assert_eq!(push(&slow, "", json!([{"id": 7}])).await.unwrap_err().kind, Kind::NotConfigured);
     let pushed = push(&quick, "t", json!([{"id": "a"}, {"id": "b"}, {"id": 3}])).await.unwrap();
-    let twice = json!({"id": "b", "remote_id": "1", "error": {"code": "error", "message": "twice"}});
+    let twice = json!({"id": "b", "remote_id": "1", "error": {"code": "schema", "message": "twice"}});
     assert_eq!(pushed, json!([{"id": "a", "remote_id": "0"}, twice, {"id": "3", "remote_id": "2"}]));
     let late = push_within(3.0, &quick, "t", json!([{"id": "late"}])).await.unwrap_err();
     assert_eq!(late.kind, Kind::UnknownOutcome, "some of it may be there");

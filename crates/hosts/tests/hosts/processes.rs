@@ -180,3 +180,57 @@ async fn python_is_the_interpreter_of_the_folder() {
     hears(&kept, &python.display().to_string()).await;
     kept.end().await;
 }
+
+/// A manifest whose process alone is in Python.
+fn manifest(world: &World, more: &str) {
+    let manifest = [
+        "schema: 1",
+        "name: crm",
+        "fields: [{key: token, type: password}]",
+        "http: {base: \"https://crm.example\"}",
+        "tools: [{name: crm_look, description: Looks., effect: read, get: /look}]",
+        "process: {description: Listens, command: [python, listen/main.py], needs: [token]}",
+        more,
+    ];
+    world.write("crm/integration.yaml", &manifest.join("\n"));
+    world.write("crm/listen/main.py", "import os, time\nprint('with', os.environ['CRM_TOKEN'])\ntime.sleep(60)\n");
+}
+
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_does_without_the_python_of_its_process_until_that_may_run() {
+    let mut world = World::new();
+    manifest(&world, "");
+    let first = world.load("crm").await;
+    assert_eq!((first.problems.len(), first.integration.tools.len()), (0, 1), "{:?}", first.problems);
+    assert_eq!(first.place.python, None, "nobody asked for an environment");
+    let kept = world.hosts.process(TIMES);
+    kept.set(Spec::of(&first, PATH), None);
+    let waiting = until(&kept, "it waits", |state| state.phase == Phase::Waiting).await;
+    assert_eq!(waiting.missing, ["CRM_TOKEN"]);
+    world.set("CRM_TOKEN", "t0ken");
+    let looks = |state: &ProcessState| state.missing.is_empty() && state.reason.is_some();
+    assert_eq!(until(&kept, "it is not started with any Python", looks).await.phase, Phase::Waiting);
+    let second = world.reload("crm", Some(&first)).await;
+    assert!(second.place.python.is_some() && second.integration.tools.len() == 1, "{:?}", second.worker.state());
+    kept.set(Spec::of(&second, PATH), None);
+    hears(&kept, "with t0ken").await;
+    kept.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_works_where_its_process_cannot_and_says_why() {
+    let mut world = World::new();
+    manifest(&world, "worker: {python: \">=9.9\"}");
+    world.set("CRM_TOKEN", "t0ken");
+    let folder = world.hosts.scan().folders.remove(0);
+    let at_once = world.hosts.load(&folder, None).await;
+    assert_eq!(at_once.integration.tools.len(), 1, "its environment may be there or not");
+    let loaded = world.load("crm").await;
+    assert_eq!((loaded.problems.len(), loaded.integration.tools.len()), (0, 1), "{:?}", loaded.problems);
+    let state = loaded.worker.state();
+    assert_eq!(state.state, "failing");
+    assert!(state.reason.as_ref().is_some_and(|why| why.contains("It needs Python 9.9")), "{state:?}");
+    assert!(Spec::of(&loaded, PATH).is_none(), "it is not started with any Python that is found");
+}

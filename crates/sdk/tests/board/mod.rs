@@ -99,7 +99,8 @@ async fn check(board: Board) -> Result<Checked> {
         name: String,
     }
     let me: Me = board.get("/me")?.send().await?.ok()?.json()?;
-    Ok(Checked { depth: Depth::Auth, message: format!("The token belongs to `{}`", me.name), account: Some(me.name) })
+    let message = format!("The token belongs to `{}`", me.name);
+    Ok(Checked { depth: Depth::Auth, account: Some(me.name), account_id: None, message })
 }
 
 /// Read one post of the board.

@@ -1,8 +1,11 @@
 //! The connections of an integration: their forms, tests of drafts, connecting and disconnecting.
 
+pub mod authorize;
 pub mod changes;
 pub mod history;
 mod shown;
+pub mod sync;
+pub mod token;
 
 pub use shown::{Connection, Outcome};
 

@@ -27,7 +27,7 @@ pub fn openapi() -> OpenApi {
     components.schemas.insert(Failure::name().into_owned(), Failure::schema());
     let mut paths = Paths::new();
     for Row { route, handler, .. } in table() {
-        let (schemas, documented, _) = handler();
+        let (schemas, documented, _) = (handler.document)();
         components.schemas.extend(schemas);
         for (path, mut item) in documented.paths {
             // What matches any rest is written otherwise there.

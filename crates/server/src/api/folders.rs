@@ -36,7 +36,7 @@ async fn switch(app: &Arc<App>, id: &str, disabled: bool) -> Result<Json<Integra
         tracing::info!(integration = id, "The integration is switched {now}");
         load::reload(app, id).await;
     }
-    Ok(Json(shown(app, &*find(app, id)?)))
+    Ok(Json(shown(app, &*find(app, id)?).await))
 }
 
 /// Let exactly what lies in the workspace now run
@@ -50,7 +50,7 @@ pub async fn approve(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Resul
     standing::change(&app, &id, |row| row.approved = Some(hash.clone())).await?;
     tracing::info!(integration = id, hash, "The folder was approved");
     load::reload(&app, &id).await;
-    Ok(Json(shown(&app, &*find(&app, &id)?)))
+    Ok(Json(shown(&app, &*find(&app, &id)?).await))
 }
 
 /// Look at a folder again, and load it if it has changed
@@ -59,7 +59,7 @@ pub async fn reload(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result
     find(&app, &id)?;
     load::look(&app).await;
     load::reload(&app, &id).await;
-    Ok(Json(shown(&app, &*find(&app, &id)?)))
+    Ok(Json(shown(&app, &*find(&app, &id)?).await))
 }
 
 /// Give a folder a variable that its code reads though it does not declare it
@@ -82,7 +82,7 @@ pub async fn allow(State(app): State<Arc<App>>, Ids((id, name)): Ids<(String, St
     let text = serde_json::to_string(&allowed).map_err(Error::internal)?;
     standing::change(&app, &id, |row| row.allowed = text).await?;
     load::reload(&app, &id).await;
-    Ok(Json(shown(&app, &*find(&app, &id)?)))
+    Ok(Json(shown(&app, &*find(&app, &id)?).await))
 }
 
 /// What was forgotten of an integration.

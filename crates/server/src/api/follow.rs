@@ -170,10 +170,25 @@ impl Follower {
         Ok(is_open)
     }
 
+    /// What was thought before an answer that was committed sooner than we looked. Nothing else keeps it.
+    fn think(&mut self, row: &StepRow) {
+        let (now, shown) = (self.now.borrow(), &mut self.shown);
+        if now.base + 1 != row.n {
+            return;
+        }
+        let is_void = now.take != shown.take && shown.thinking > 0;
+        let seen = if now.take == shown.take { shown.thinking } else { 0 };
+        if let Some(more) = now.thinking.get(seen..).filter(|more| !more.is_empty()) {
+            let reset = is_void || shown.is_thought_doubtful;
+            self.ready.push_back(Seen::Thinking { text: more.to_owned(), reset });
+        }
+    }
+
     /// Puts right what was shown of an answer that is now committed, or failed.
     fn settle(&mut self, row: &StepRow) {
         let text = match row.kind.as_str() {
             "model" => {
+                self.think(row);
                 let body: Value = serde_json::from_str(&row.body).unwrap_or_default();
                 body["answer"]["text"].as_str().unwrap_or_default().to_owned()
             }

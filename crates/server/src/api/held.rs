@@ -2,6 +2,7 @@
 
 use super::{
     error::{Error, Result},
+    syncs::Sync,
     time::Time,
 };
 use crate::{app::App, hold};
@@ -25,6 +26,8 @@ pub struct Held {
     /// The newest of them.
     next_runs: Vec<Run>,
     next_answers: Vec<Answer>,
+    /// Syncs that have not ended.
+    next_syncs: Vec<Sync>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -74,6 +77,7 @@ async fn of(app: &App) -> Result<Held> {
     };
     let next_runs = app.store.tasks(Some("pending"), None, None, MOST).await?;
     let next_answers = app.store.outbox(Some("pending"), None, MOST).await?;
+    let next_syncs = app.store.open_syncs(MOST).await?;
     Ok(Held {
         held: held.is_some(),
         since: held.as_ref().map(|held| Time(held.since)),
@@ -100,5 +104,6 @@ async fn of(app: &App) -> Result<Held> {
                 created_at: Time(row.created_at),
             })
             .collect(),
+        next_syncs: next_syncs.into_iter().map(Sync::from).collect(),
     })
 }

@@ -48,6 +48,9 @@ pub struct Integration {
     /// `ready`, `partial`, `not_configured`, `error`, `missing`, `paused`, `disabled` or `awaiting_approval`.
     status: String,
     error: Option<String>,
+    /// What a good integration has and this one has not, each in words. Of what runs in a process of its own, no part was
+    /// called for that.
+    lacks: Vec<String>,
     readme: String,
     /// Absent for what is part of the program.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -174,15 +177,17 @@ pub struct Refusals {
 pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Integrations>> {
     let catalog = app.catalog();
     let elsewhere = app.store.opened_by().await?;
-    let all = catalog.integrations.values().map(|entry| {
+    let mut integrations = Vec::new();
+    for entry in catalog.integrations.values() {
         let own = |(by, client_id): &&(String, String)| {
             *by == entry.integration.name && catalog.owner(client_id) != Some(by.as_str())
         };
         let opened_elsewhere = elsewhere.iter().filter(own).map(|(_, client_id)| client_id.clone()).collect();
-        let shown = shown(&app, entry);
-        Integration { folder: shown.folder.map(|folder| Folder { opened_elsewhere, ..folder }), ..shown }
-    });
-    Ok(Json(Integrations { integrations: all.collect() }))
+        let shown = shown(&app, entry).await;
+        integrations
+            .push(Integration { folder: shown.folder.map(|folder| Folder { opened_elsewhere, ..folder }), ..shown });
+    }
+    Ok(Json(Integrations { integrations }))
 }
 
 /// Show the webhook of an integration and what it refused
@@ -197,7 +202,7 @@ pub async fn show_webhook(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> 
         reason: refused.reason,
         source: refused.source,
     });
-    let registered = registering::of(&app, &id).await?;
+    let registered = registering::of(&app, &id, DEFAULT).await?;
     let registered = registered.map(|told| Registered { url: told.url, at: Time(told.at) });
     Ok(Json(WatchedWebhook { webhook, refused, registered }))
 }
@@ -218,7 +223,7 @@ async fn set_paused(app: &Arc<App>, id: &str, paused: bool) -> Result<Json<Integ
     find(app, id)?;
     pause::set(app, id, paused).await?;
     processes::settle(app);
-    Ok(Json(shown(app, &*find(app, id)?)))
+    Ok(Json(shown(app, &*find(app, id)?).await))
 }
 
 /// Code of folders answers at one address for all connections.
@@ -240,7 +245,7 @@ pub fn webhook(app: &App, entry: &Entry, connection: &str) -> Option<Webhook> {
     Some(Webhook { path, url, description })
 }
 
-pub fn shown(app: &App, entry: &Entry) -> Integration {
+pub async fn shown(app: &App, entry: &Entry) -> Integration {
     let integration = &entry.integration;
     let values = &entry.connections[DEFAULT];
     let webhook = webhook(app, entry, DEFAULT);
@@ -278,6 +283,7 @@ pub fn shown(app: &App, entry: &Entry) -> Integration {
         webhook,
         status: if app.ceilings.paused.has(&integration.name) { "paused" } else { entry.status() }.into(),
         error: entry.error.clone().or(broken).or_else(|| entry.listed.obstacle()).map(|error| masked(app, &error)),
+        lacks: entry.listed.lacks().await,
         readme: integration.readme.clone(),
         folder: place.map(|place| folder(app, integration, place)),
     }

@@ -32,6 +32,7 @@ pub mod metrics;
 mod multipart;
 pub mod notice_target;
 pub mod notices;
+pub mod oauth;
 pub mod outbox;
 mod outer;
 mod page;
@@ -39,12 +40,14 @@ pub mod processes;
 pub mod providers;
 mod rate;
 mod readiness;
+pub mod records;
 mod request;
 pub mod routes;
 pub mod schedules;
 pub mod sealing;
 pub mod sessions;
 pub mod settings;
+pub mod syncs;
 mod target;
 pub mod tasks;
 pub mod time;
@@ -57,6 +60,7 @@ mod tests;
 
 pub use auth::{Access, Identity, Scopes};
 pub use document::openapi;
+pub use request::no_such;
 
 use self::{
     auth::{ANY, Gate, Operator, guard},
@@ -68,6 +72,7 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State},
     http::{Method, Uri},
     middleware::{from_fn, from_fn_with_state},
+    routing::{MethodFilter, MethodRouter, on},
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -112,13 +117,18 @@ struct Row {
     folders: bool,
     /// Answers as long as it likes.
     streams: bool,
-    /// Made with its documentation, which is large: when it is needed, and one after the other.
-    handler: fn() -> UtoipaMethodRouter<Arc<App>>,
+    handler: Handler,
+}
+
+/// What answers, and what is said of it. The words are large, and made for whoever asks for them only.
+struct Handler {
+    serve: fn(MethodFilter) -> MethodRouter<Arc<App>>,
+    document: fn() -> UtoipaMethodRouter<Arc<App>>,
 }
 
 macro_rules! handler {
     ($handler:path) => {
-        || utoipa_axum::routes!($handler)
+        Handler { serve: |method| on(method, $handler), document: || utoipa_axum::routes!($handler) }
     };
 }
 
@@ -188,6 +198,7 @@ fn table() -> Vec<Row> {
         row(GET, "/api/v1/admin/integrations/{id}/connection", "integrations:read", handler!(connections::show_default)),
         row(POST, "/api/v1/admin/integrations/{id}/connection/test", "integrations:write", handler!(connections::test_default)),
         row(POST, "/api/v1/admin/integrations/{id}/connection/connect", "integrations:write", handler!(connections::connect_default)),
+        row(POST, "/api/v1/admin/integrations/{id}/connection/sync", "integrations:write", handler!(connections::sync::start_default)),
         row(POST, "/api/v1/admin/integrations/{id}/connection/disconnect", "integrations:write", handler!(connections::changes::disconnect_default)),
         row(GET, "/api/v1/admin/integrations/{id}/connections", "integrations:read", handler!(connections::list)),
         row(GET, "/api/v1/admin/integrations/{id}/connections/{name}", "integrations:read", handler!(connections::show)),
@@ -195,7 +206,18 @@ fn table() -> Vec<Row> {
         row(POST, "/api/v1/admin/integrations/{id}/connections/{name}/connect", "integrations:write", handler!(connections::connect)),
         row(POST, "/api/v1/admin/integrations/{id}/connections/{name}/disconnect", "integrations:write", handler!(connections::changes::disconnect)),
         row(POST, "/api/v1/admin/integrations/{id}/connections/{name}/rotate", "integrations:write", handler!(connections::changes::rotate)),
+        row(GET, "/api/v1/admin/integrations/{id}/connections/{name}/token", "integrations:read", handler!(connections::token::show)).for_folders(),
+        row(POST, "/api/v1/admin/integrations/{id}/connections/{name}/authorize", "integrations:write", handler!(connections::authorize::begin)),
+        row(POST, "/api/v1/admin/integrations/{id}/connections/{name}/authorize/landed", "integrations:write", handler!(connections::authorize::landed)),
+        open(GET, "/api/v1/oauth/callback", handler!(oauth::callback)),
+        open(GET, "/api/v1/oauth/agree/{id}/{name}/{ticket}", handler!(oauth::link)),
+        open(POST, "/api/v1/oauth/agree/{id}/{name}/{ticket}", handler!(oauth::agree)),
         row(GET, "/api/v1/admin/integrations/{id}/connections/{name}/history", "integrations:read", handler!(connections::history::list)),
+        row(GET, "/api/v1/admin/integrations/{id}/connections/{name}/sync", "integrations:read", handler!(connections::sync::show)),
+        row(PUT, "/api/v1/admin/integrations/{id}/connections/{name}/sync", "integrations:write", handler!(connections::sync::put)),
+        row(POST, "/api/v1/admin/integrations/{id}/connections/{name}/sync", "integrations:write", handler!(connections::sync::start)),
+        row(GET, "/api/v1/admin/integrations/{id}/connections/{name}/ledger", "integrations:read", handler!(connections::sync::ledger)),
+        row(POST, "/api/v1/admin/integrations/{id}/connections/{name}/ledger/{record}", "integrations:write", handler!(connections::sync::settle)),
 
         row(GET, "/api/v1/admin/log", "log:read", handler!(log::show)),
         row(PUT, "/api/v1/admin/log", "log:write", handler!(log::put)),
@@ -245,6 +267,19 @@ fn table() -> Vec<Row> {
         row(GET, "/api/v1/documents/search", "documents:read", handler!(documents::search)).for_folders(),
         row(GET, "/api/v1/documents/{id}", "documents:read", handler!(documents::show)).for_folders(),
         row(DELETE, "/api/v1/documents/{id}", "documents:write", handler!(documents::delete)).for_folders(),
+
+        row(GET, "/api/v1/records", "records:read", handler!(records::collections)),
+        row(GET, "/api/v1/records/{collection}", "records:read", handler!(records::list)),
+        row(POST, "/api/v1/records/{collection}", "records:write", handler!(records::store)),
+        row(GET, "/api/v1/records/{collection}/{id}", "records:read", handler!(records::show)),
+        row(PUT, "/api/v1/records/{collection}/{id}", "records:write", handler!(records::put)),
+        row(DELETE, "/api/v1/records/{collection}/{id}", "records:write", handler!(records::delete)),
+
+        row(GET, "/api/v1/syncs", "syncs:read", handler!(syncs::list)),
+        row(GET, "/api/v1/syncs/{id}", "syncs:read", handler!(syncs::show)),
+        row(GET, "/api/v1/syncs/{id}/records", "syncs:read", handler!(syncs::records)),
+        row(POST, "/api/v1/syncs/{id}/cancel", "syncs:write", handler!(syncs::cancel)),
+        row(POST, "/api/v1/syncs/{id}/resume", "syncs:write", handler!(syncs::resume)),
 
         row(GET, "/api/v1/keys", "keys:read", handler!(keys::list)),
         row(POST, "/api/v1/keys", "keys:write", handler!(keys::create)),
@@ -310,16 +345,11 @@ fn table() -> Vec<Row> {
     rows
 }
 
-fn row(
-    method: &'static str,
-    path: &'static str,
-    scope: &'static str,
-    handler: fn() -> UtoipaMethodRouter<Arc<App>>,
-) -> Row {
+fn row(method: &'static str, path: &'static str, scope: &'static str, handler: Handler) -> Row {
     Row { route: Route { method, path, scope: Some(scope) }, folders: false, streams: false, handler }
 }
 
-fn open(method: &'static str, path: &'static str, handler: fn() -> UtoipaMethodRouter<Arc<App>>) -> Row {
+fn open(method: &'static str, path: &'static str, handler: Handler) -> Row {
     Row { route: Route { method, path, scope: None }, folders: false, streams: false, handler }
 }
 
@@ -335,8 +365,7 @@ fn build(app: &Arc<App>, rows: Vec<Row>) -> Router {
     for Row { route, folders, streams, handler } in rows {
         let looks_only = ["/health", "/ready", "/openapi.json"].contains(&route.path);
         let gate = Gate { app: app.clone(), scope: route.scope, folders, streams, looks_only };
-        let (_, _, handler) = handler();
-        let mut handler = handler.route_layer(from_fn_with_state(gate, guard));
+        let mut handler = (handler.serve)(filter(route.method)).route_layer(from_fn_with_state(gate, guard));
         if route.path.starts_with("/v1/") {
             handler = handler.route_layer(from_fn(completions::in_their_shape));
         }
@@ -360,6 +389,11 @@ fn build(app: &Arc<App>, rows: Vec<Row>) -> Router {
         .layer(DefaultBodyLimit::max(app.config.capacity.body))
         .layer(from_fn(outer::around))
         .with_state(app.clone())
+}
+
+fn filter(method: &str) -> MethodFilter {
+    let method = Method::from_bytes(method.as_bytes()).expect("the table names methods");
+    MethodFilter::try_from(method).expect("the table names methods that can be routed")
 }
 
 fn nothing(uri: &Uri) -> Error {

@@ -36,7 +36,7 @@ pub struct Part {
     #[schema(value_type = Object)]
     dispatch_config: Value,
     text: String,
-    /// From 1.
+    /// From 1; 0 is the beginning of an answer, shown while it was written.
     part: i64,
     parts: i64,
     /// `pending`, `sending`, `sent`, `withheld`, `held`, `parked`, `dead`, `dropped` or `expired`.

@@ -143,7 +143,7 @@ pub async fn create(
         }
         return Ok((StatusCode::CREATED, Json(shown(&app, made)?)));
     }
-    app.schedules.ring();
+    app.schedules.notify_one();
     Ok((StatusCode::CREATED, Json(shown(&app, new)?)))
 }
 
@@ -275,7 +275,7 @@ async fn save(app: &Arc<App>, row: tercel_store::Schedule) -> Result<Json<Schedu
         return Err(Error::not_found(format!("There is no schedule {}", row.id)));
     }
     app.close_notice(&schedules::notice(&row)).await;
-    app.schedules.ring();
+    app.schedules.notify_one();
     Ok(Json(shown(app, row)?))
 }
 

@@ -5,6 +5,7 @@ use super::{
     error::{Error, Result},
     page::{List, Page, Piece},
     request::{Id, Ids, Query},
+    syncs::SyncTask,
     time::Time,
 };
 use crate::{app::App, runner, trace};
@@ -63,7 +64,9 @@ pub struct Dispatch {
 impl Task {
     pub async fn of(app: &App, row: tercel_store::Task) -> tercel_store::Result<Self> {
         let prompt = app.store.message(row.message_id).await?.map(|message| message.content).unwrap_or_default();
-        let outbox = app.store.outbox_of(row.id).await?;
+        let mut outbox = app.store.outbox_of(row.id).await?;
+        // What is shown while an answer is written is not the answer.
+        outbox.retain(|part| part.part > 0);
         let dispatch_type = match outbox.first() {
             Some(part) => part.dispatch_type.clone(),
             None => dispatch_type(app, &row).await?,
@@ -150,15 +153,34 @@ pub async fn list(State(app): State<Arc<App>>, page: Page, Query(filter): Query<
     Ok(page.list(tasks, next))
 }
 
+/// An agent run, or a sync of records: those have no conversation.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum AnyTask {
+    Run(Box<Task>),
+    Sync(Box<SyncTask>),
+}
+
 /// Show a task
-#[utoipa::path(get, path = "/api/v1/tasks/{id}", tag = "tasks", params(("id" = Uuid, Path)), responses((status = 200, body = Task)))]
+#[utoipa::path(get, path = "/api/v1/tasks/{id}", tag = "tasks", params(("id" = Uuid, Path)), responses((status = 200, body = AnyTask)))]
 pub async fn show(
     State(app): State<Arc<App>>,
     Extension(identity): Extension<Arc<Identity>>,
     Ids(id): Id,
-) -> Result<Json<Task>> {
+) -> Result<Json<AnyTask>> {
+    if let Some(sync) = sync(&app, &identity, id).await? {
+        return Ok(Json(AnyTask::Sync(Box::new(SyncTask::of(&app, sync).await?))));
+    }
     let row = visible(&app, &identity, id).await?;
-    Ok(Json(Task::of(&app, row).await?))
+    Ok(Json(AnyTask::Run(Box::new(Task::of(&app, row).await?))))
+}
+
+/// The sync of that id, if it is one and no run.
+async fn sync(app: &App, identity: &Identity, id: Uuid) -> Result<Option<tercel_store::Sync>> {
+    match identity.folder {
+        Some(_) => Ok(None),
+        None => Ok(app.store.sync(id).await?),
+    }
 }
 
 /// The task, if the caller may know of it.
@@ -172,18 +194,23 @@ pub async fn visible(app: &App, identity: &Identity, id: Uuid) -> Result<tercel_
 }
 
 /// Stop a task; one that runs stops at its next step
-#[utoipa::path(post, path = "/api/v1/tasks/{id}/cancel", tag = "tasks", params(("id" = Uuid, Path)), responses((status = 200, body = Task), (status = 409, description = "It has ended")))]
+#[utoipa::path(post, path = "/api/v1/tasks/{id}/cancel", tag = "tasks", params(("id" = Uuid, Path)), responses((status = 200, body = AnyTask), (status = 409, description = "It has ended")))]
 pub async fn cancel(
     State(app): State<Arc<App>>,
     Extension(identity): Extension<Arc<Identity>>,
     Ids(id): Id,
-) -> Result<Json<Task>> {
+) -> Result<Json<AnyTask>> {
+    if let Some(row) = sync(&app, &identity, id).await? {
+        app.store.cancel_sync(id).await?;
+        let now = app.store.sync(id).await?.unwrap_or(row);
+        return Ok(Json(AnyTask::Sync(Box::new(SyncTask::of(&app, now).await?))));
+    }
     visible(&app, &identity, id).await?;
     let status = runner::cancel(&app, id).await?;
     if status == "complete" || status == "failed" {
         return Err(Error::conflict(format!("The task has ended: it is {status}")));
     }
-    Ok(Json(Task::of(&app, find(&app, id).await?).await?))
+    Ok(Json(AnyTask::Run(Box::new(Task::of(&app, find(&app, id).await?).await?))))
 }
 
 /// Send a waiting task on

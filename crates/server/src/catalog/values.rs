@@ -1,6 +1,10 @@
 //! Values of connections' fields: from the database, then the environment, then what the integration says.
 
-use crate::config::Environment;
+use crate::{
+    config::Environment,
+    consent::{self, Asking, Consent},
+};
+use serde::de::DeserializeOwned;
 use std::{collections::BTreeMap, sync::Arc};
 use tercel_sdk::{Field, field::FieldType};
 use tercel_store::{Sealer, Setting, now};
@@ -32,6 +36,12 @@ pub struct Values {
     pub broken: BTreeMap<String, String>,
     /// Values that were replaced and count besides the new ones, and until when.
     pub earlier: BTreeMap<String, (String, i64)>,
+    /// What a person agreed to.
+    pub consent: Option<Arc<Consent>>,
+    /// The same before it is saved.
+    pub draft: Option<Arc<Consent>>,
+    /// Who is asked for it.
+    pub asking: Option<Arc<Asking>>,
 }
 
 /// Where a stored setting is bound to, for its seal.
@@ -79,7 +89,25 @@ pub(super) fn resolve(
         }
     }
     values.fields = Arc::new(resolved);
+    values.consent = opened(integration, connection, consent::KEY, stored, sealer, &mut values.broken);
+    values.asking = opened(integration, connection, consent::ASKING, stored, sealer, &mut values.broken);
     values
+}
+
+/// What is kept of a connection beside its fields.
+fn opened<T: DeserializeOwned>(
+    integration: &str,
+    connection: &str,
+    key: &str,
+    stored: &BTreeMap<&str, &Setting>,
+    sealer: &Sealer,
+    broken: &mut BTreeMap<String, String>,
+) -> Option<Arc<T>> {
+    let text = sealer.open(&place(integration, connection, key), &stored.get(key)?.value);
+    let read = text.map_err(|error| error.to_string());
+    // What serde says may repeat what is in it.
+    let read = read.and_then(|text| serde_json::from_str(&text).map_err(|_| "it cannot be read".to_owned()));
+    read.map(Arc::new).map_err(|error| broken.insert(key.to_owned(), error)).ok()
 }
 
 impl Values {

@@ -144,7 +144,9 @@ fn lines(all: &[Value]) -> String {
     let width = all.iter().map(|one| text(one, "id").chars().count()).max().unwrap_or_default();
     let line = |one: &Value| {
         let why = one["error"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
-        format!("{:width$}  {}{why}", text(one, "id"), text(one, "status"))
+        let lacks: Vec<&str> = one["lacks"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let lacks = if lacks.is_empty() { String::new() } else { format!(", lacks {}", lacks.join("; ")) };
+        format!("{:width$}  {}{why}{lacks}", text(one, "id"), text(one, "status"))
     };
     all.iter().map(line).collect::<Vec<_>>().join("\n")
 }

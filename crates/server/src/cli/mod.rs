@@ -18,7 +18,7 @@ mod terminal;
 use crate::config::{Config, Environment};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 /// A self-hosted agent server.
 #[derive(Parser)]
@@ -106,8 +106,15 @@ pub fn sandbox_exec() -> Option<ExitCode> {
     Some(tercel_hosts::sandbox::FAILED.into())
 }
 
+/// How long a thread that may wait for the disk stays without work. A start needs some, a server at rest two.
+const IDLE: Duration = Duration::from_secs(2);
+
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(1 << 20).build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(1 << 20)
+        .thread_keep_alive(IDLE)
+        .build()?)
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode> {

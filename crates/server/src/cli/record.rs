@@ -38,6 +38,9 @@ pub struct Arguments {
     /// Where it is posted: a dispatch_config, a JSON object
     #[arg(long, value_name = "JSON", default_value = "{}", requires = "deliver")]
     target: String,
+    /// Push this record, a JSON object: create it, look for it, change it, remove it
+    #[arg(long, group = "part", value_name = "JSON")]
+    push: Option<String>,
     /// Say yes to what changes something at the service
     #[arg(long)]
     yes: bool,
@@ -118,16 +121,19 @@ fn call(arguments: &Arguments) -> Result<Call> {
     if let Some(text) = &arguments.deliver {
         return Ok(Call::Deliver { target: object(&arguments.target, "--target")?, text: text.clone() });
     }
+    if let Some(record) = &arguments.push {
+        return Ok(Call::Push { record: object(record, "--push")?.into() });
+    }
     if arguments.test {
         return Ok(Call::Test);
     }
-    bail!("Say what is to be recorded: --test, --tool, --poll or --deliver")
+    bail!("Say what is to be recorded: --test, --tool, --poll, --deliver or --push")
 }
 
 fn changes(integration: &Integration, call: &Call) -> bool {
     match call {
         Call::Test | Call::Poll { .. } => false,
-        Call::Deliver { .. } => true,
+        Call::Deliver { .. } | Call::Push { .. } => true,
         Call::Tool { name, .. } => {
             integration.tools.iter().any(|tool| &tool.name == name && tool.effect != Effect::Read)
         }

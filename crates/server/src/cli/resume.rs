@@ -70,10 +70,18 @@ fn describe(held: &Value) -> String {
     for row in list("next_runs") {
         lines.push(format!("  {}  {} for {}", text(&row["created_at"]), text(&row["bot_id"]), text(&row["origin"])));
     }
+    let syncs: Vec<Value> = list("next_syncs").collect();
+    if !syncs.is_empty() {
+        lines.push(format!("Syncs of records that would go on: {}", syncs.len()));
+    }
+    for row in syncs {
+        let place = format!("{}/{}", text(&row["integration"]), text(&row["connection"]));
+        lines.push(format!("  {}  {} to {place}", text(&row["created_at"]), text(&row["collection"])));
+    }
     lines.push(String::new());
     lines.push(
         "What left after the backup was made may be among them. Answers are looked for first where that can be done; runs \
-         are not. `POST /api/v1/outbox/{id}/drop` and `POST /api/v1/tasks/{id}/cancel` take single ones out."
+         are not. `POST /api/v1/outbox/{id}/drop` and `POST /api/v1/tasks/{id}/cancel` take single ones out, syncs too."
             .into(),
     );
     lines.join("\n")
@@ -89,7 +97,9 @@ mod tests {
             "held": true, "since": "2026-01-01T00:00:00Z", "reason": "It was restored", "runs": 1, "answers": 2,
             "next_runs": [{"created_at": "T1", "bot_id": "default", "origin": "api"}],
             "next_answers": [{"created_at": "T2", "dispatch_type": "webhook", "text": "Hello\nthere", "rehearse": false}],
+            "next_syncs": [{"created_at": "T3", "integration": "shelf", "connection": "work", "collection": "jobs"}],
         }));
         assert!(told.contains("Answers that would be sent: 2\n  T2  by webhook: Hello\nRuns that would go on: 1\n  T1  default for api"), "{told}");
+        assert!(told.contains("Syncs of records that would go on: 1\n  T3  jobs to shelf/work"), "{told}");
     }
 }

@@ -4,6 +4,7 @@ use super::name;
 use crate::{
     app::{App, Call},
     catalog::{DEFAULT, Entry, Source},
+    consent::{self, Place},
     part::within,
     registering,
 };
@@ -22,16 +23,17 @@ pub struct Disconnected {
 pub async fn disconnect(app: &Arc<App>, entry: &Entry, connection: &str) -> Result<Disconnected> {
     let id = &entry.integration.name;
     // While it still knows us.
-    let unregistered = match connection {
-        DEFAULT => registering::unregister(app, id).await.map(drop),
-        _ => Ok(()),
-    };
+    let unregistered = registering::unregister(app, id, connection).await.map(drop);
     // First: a server that dies in between leaves credentials that are worth nothing, not ones that nobody can revoke.
     let (revoked, told) = revoke(app, entry, connection).await;
     let mut message = format!("It was disconnected{told}");
     if let Err(error) = unregistered {
         message = format!("{message}. The service may go on sending: {error}");
     }
+    let place = Place::new(id, connection);
+    // What is being renewed would be stored afterwards.
+    let turns = app.consents.turns.of(&place);
+    let mut turn = turns.lock().await;
     if connection == DEFAULT {
         forget_values(app, entry).await?;
         let rest = set_elsewhere(app, id);
@@ -52,6 +54,9 @@ pub async fn disconnect(app: &Arc<App>, entry: &Entry, connection: &str) -> Resu
         app.store.forget_connection(id, connection).await?;
         app.reload().await?;
     }
+    turn.forget();
+    drop(turn);
+    consent::over::forget(app, &place).await;
     crate::watchman::forget(app, id, connection).await;
     app.close_notice(&super::notice(&name::of(id, connection))).await;
     tracing::info!(integration = id, connection, "{message}");
@@ -60,7 +65,8 @@ pub async fn disconnect(app: &Arc<App>, entry: &Entry, connection: &str) -> Resu
 
 async fn forget_values(app: &Arc<App>, entry: &Entry) -> Result<()> {
     let id = &entry.integration.name;
-    let all = entry.integration.fields.iter().map(|field| NewSetting::from((field.key.clone(), None)));
+    let keys = entry.integration.fields.iter().map(|field| field.key.as_str()).chain(consent::KEYS);
+    let all = keys.map(|key| NewSetting::from((key.to_owned(), None)));
     app.store.put_settings(id, DEFAULT, all.collect()).await?;
     app.reload().await?;
     super::files::follow(app, id);
@@ -79,6 +85,19 @@ fn set_elsewhere(app: &App, id: &str) -> Vec<String> {
 
 /// Whether the credentials are worth nothing any more, and how that is told behind "It was disconnected".
 async fn revoke(app: &Arc<App>, entry: &Entry, connection: &str) -> (Option<bool>, String) {
+    if let Some(values) = entry.values(connection)
+        && let Some(consent) = &values.consent
+        && let Ok(Some((oauth, host))) = consent::wanted(app, &Place::new(&entry.integration.name, connection), values)
+        && let Some(told) = consent::over::revoke(&host, &oauth, consent).await
+    {
+        return match told {
+            Ok(()) => (Some(true), ", and what was agreed to counts no more at the service".into()),
+            Err(error) => (
+                Some(false),
+                format!(". What was agreed to could not be taken back ({error}): take it back at the service"),
+            ),
+        };
+    }
     let is_stored = |values: &crate::catalog::Values| {
         let secret = entry.integration.fields.iter().filter(|field| field.secret);
         secret.into_iter().any(|field| values.sources.get(&field.key) == Some(&Source::Db))

@@ -10,6 +10,11 @@ pub fn of(integration: &str, connection: &str) -> String {
     }
 }
 
+/// Integration and connection of what people are told.
+pub fn read(name: &str) -> (&str, &str) {
+    name.split_once('/').unwrap_or((name, DEFAULT))
+}
+
 /// A name stands in addresses and in targets.
 ///
 /// # Errors

@@ -135,7 +135,7 @@ fn due(entry: &Entry, connection: &str, pace: Pace, tested: Option<Duration>) ->
     if state::of(entry, connection) == state::State::NotConfigured {
         return None;
     }
-    let of_code = entry.listed.place.as_ref().filter(|place| place.way != "manifest");
+    let of_code = entry.listed.place.as_ref().filter(|_| entry.listed.is_code());
     let is_asleep = of_code.is_some_and(|code| code.worker.as_ref().is_none_or(|worker| worker.state().pid.is_none()));
     let health = entry.healths.get(connection);
     let is_new = health.is_none_or(|health| health.code == "not_configured");

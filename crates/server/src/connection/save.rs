@@ -20,12 +20,17 @@ pub async fn save(app: &Arc<App>, entry: &Entry, connection: &str, changes: Chan
 
 /// The same without a word to the file.
 pub async fn store(app: &Arc<App>, entry: &Entry, connection: &str, changes: Changes) -> Result<()> {
+    put(app, entry, connection, sealed_all(app, entry, connection, changes)).await
+}
+
+/// Values as they are stored.
+pub fn sealed_all(app: &App, entry: &Entry, connection: &str, changes: Changes) -> Vec<NewSetting> {
     let overlap = |key: &str| entry.integration.fields.iter().find(|field| field.key == key)?.rotate;
     let changes = changes.into_iter().map(|(key, value)| {
         let overlap = overlap(&key);
         sealed(app, entry, connection, key, value, overlap)
     });
-    put(app, entry, connection, changes.collect()).await
+    changes.collect()
 }
 
 /// Replaces one secret. The one before it counts besides for a time of its own.
@@ -71,18 +76,23 @@ fn sealed(
     NewSetting { key, value: value.map(seal), earlier }
 }
 
-async fn put(app: &Arc<App>, entry: &Entry, connection: &str, changes: Vec<NewSetting>) -> Result<()> {
+/// Stores what was sealed, and lets what waited for it go on.
+pub async fn put(app: &Arc<App>, entry: &Entry, connection: &str, changes: Vec<NewSetting>) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
-    let id = &entry.integration.name;
-    app.store.put_settings(id, connection, changes).await?;
+    app.store.put_settings(&entry.integration.name, connection, changes).await?;
+    take_effect(app, entry, connection).await
+}
+
+/// What was stored counts, and what waited for it goes on.
+pub async fn take_effect(app: &Arc<App>, entry: &Entry, connection: &str) -> Result<()> {
     app.reload().await?;
     for kind in entry.integration.dispatchers.keys() {
         app.store.unpark_outbox(kind).await?;
     }
     if connection == DEFAULT {
-        app.folders.has_new_settings(app, id);
+        app.folders.has_new_settings(app, &entry.integration.name);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use tercel_hosts::{Folder, Loaded, Permissions, RootKind, Way};
 use tercel_sdk::Integration;
+use tokio::sync::OnceCell;
 
 /// A folder that lies where it is looked for.
 pub(super) fn of_folder(folders: &Folders, state: &State, folder: &Folder) -> Listed {
@@ -25,6 +26,7 @@ pub(super) fn of_folder(folders: &Folders, state: &State, folder: &Folder) -> Li
     Listed {
         integration: known.integration(id),
         standing,
+        lacks: OnceCell::new(),
         abilities: known.abilities,
         dispatch_types: known.dispatch_types,
         place: Some(Place {
@@ -68,6 +70,7 @@ fn of_loaded(loaded: &Loaded, known: Known, hides: Option<String>) -> Listed {
     };
     Listed {
         standing,
+        lacks: OnceCell::new(),
         abilities,
         dispatch_types,
         place: Some(Place {
@@ -93,6 +96,7 @@ pub(super) fn of_absent(id: &str, known: &Known, standing: Standing) -> Listed {
     Listed {
         integration: known.integration(id),
         standing,
+        lacks: OnceCell::new(),
         abilities: known.abilities,
         dispatch_types: known.dispatch_types.clone(),
         place: Some(Place {

@@ -1,10 +1,17 @@
 //! One integration in the list of all: where it comes from and how far it may be used.
 
-use crate::tier::Tier;
+use crate::{part::within, tier::Tier};
 use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tercel_hosts::{Permissions, Problem, RootKind, Variable, Worker};
-use tercel_sdk::{Field, Integration};
+use tercel_sdk::{
+    Field, Integration, Kind,
+    quality::{self, Look},
+};
+use tokio::sync::OnceCell;
+
+/// For a look at what an integration lacks, which asks nobody outside.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub struct Listed {
@@ -15,6 +22,7 @@ pub struct Listed {
     pub dispatch_types: Vec<String>,
     /// Absent for what is native.
     pub place: Option<Place>,
+    pub(super) lacks: OnceCell<Vec<String>>,
 }
 
 /// Whether anything of it may be used.
@@ -144,7 +152,27 @@ impl Listed {
         let abilities = Abilities::of(&integration);
         let standing = if disabled { Standing::Disabled } else { Standing::Works };
         let dispatch_types = integration.dispatchers.keys().cloned().collect();
-        Self { integration, standing, abilities, dispatch_types, place: None }
+        Self { integration, standing, abilities, dispatch_types, place: None, lacks: OnceCell::new() }
+    }
+
+    /// What a good integration has and it lacks: looked at when somebody asks first. Of what runs in a process of its own no
+    /// part is called for that.
+    pub async fn lacks(&self) -> Vec<String> {
+        if !self.works() {
+            return Vec::new();
+        }
+        let look = match &self.place {
+            Some(place) if place.way != "manifest" => Look::AtWhatItSays,
+            _ => Look::AtParts,
+        };
+        let integration = self.integration.clone();
+        let looked = async {
+            let what = format!("A look at the parts of `{}`", integration.name);
+            let looked =
+                within(PATIENCE, &what, Kind::Timeout, async move { Ok(quality::lacks(&integration, look).await) });
+            looked.await.unwrap_or_else(|error| vec![format!("parts that can be looked at: {}", error.message)])
+        };
+        self.lacks.get_or_init(|| looked).await.clone()
     }
 
     /// The same under a tier that may not have it. What is kept of it stays, and nothing of it is called.
@@ -196,6 +224,11 @@ impl Listed {
 
     pub fn is_of_workspace(&self) -> bool {
         self.place.as_ref().is_some_and(|place| place.kind == RootKind::Workspace)
+    }
+
+    /// Whether what it does is done in a process of its own.
+    pub fn is_code(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.way != "manifest")
     }
 
     pub fn source(&self) -> &'static str {

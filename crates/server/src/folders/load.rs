@@ -4,7 +4,8 @@ use super::{
     State, network,
     places::places,
     services::Services,
-    settle::{drain, settle, tidy_soon},
+    settle::{be_settled, drain, settle, tidy_soon},
+    shipped::Shipping,
     watch,
 };
 use crate::{app::App, config::WorkspaceTrust};
@@ -40,7 +41,9 @@ pub async fn load(app: &Arc<App>, patience: Duration) -> Result<()> {
 }
 
 async fn open(app: &Arc<App>) -> Result<()> {
-    let config = places(&app.config, app)?;
+    let begun = app.folders.shipping.lock().expect("no holder of this lock panics").take();
+    let shipping = begun.unwrap_or_else(|| Shipping::begin(&app.config.data_dir));
+    let config = places(&app.config, app, shipping.root.await??)?;
     if let Some(address) = app.folders.address.get() {
         network::open(app, *address).await;
     }
@@ -49,6 +52,7 @@ async fn open(app: &Arc<App>) -> Result<()> {
     let sandbox = Sandbox::open("/proc/self/exe", &config.data);
     let hosts =
         Hosts::start(config, sandbox, Arc::new(services)).context("Folders of integrations cannot be loaded")?;
+    hosts.knows(shipping.manifests.await.context("What ships with the program could not be read")?);
     let changes = hosts.changes();
     if let (Some(changes), true) = (changes, app.folders.hosts.set(hosts).is_ok()) {
         tokio::spawn(watch::keep_up(Arc::downgrade(app), changes, app.stopping.clone()));
@@ -133,14 +137,14 @@ struct Counted(Arc<App>);
 
 impl Counted {
     fn begin(app: &Arc<App>) -> Self {
-        app.folders.loading.fetch_add(1, Ordering::AcqRel);
+        app.folders.loading.send_modify(|count| *count += 1);
         Self(app.clone())
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.folders.loading.fetch_sub(1, Ordering::AcqRel);
+        self.0.folders.loading.send_modify(|count| *count -= 1);
     }
 }
 
@@ -161,8 +165,10 @@ async fn loaded(app: &Arc<App>, id: &str, counted: Counted) {
             replaced = load_one(app, &hosts, folder).await;
         }
     }
+    // Before it is no longer waited for: whoever waits does it for all.
+    app.folders.is_unsettled.store(true, Ordering::Release);
     drop(counted);
-    settle(app).await;
+    be_settled(app).await;
     // Calls that come now are the new one's.
     if let Some(old) = replaced {
         drain(app, old);

@@ -20,13 +20,14 @@ pub use calls::{Calls, Open};
 pub use listed::{Abilities, Listed, Place, Standing};
 
 use crate::{app::App, config::Config, tier::Tier};
+use shipped::Shipping;
 use standing::Said;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 use tercel_hosts::{
@@ -52,6 +53,8 @@ pub struct Folders {
     natives: Vec<Integration>,
     tier: Tier,
     hosts: OnceLock<Hosts>,
+    /// Until it is loaded for the first time.
+    shipping: Mutex<Option<Shipping>>,
     state: RwLock<State>,
     pub said: Said,
     pub calls: Calls,
@@ -63,7 +66,7 @@ pub struct Folders {
     /// Folders whose next loading has not begun.
     awaited: Mutex<BTreeSet<String>>,
     /// How many are being loaded.
-    loading: AtomicUsize,
+    loading: tokio::sync::watch::Sender<usize>,
     settling: tokio::sync::Mutex<()>,
     /// Something was loaded that not everybody sees yet.
     is_unsettled: AtomicBool,
@@ -92,6 +95,7 @@ impl Folders {
             natives,
             tier,
             hosts: OnceLock::new(),
+            shipping: Mutex::default(),
             state: RwLock::default(),
             said,
             calls: Calls::default(),
@@ -99,7 +103,7 @@ impl Folders {
             looking: tokio::sync::Mutex::default(),
             turns: Mutex::default(),
             awaited: Mutex::default(),
-            loading: AtomicUsize::new(0),
+            loading: Default::default(),
             settling: tokio::sync::Mutex::default(),
             is_unsettled: AtomicBool::new(false),
             will_be_tidied: AtomicBool::new(false),
@@ -130,6 +134,11 @@ impl Folders {
     /// What nobody has looked for yet may be there all the same, from now on until the first look is over.
     pub fn will_be_loaded(&self) {
         self.is_behind.store(true, Ordering::Release);
+    }
+
+    /// What ships is on its way already.
+    pub fn ships(&self, shipping: Shipping) {
+        *self.shipping.lock().expect("no holder of this lock panics") = Some(shipping);
     }
 
     fn turn(&self, id: &str) -> Arc<tokio::sync::Mutex<()>> {

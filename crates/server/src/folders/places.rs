@@ -1,6 +1,5 @@
 //! Where folders are looked for.
 
-use super::shipped;
 use crate::{app::App, config::Config};
 use anyhow::Result;
 use std::{path::PathBuf, time::Duration};
@@ -9,8 +8,8 @@ use tercel_hosts::{Root, RootKind};
 /// How long an environment for Python is kept that no folder needs: who takes a change back does not wait for it.
 const KEEP_ENVIRONMENTS: Duration = Duration::from_secs(86_400);
 
-/// In order: a later root replaces an id whole, but for the workspace.
-pub fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
+/// In order: a later root replaces an id whole, but for the workspace. What ships comes first.
+pub fn places(config: &Config, app: &App, shipped: Root) -> Result<tercel_hosts::Config> {
     let folders = &config.folders;
     let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
     // Programs that are started elsewhere get these paths, too.
@@ -18,7 +17,7 @@ pub fn places(config: &Config, app: &App) -> Result<tercel_hosts::Config> {
     let usual = [PathBuf::from("integrations"), data.join("integrations")].map(absolute);
     let workspace = absolute(folders.workspace.join("integrations"));
     let operator = usual.iter().cloned().chain(folders.directories.iter().cloned().map(absolute));
-    let mut roots = vec![shipped::root(&config.data_dir)?];
+    let mut roots = vec![shipped];
     roots.extend(operator.map(|path| Root { path, kind: RootKind::Operator }));
     roots.push(Root { path: workspace.clone(), kind: RootKind::Workspace });
     let beside = |root: &Root| Root { path: root.path.join("scripts/integrations"), kind: root.kind };

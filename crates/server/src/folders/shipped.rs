@@ -6,10 +6,29 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tercel_hosts::{Root, RootKind};
+use tercel_hosts::{MANIFEST, Manifests, Root, RootKind};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Below the data directory; a directory in it for each set of them.
 const PLACE: &str = "shipped";
+
+/// What ships, being put on disk and read in the background: a start has something else to do meanwhile.
+pub struct Shipping {
+    pub root: JoinHandle<Result<Root>>,
+    pub manifests: JoinHandle<Manifests>,
+}
+
+impl Shipping {
+    /// For whoever has the data directory.
+    pub fn begin(data: &Path) -> Self {
+        let texts = tercel_integrations::folders().iter().filter_map(|(path, bytes)| {
+            let (id, file) = path.split_once('/')?;
+            Some((id, std::str::from_utf8(bytes).ok()?)).filter(|_| file == MANIFEST)
+        });
+        let data = data.to_owned();
+        Self { root: spawn_blocking(move || root(&data)), manifests: spawn_blocking(|| Manifests::read(texts)) }
+    }
+}
 
 /// The root of what this program ships, on disk.
 pub fn root(data: &Path) -> Result<Root> {

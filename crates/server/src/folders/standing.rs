@@ -2,6 +2,7 @@
 
 use super::listed::Known;
 use crate::app::App;
+use futures::future::try_join_all;
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
@@ -72,6 +73,24 @@ pub async fn change(app: &Arc<App>, id: &str, change: impl FnOnce(&mut Integrati
     app.store.put_integration(row.clone()).await?;
     said.rows.write().unwrap_or_else(PoisonError::into_inner).insert(id.into(), row);
     Ok(true)
+}
+
+/// Keeps what integrations are, for the time when they are gone.
+pub async fn know(app: &Arc<App>, known: Vec<(String, String)>) -> Result<()> {
+    let said = &app.folders.said;
+    let _one = said.changing.lock().await;
+    let mut rows: Vec<IntegrationRow> = Vec::new();
+    for (id, known) in known {
+        let row = said.of(&id);
+        if row.known.as_ref() != Some(&known) {
+            rows.push(IntegrationRow { known: Some(known), ..row });
+        }
+    }
+    // At once, so that they are one commit.
+    try_join_all(rows.iter().map(|row| app.store.put_integration(row.clone()))).await?;
+    let mut all = said.rows.write().unwrap_or_else(PoisonError::into_inner);
+    all.extend(rows.into_iter().map(|row| (row.id.clone(), row)));
+    Ok(())
 }
 
 /// Forgets what was set and found for an integration. Answers how many rows of what are gone.

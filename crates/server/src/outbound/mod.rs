@@ -26,7 +26,7 @@ pub use address::HostPort;
 pub use ledger::Egress;
 pub use rehearsal::{Asked, Fate, Rehearsal};
 pub use resolve::{Names, System};
-pub use watched::Watched;
+pub use watched::{Seen, Watched};
 
 use self::{address::Policy, ledger::Ledger, limits::Limits, resolve::Guard};
 use anyhow::Context;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 use tercel_sdk::{
     Error, Kind, Mode, Result,
-    http::{Request, Response},
+    http::{Request, Response, reads},
     integration::Exchange,
     text::cut,
 };
@@ -93,7 +93,7 @@ pub fn answer(scope: &Scope, request: &Request) -> Option<Result<Response>> {
     if scope.mode == Mode::Live {
         return None;
     }
-    let (rehearsal, reads) = (&scope.rehearsal, request.method.is_safe());
+    let (rehearsal, reads) = (&scope.rehearsal, reads(&request.method));
     let note = |fate| rehearsal.note(asked(request, fate));
     if reads && rehearsal.live_reads {
         note(Fate::Sent);

@@ -1,13 +1,17 @@
 //! Sends what is in the outbox: claims rows that are due, tries each once, commits how it ended.
 
+mod beginning;
 mod core;
 mod notices;
 mod outcome;
 mod send;
+mod way;
 
 pub use self::{
+    beginning::{Grown, grow},
     core::{TYPES, webhook_secret},
     notices::{settle, settle_all},
+    outcome::{Verdict, verdict, wait},
 };
 
 use crate::{
@@ -20,15 +24,21 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
 };
-use tercel_sdk::{Error, Kind, Target};
+use tercel_sdk::{Error, Kind, Target, dispatch::STREAM};
 use tercel_store::{AttemptEnd, OutboxRow, now};
 use tokio::sync::Notify;
 
+/// What of a target says which message an answer is about, and not where it goes.
+const ABOUT: &str = "about";
+
 /// What rows have in common that must arrive in order: the dispatch type and the address, without secrets.
 pub fn key(target: &Target) -> String {
-    let masked = tercel_store::seal::mask_secrets(Value::Object(target.config.clone()));
+    let mut masked = tercel_store::seal::mask_secrets(Value::Object(target.config.clone()));
+    // How an answer is shown says nothing about where.
+    masked.as_object_mut().and_then(|config| config.shift_remove(STREAM));
     // Keys in order, so that the same address is the same however it was written.
-    let sorted: std::collections::BTreeMap<_, _> = masked.as_object().into_iter().flatten().collect();
+    let sorted: std::collections::BTreeMap<_, _> =
+        masked.as_object().into_iter().flatten().filter(|(name, _)| *name != ABOUT).collect();
     let digest = Sha256::digest(serde_json::to_vec(&sorted).unwrap_or_default());
     let connection = target.connection.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
     format!("{}{connection}:{}", target.kind, hex::encode(&digest[..16]))
@@ -124,6 +134,14 @@ mod tests {
     };
     use serde_json::json;
 
+    #[test]
+    fn answers_to_one_address_are_in_order_whichever_messages_they_are_about() {
+        let key = |config| key(&Target::new("forge", config));
+        let first = key(json!({"room": "r", "about": "1"}));
+        assert_eq!(first, key(json!({"about": "2", "room": "r"})));
+        assert_ne!(first, key(json!({"room": "s", "about": "1"})));
+    }
+
     #[tokio::test]
     async fn what_was_taken_when_the_server_stops_goes_back_as_not_sent() {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -160,6 +178,8 @@ mod tests {
         let a = Target::new("chat", json!({"channel_id": "C1", "token": "x"}));
         let b = Target::new("chat", json!({"token": "y", "channel_id": "C1"}));
         let c = Target::new("chat", json!({"channel_id": "C2", "token": "x"}));
+        let growing = Target::new("chat", json!({"channel_id": "C1", "token": "x", "stream": true}));
+        assert_eq!(key(&a), key(&growing));
         let d = Target { connection: Some("work".into()), ..a.clone() };
         assert_eq!(key(&a), key(&b));
         assert_ne!(key(&a), key(&c));

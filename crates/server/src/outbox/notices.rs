@@ -25,7 +25,11 @@ pub async fn raise(app: &App, row: &OutboxRow, end: &AttemptEnd) {
             error,
             "See GET /api/v1/outbox?state=held; look whether it arrived, then drop it or send it again".to_owned(),
         ),
-        AttemptEnd::Sent(_) | AttemptEnd::Retry { .. } | AttemptEnd::Withheld | AttemptEnd::Expired => return,
+        AttemptEnd::Sent(_)
+        | AttemptEnd::Retry { .. }
+        | AttemptEnd::Withheld
+        | AttemptEnd::Dropped { .. }
+        | AttemptEnd::Expired => return,
     };
     let cause = serde_json::from_str::<Error>(error);
     let is_refused = cause.as_ref().is_ok_and(|error| error.kind == Kind::Auth) && watchman::is_refused(app, kind);

@@ -1,27 +1,17 @@
 //! One attempt for one row.
 
 use super::{
-    core, notices,
+    beginning::{self, Changed},
+    notices,
     outcome::{Verdict, verdict, wait},
+    way::{About, Way},
 };
-use crate::{
-    announce,
-    app::{App, Call},
-    connection::choice,
-    part::{within, words},
-    queue::patiently,
-    redact::Redactor,
-    watchman,
-};
-use chrono::{DateTime, SecondsFormat};
+use crate::{announce, app::App, part::words, queue::patiently, redact::Redactor, watchman};
 use futures::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
 use std::{panic::AssertUnwindSafe, sync::Arc};
-use tercel_sdk::{Dispatcher, Error, Host, Kind, Mode, Outbound, Receipt, Result, Target, host::Ids};
-use tercel_store::{AttemptEnd, OutboxRow, Uuid, now};
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tercel_sdk::{Error, Kind, Receipt, Result, Target};
+use tercel_store::{AttemptEnd, OutboxRow, now};
 
 /// Attempts after which a row that could not be sent is given up: about a day.
 const MOST_ATTEMPTS: i64 = 150;
@@ -33,6 +23,7 @@ pub async fn send(app: &Arc<App>, row: OutboxRow) {
         let message = format!("Sending hit a fault in the program: it panicked ({})", words(&*panic));
         AttemptEnd::Held(json(&Error::new(Kind::UnknownOutcome, message)))
     });
+    let end = if row.part == 0 { beginning::without_a_person(end) } else { end };
     notices::raise(app, &row, &end).await;
     if !commit(app, &row, end.clone()).await {
         return;
@@ -74,21 +65,21 @@ async fn attempt(app: &Arc<App>, row: &OutboxRow) -> AttemptEnd {
     };
     let about = match About::read(app, row, &target).await {
         Ok(about) => about,
-        Err(error) => {
-            let error = Error::new(Kind::Network, format!("What it belongs to could not be read: {error}"));
-            return AttemptEnd::Retry {
-                at: now() + wait(1, None).as_micros() as i64,
-                error: json(&error),
-                unknown: row.unknown,
-            };
-        }
+        Err(error) => return unread(row, &error),
     };
-    let way = match way(app, row, &target, about) {
+    let way = match Way::of(app, row, &target, about) {
         Ok(way) => way,
         Err(error) if error.kind == Kind::NotConfigured => return AttemptEnd::Parked(json(&error)),
         Err(error) if row.unknown => return AttemptEnd::Held(json(&error)),
         Err(error) => return AttemptEnd::Dead(json(&error)),
     };
+    match beginning::go_on(app, row, &target, &way).await {
+        Ok(Changed::Now(receipt)) => return sent(&receipt),
+        Ok(Changed::Never) => {}
+        Ok(Changed::NoNeed(why)) => return AttemptEnd::Dropped { error: json(&why), unknown: false },
+        Ok(Changed::Later(error)) => return unchanged(row, error),
+        Err(error) => return unread(row, &error),
+    }
     if row.unknown && !way.idempotent() {
         match way.find(app, &target).await.map(|found| unquoted(app, &target, found)) {
             Some(Ok(Some(receipt))) => return sent(&receipt),
@@ -115,13 +106,18 @@ async fn attempt(app: &Arc<App>, row: &OutboxRow) -> AttemptEnd {
     }
 }
 
+fn unread(row: &OutboxRow, error: &tercel_store::Error) -> AttemptEnd {
+    let error = Error::new(Kind::Network, format!("What it belongs to could not be read: {error}"));
+    AttemptEnd::Retry { at: now() + wait(1, None).as_micros() as i64, error: json(&error), unknown: row.unknown }
+}
+
 /// Then a refusal says nothing about the credentials of the connection.
-fn has_own_secret(target: &Target) -> bool {
+pub fn has_own_secret(target: &Target) -> bool {
     serde_json::to_value(target).is_ok_and(|target| !tercel_store::seal::secrets_in(target).is_empty())
 }
 
 /// A service may quote what it was sent: secrets of ours, of its connection, of the target.
-fn unquoted<T: Serialize + DeserializeOwned>(app: &App, target: &Target, answer: Result<T>) -> Result<T> {
+pub fn unquoted<T: Serialize + DeserializeOwned>(app: &App, target: &Target, answer: Result<T>) -> Result<T> {
     let secrets = serde_json::to_value(target).map(tercel_store::seal::secrets_in).unwrap_or_default();
     let (catalog, own) = (app.catalog(), Redactor::new(secrets));
     let answer = answer.map_err(|error| own.error(catalog.redactor.error(error)))?;
@@ -141,11 +137,26 @@ fn failed(row: &OutboxRow, way: &Way, error: Error) -> AttemptEnd {
     match verdict(&error) {
         Verdict::Park => AttemptEnd::Parked(json(&error)),
         Verdict::Refused => AttemptEnd::Dead(json(&error)),
+        // The answer comes, and is not to wait behind its own beginning.
+        Verdict::Retry if row.part == 0 => AttemptEnd::Dropped { error: json(&error), unknown: false },
         Verdict::Retry if row.attempts >= MOST_ATTEMPTS => AttemptEnd::Dead(json(&error)),
         Verdict::Unknown if row.attempts >= MOST_ATTEMPTS => AttemptEnd::Held(json(&error)),
         Verdict::Retry => later(false),
         Verdict::Unknown if way.idempotent() || way.can_find() => later(true),
         Verdict::Unknown => AttemptEnd::Held(json(&error)),
+    }
+}
+
+/// Changing a post can be done again, whatever became of it: what an earlier attempt left open stays as it is.
+fn unchanged(row: &OutboxRow, error: Error) -> AttemptEnd {
+    match verdict(&error) {
+        Verdict::Park => AttemptEnd::Parked(json(&error)),
+        _ if row.attempts >= MOST_ATTEMPTS => AttemptEnd::Dead(json(&error)),
+        _ => AttemptEnd::Retry {
+            at: now() + wait(row.attempts as u32, error.retry_after).as_micros() as i64,
+            error: json(&error),
+            unknown: row.unknown,
+        },
     }
 }
 
@@ -160,153 +171,6 @@ fn unresolved(row: &OutboxRow, error: Error) -> AttemptEnd {
             error: json(&error),
             unknown: true,
         },
-    }
-}
-
-/// The run that a row belongs to, as dispatchers see it.
-#[derive(Default)]
-struct About {
-    client_id: Option<String>,
-    channel: Option<Uuid>,
-    client_actions: Vec<Value>,
-}
-
-impl About {
-    async fn read(app: &App, row: &OutboxRow, target: &Target) -> tercel_store::Result<Self> {
-        let Some(session) = row.session_id.filter(|_| !core::TYPES.contains(&target.kind.as_str())) else {
-            return Ok(Self::default());
-        };
-        let session = patiently("Reading a session", || app.store.session(session)).await?;
-        let client_actions = match row.task_id.filter(|_| row.part == row.parts) {
-            Some(task) => patiently("Reading the steps of a run", || app.store.tool_steps(task)).await?,
-            None => Vec::new(),
-        };
-        let action = |step: String| {
-            let step: Value = serde_json::from_str(&step).ok()?;
-            Some(step["output"].get("client_action")?.clone()).filter(|action| !action.is_null())
-        };
-        Ok(Self {
-            channel: session.as_ref().and_then(|session| session.channel_id),
-            client_id: session.map(|session| session.client_id),
-            client_actions: client_actions.into_iter().filter_map(action).collect(),
-        })
-    }
-}
-
-/// How a row leaves.
-enum Way {
-    Webhook,
-    Internal,
-    Part { dispatcher: Dispatcher, host: Host, outbound: Box<Outbound> },
-}
-
-/// # Errors
-/// An unknown dispatch type.
-fn way(app: &Arc<App>, row: &OutboxRow, target: &Target, about: About) -> Result<Way> {
-    match target.kind.as_str() {
-        "webhook" => return Ok(Way::Webhook),
-        "internal" => return Ok(Way::Internal),
-        _ => {}
-    }
-    let catalog = app.catalog();
-    let owned = catalog.dispatchers.get(&target.kind);
-    let ids = Ids {
-        task: row.task_id,
-        session: row.session_id,
-        channel: about.channel,
-        bot: Some(row.bot_id.clone()),
-        client_id: about.client_id,
-        target: serde_json::from_value(app.masked_target(Some(&row.sealed_target))).ok(),
-        ..Ids::default()
-    };
-    let call = Call {
-        ids,
-        mode: Mode::Live,
-        idempotency_key: Some(row.id.to_string()),
-        timeout: Some(app.config.limits.dispatcher),
-        ..Call::default()
-    };
-    let entry = owned.and_then(|owned| catalog.integrations.get(&owned.integration));
-    let connection = entry.map(|entry| choice::of_target(entry, target)).transpose()?;
-    match owned.zip(connection).and_then(|(owned, name)| Some((owned, app.host(&owned.integration, name, call)?))) {
-        Some((owned, host)) => {
-            let dispatcher = owned.dispatcher.clone();
-            let outbound = Outbound { client_actions: about.client_actions, ..outbound(app, row) };
-            Ok(Way::Part { dispatcher, host, outbound: Box::new(outbound) })
-        }
-        None if catalog.absent.contains_key(&target.kind) => {
-            let name = &catalog.absent[&target.kind];
-            let obstacle = catalog.integrations.get(name).and_then(|entry| entry.listed.obstacle());
-            let obstacle = obstacle.unwrap_or_else(|| format!("`{name}` cannot be used now"));
-            Err(Error::not_configured(format!("The answer waits: {obstacle}")))
-        }
-        None => {
-            let known: Vec<&str> =
-                core::TYPES.into_iter().chain(catalog.dispatchers.keys().map(String::as_str)).collect();
-            Err(Error::new(Kind::NotFound, format!("There is no dispatch type `{}`", target.kind))
-                .hint(format!("Known are {}", known.join(", "))))
-        }
-    }
-}
-
-fn outbound(app: &App, row: &OutboxRow) -> Outbound {
-    Outbound {
-        id: row.id,
-        marker: app.sealer.marker(row.id),
-        text: row.text.clone(),
-        part: row.part as u32,
-        parts: row.parts as u32,
-        attempt: row.attempts as u32,
-        bot_id: row.bot_id.clone(),
-        bot_name: app.catalog().bots.get(&row.bot_id).and_then(|bot| bot.display_name.clone().or(bot.name.clone())),
-        task_id: row.task_id,
-        session_id: row.session_id,
-        created_at: DateTime::from_timestamp_micros(row.created_at)
-            .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
-            .unwrap_or_default(),
-        client_actions: Vec::new(),
-    }
-}
-
-impl Way {
-    fn idempotent(&self) -> bool {
-        match self {
-            Self::Webhook | Self::Internal => true,
-            Self::Part { dispatcher, .. } => dispatcher.idempotent,
-        }
-    }
-
-    fn can_find(&self) -> bool {
-        matches!(self, Self::Part { dispatcher, .. } if dispatcher.find.is_some())
-    }
-
-    /// `None` when it cannot be looked for.
-    async fn find(&self, app: &App, target: &Target) -> Option<Result<Option<Receipt>>> {
-        let Self::Part { dispatcher, host, outbound } = self else { return None };
-        let find = dispatcher.find.clone()?;
-        let (host, call) = (host.clone(), Dispatcher::call(target, outbound));
-        let what = format!("Looking for it by `{}`", target.kind);
-        let found = async move { find(host, call).await };
-        let found = within(app.config.limits.dispatcher, &what, Kind::Timeout, found).await;
-        Some(found.and_then(|value| Ok(serde_json::from_value(value)?)))
-    }
-
-    async fn deliver(&self, app: &Arc<App>, row: &OutboxRow, target: &Target) -> Result<Receipt> {
-        let what = format!("Sending by `{}`", target.kind);
-        let limit = app.config.limits.dispatcher;
-        let late = |_| Error::new(Kind::UnknownOutcome, format!("{what} took longer than {} seconds", limit.as_secs()));
-        let cancel = CancellationToken::new();
-        match self {
-            Self::Webhook => timeout(limit, core::webhook(app, row, target, &cancel)).await.map_err(late)?,
-            Self::Internal => timeout(limit, core::internal(app, row, target)).await.map_err(late)?,
-            Self::Part { dispatcher, host, outbound } => {
-                let (deliver, host) = (dispatcher.deliver.clone(), host.clone());
-                let call = Dispatcher::call(target, outbound);
-                let sent = within(limit, &what, Kind::UnknownOutcome, async move { deliver(host, call).await }).await;
-                // The post was made; that its receipt is odd changes nothing.
-                sent.map(|receipt| serde_json::from_value(receipt).unwrap_or_default())
-            }
-        }
     }
 }
 

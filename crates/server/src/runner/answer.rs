@@ -6,10 +6,16 @@ use std::{collections::HashSet, sync::Arc};
 use tercel_sdk::Target;
 use tercel_store::{NewOutbox, Uuid};
 
-/// One row for each part of the answer, for the effective target: the task's, else the session's, else the channel's.
-/// What was typed at the server itself is answered where its channel is bound to, too.
+/// One row for each part of the answer, for each of its targets.
 pub async fn parts(app: &Arc<App>, prepared: &Prepared, answer: &str) -> Vec<NewOutbox> {
     let catalog = app.catalog();
+    let rows = rows(app, prepared).await.into_iter();
+    rows.flat_map(|(_, row)| mirror::cut(&catalog, row, answer)).collect()
+}
+
+/// Where the answer goes, and what its rows have in common: to the effective target, which is the task's, else the
+/// session's, else the channel's. What was typed at the server itself is answered where its channel is bound to, too.
+pub async fn rows(app: &Arc<App>, prepared: &Prepared) -> Vec<(Target, NewOutbox)> {
     let (task, session) = (&prepared.task, &prepared.session);
     let own = task.sealed_target.clone().or_else(|| session.sealed_target.clone());
     let effective = match (own, task.channel_id) {
@@ -34,7 +40,7 @@ pub async fn parts(app: &Arc<App>, prepared: &Prepared, answer: &str) -> Vec<New
             task_id: Some(task.id),
             session_id: Some(session.id),
             bot_id: task.bot_id.clone(),
-            dispatch_type: target.kind,
+            dispatch_type: target.kind.clone(),
             sealed_target: sealed,
             text: String::new(),
             part: 1,
@@ -43,7 +49,7 @@ pub async fn parts(app: &Arc<App>, prepared: &Prepared, answer: &str) -> Vec<New
             rehearse: task.rehearse,
             expires_at: None,
         };
-        rows.extend(mirror::cut(&catalog, row, answer));
+        rows.push((target, row));
     }
     rows
 }

@@ -5,6 +5,8 @@ use super::{execute, pictures, prepare::context_of};
 use crate::{
     app::{App, Call},
     connection::choice,
+    consent::{Place, over},
+    outbound::Seen,
     providers::Chosen,
 };
 use serde_json::Value;
@@ -33,6 +35,18 @@ pub struct Asked {
     pub model: String,
     pub fallback: bool,
     pub request: Request,
+}
+
+/// What became of a call.
+pub struct Called {
+    pub step: Step,
+    /// It did not happen because somebody has to agree first: it can be made when they have.
+    pub lacking: Option<Lacking>,
+}
+
+pub struct Lacking {
+    pub place: Place,
+    pub error: Error,
 }
 
 /// How the tools of a run are called.
@@ -102,14 +116,16 @@ impl Calling<'_> {
         (step, meter.reading())
     }
 
-    pub async fn tool(&self, tools: &Tools<'_>, call: Planned) -> Step {
+    pub async fn tool(&self, tools: &Tools<'_>, call: Planned) -> Called {
         let began = Instant::now();
+        let mut lacking = None;
         let output = match &call.action {
             Action::Say(output) => output.clone(),
             Action::Run => {
                 self.begins(tools.run, &call, "local");
                 // What a service answers was written by whoever can write there.
-                let mut answer = self.run(tools, &call).await;
+                let (mut answer, lacks) = self.run(tools, &call).await;
+                lacking = lacks.zip(answer.as_ref().err().cloned());
                 self.has_ended(&call, began.elapsed().as_millis() as u64);
                 let pictures = match &mut answer {
                     Ok(answer) => pictures::take(self.app, answer, tools.message).await,
@@ -119,7 +135,10 @@ impl Calling<'_> {
             }
         };
         let duration_ms = began.elapsed().as_millis() as u64;
-        Step::Tool { call_id: call.call_id, name: call.name, arguments: call.arguments, output, duration_ms }
+        let step =
+            Step::Tool { call_id: call.call_id, name: call.name, arguments: call.arguments, output, duration_ms };
+        let lacking = lacking.map(|(place, error)| Lacking { place, error });
+        Called { step, lacking }
     }
 
     pub fn begins(&self, run: &Run, call: &Planned, kind: &str) {
@@ -142,7 +161,26 @@ impl Calling<'_> {
         });
     }
 
-    async fn run(&self, tools: &Tools<'_>, asked: &Planned) -> Result<Value> {
+    /// The answer, and whose consent is over if that is why there is none and nothing was changed.
+    async fn run(&self, tools: &Tools<'_>, asked: &Planned) -> (Result<Value>, Option<Place>) {
+        let seen = Arc::<Seen>::default();
+        match self.answer(tools, asked, seen.clone()).await {
+            Ok((answer, place, may_repeat)) => {
+                let is_undone = may_repeat || !seen.has_changed();
+                let is_refused = answer.as_ref().is_err_and(|error| error.kind == Kind::Auth);
+                let is_over = is_refused && is_undone && over::of(self.app, &place).is_some();
+                (answer, is_over.then_some(place))
+            }
+            Err(error) => (Err(error), None),
+        }
+    }
+
+    async fn answer(
+        &self,
+        tools: &Tools<'_>,
+        asked: &Planned,
+        seen: Arc<Seen>,
+    ) -> Result<(Result<Value>, Place, bool)> {
         let app = self.app;
         let _room = app.runs.steps.acquire().await.expect("the semaphore is never closed");
         let catalog = app.catalog();
@@ -164,12 +202,17 @@ impl Calling<'_> {
             idempotency_key: Some(format!("{}/{}", tools.key, asked.call_id)),
             timeout: Some(app.config.limits.tool),
             cancel: self.stop.clone(),
+            // What code in a process of its own has done is not seen.
+            seen: (!entry.listed.is_code()).then(|| seen.clone()),
             ..Call::default()
         };
+        if entry.listed.is_code() {
+            seen.unseen();
+        }
         let host = app.host(&owned.integration, &chosen, call).ok_or_else(gone)?;
         let answer = execute(app, &owned.tool, host, arguments).await;
         crate::watchman::saw_in_use(app, &owned.integration, &chosen, &answer).await;
-        answer
+        Ok((answer, Place::new(&owned.integration, &chosen), owned.tool.may_repeat()))
     }
 }
 

@@ -1,11 +1,12 @@
 //! How a run ends, or begins to wait.
 
 use super::{
+    calling::Lacking,
     client,
     log::Log,
     prepare::{Prepared, context_of, ids_of},
 };
-use crate::{app::App, ceilings, emission, hooks, queue::patiently};
+use crate::{app::App, ceilings, consent::over, emission, hooks, queue::patiently};
 use serde_json::Value;
 use std::sync::Arc;
 use tercel_agent::Step;
@@ -72,6 +73,7 @@ pub async fn give_up(app: &Arc<App>, task: &Arc<Task>, why: String) -> tercel_st
         parked: None,
         client: ClientCalls::default(),
         events: app.emission.take(task.id),
+        begun: true,
         end: Some(failed(&Error::new(Kind::Error, why))),
     };
     patiently("The end of a run", || app.store.commit(commit.clone())).await?;
@@ -112,6 +114,22 @@ pub async fn wait_for_client(
     let status = end(app, &prepared.ids, log, waiting).await?;
     app.runs.asked.notify_one();
     Ok(status)
+}
+
+/// Lets a run wait until somebody has agreed.
+pub async fn wait_for_consent(
+    app: &Arc<App>,
+    prepared: &Prepared,
+    log: &mut Log,
+    Lacking { place, error }: Lacking,
+) -> tercel_store::Result<&'static str> {
+    let end = Some(End::Waiting(json(&error)));
+    log.add(&Step::Parked { error })?;
+    log.commit_waiting(app, &prepared.session.client_id, end, Some(over::scope(&place))).await?;
+    tell_if_cancelled(app, &prepared.ids).await;
+    // Somebody may have agreed meanwhile.
+    ceilings::look(app);
+    Ok("waiting")
 }
 
 /// Lets a run wait for a person, or for the time that the error names.

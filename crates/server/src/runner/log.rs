@@ -14,6 +14,8 @@ pub struct Log {
     spent: Vec<(String, Usage)>,
     used: Counts,
     client: ClientCalls,
+    /// Whether the beginning of an answer may have been shown, in an earlier attempt or in this one.
+    begun: bool,
     /// Whether something waits that must not be lost.
     urgent: bool,
 }
@@ -28,6 +30,7 @@ impl Log {
             spent: Vec::new(),
             used: Counts::default(),
             client: ClientCalls::default(),
+            begun: task.attempt > 1,
             urgent: false,
         };
         if task.attempt == 1 {
@@ -90,6 +93,11 @@ impl Log {
         self.client.asked = calls;
     }
 
+    /// The beginning of an answer was shown.
+    pub fn has_begun(&mut self) {
+        self.begun = true;
+    }
+
     /// Commits what waits, if it matters.
     pub async fn flush(&mut self, app: &App, client_id: &str) -> Result<()> {
         match self.urgent {
@@ -132,6 +140,7 @@ impl Log {
             parked,
             client: std::mem::take(&mut self.client),
             events: app.emission.take(task.id),
+            begun: self.begun,
             end,
         };
         self.urgent = false;

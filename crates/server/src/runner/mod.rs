@@ -8,6 +8,7 @@ mod log;
 mod pictures;
 mod prepare;
 mod run;
+mod showing;
 mod starting;
 pub mod stateless;
 mod tools;

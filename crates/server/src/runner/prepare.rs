@@ -1,6 +1,6 @@
 //! What a run is given: its part of the conversation, skills, tools, models.
 
-use super::log::Log;
+use super::{log::Log, showing::Showing};
 use crate::{
     app::App, attachments, bot::Bot, catalog::Catalog, connection::choice, live::Feed, places, queue::patiently,
 };
@@ -29,6 +29,8 @@ pub struct Prepared {
     pub config: RunConfig,
     /// Where those who watch see what it says.
     pub feed: Arc<Feed>,
+    /// What its targets see of it meanwhile.
+    pub showing: Showing,
     /// The run was cancelled or took too long.
     pub stop: CancellationToken,
 }
@@ -178,7 +180,16 @@ pub async fn prepare(app: &Arc<App>, task: &Arc<Task>, log: &mut Log, mut steps:
         shape: config.wanted.shape.clone(),
     };
     let feed = app.live.feed(task.id);
-    Ok(Prepared { task: task.clone(), run, session, ids, config, feed, stop: CancellationToken::new() })
+    Ok(Prepared {
+        task: task.clone(),
+        run,
+        session,
+        ids,
+        config,
+        feed,
+        showing: Showing::default(),
+        stop: CancellationToken::new(),
+    })
 }
 
 /// Places that untrusted people speak from: of the message that is answered, or else of what was said before.

@@ -3,10 +3,10 @@
 use super::{
     answer,
     calling::{Asked, Calling},
-    ending::{NO_MODEL, end, failed, give_up, park, recovered, wait_for, wait_for_client},
+    ending::{NO_MODEL, end, failed, give_up, park, recovered, wait_for, wait_for_client, wait_for_consent},
     log::Log,
     prepare::{self, Prepared, RunConfig, context_of, ids_of},
-    tools,
+    tools::{self, Open},
 };
 use crate::{app::App, ceilings, part};
 use futures::FutureExt;
@@ -132,6 +132,9 @@ async fn work(app: &Arc<App>, prepared: &mut Prepared, log: &mut Log) -> tercel_
                     () = tokio::time::sleep(wait) => {}
                 }
                 let (step, wasted) = ask(app, prepared, Asked { iteration, model, fallback, request }, base).await;
+                if prepared.showing.has_begun() {
+                    log.has_begun();
+                }
                 if let Step::ModelFailed { model, .. } = &step {
                     if wasted.total() > 0 {
                         log.spend(model, wasted);
@@ -145,9 +148,11 @@ async fn work(app: &Arc<App>, prepared: &mut Prepared, log: &mut Log) -> tercel_
             }
             Next::CallTools(calls) => {
                 log.flush(app, &prepared.session.client_id).await?;
-                let open = tools::run_all(app, prepared, log, calls).await?;
-                if !open.is_empty() && !stop.is_cancelled() {
-                    return wait_for_client(app, prepared, log, open).await.map(Some);
+                match tools::run_all(app, prepared, log, calls).await? {
+                    _ if stop.is_cancelled() => {}
+                    Open::Nothing => {}
+                    Open::Client(open) => return wait_for_client(app, prepared, log, open).await.map(Some),
+                    Open::Consent(lacking) => return wait_for_consent(app, prepared, log, lacking).await.map(Some),
                 }
             }
             Next::Finish(Finish::Complete { text, tools_used }) => {
@@ -195,14 +200,19 @@ fn is_trusted(prepared: &Prepared) -> bool {
 }
 
 /// Answers the step, and what a call took that failed or was cut off all the same.
-async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked, base: i64) -> (Step, chat::Usage) {
+async fn ask(app: &Arc<App>, prepared: &mut Prepared, asked: Asked, base: i64) -> (Step, chat::Usage) {
+    let (mut showing, done) = (std::mem::take(&mut prepared.showing), CancellationToken::new());
     let task = &prepared.task;
     // A task that was accepted without a model is not handed to one that was configured since.
     let withheld = task.rehearse && app.config.rehearse.is_none();
     let provider = app.chosen(&asked.model, withheld);
     let saying = prepared.feed.begin(base, app.catalog());
     let calling = Calling { app, ids: &prepared.ids, stop: &prepared.stop };
-    let (step, reading) = calling.model(&provider, asked, &saying).await;
+    let answering = async {
+        let _done = done.clone().drop_guard();
+        calling.model(&provider, asked, &saying).await
+    };
+    let ((step, reading), ()) = tokio::join!(answering, showing.follow(app, prepared, &done));
     match &step {
         Step::Model { model, .. } => {
             saying.finish();
@@ -213,5 +223,6 @@ async fn ask(app: &Arc<App>, prepared: &Prepared, asked: Asked, base: i64) -> (S
         }
         _ => prepared.feed.void(),
     }
+    prepared.showing = showing;
     (step, reading)
 }

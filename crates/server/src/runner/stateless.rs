@@ -4,7 +4,7 @@ mod counting;
 mod watching;
 
 use super::{
-    calling::{Asked, Calling, Tools},
+    calling::{Asked, Called, Calling, Tools},
     prepare::{self, Wanted},
 };
 use crate::{app::App, bot::Bot};
@@ -127,8 +127,8 @@ async fn work(
                 }
                 let tools = Tools { mode, key: key.clone(), message: None, run: &run };
                 let running: FuturesUnordered<_> = calls.into_iter().map(|call| calling.tool(&tools, call)).collect();
-                let steps: Vec<Step> = running.collect().await;
-                run.steps.extend(steps.into_iter().map(|step| Committed { attempt: 1, step }));
+                let called: Vec<Called> = running.collect().await;
+                run.steps.extend(called.into_iter().map(|called| Committed { attempt: 1, step: called.step }));
             }
             Next::Finish(Finish::Complete { .. }) => return Ok(reply(&texts, Vec::new(), &run)),
             Next::Finish(Finish::Failed(error)) | Next::Park(error) => return Err(error),

@@ -1,7 +1,7 @@
 //! Runs the tool calls of one turn, side by side; each result is committed when it is there.
 
 use super::{
-    calling::{Calling, Tools},
+    calling::{Called, Calling, Lacking, Tools},
     client,
     log::Log,
     prepare::Prepared,
@@ -14,18 +14,28 @@ use tercel_agent::{Action, Committed, Planned};
 use tercel_sdk::{Host, Kind, Mode, Result, Tool};
 use tercel_store::ClientCall;
 
-/// Stops in the middle when the run shall. Answers the calls that the client has to be waited for.
+/// What has to be waited for.
+pub enum Open {
+    Nothing,
+    /// The answers of the client to these calls.
+    Client(Vec<ClientCall>),
+    /// Somebody's consent. What has no result did not happen.
+    Consent(Lacking),
+}
+
+/// Stops in the middle when the run shall. Answers what has to be waited for.
 pub async fn run_all(
     app: &Arc<App>,
     prepared: &mut Prepared,
     log: &mut Log,
     calls: Vec<Planned>,
-) -> tercel_store::Result<Vec<ClientCall>> {
+) -> tercel_store::Result<Open> {
     let is_the_clients = |call: &Planned| {
         call.action == Action::Run && prepared.config.client_tools.iter().any(|tool| tool.name == call.name)
     };
     let (clients, ours): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_the_clients);
     let mut done = Vec::with_capacity(ours.len());
+    let mut lacking = None;
     prepared.feed.after(log.count());
     {
         let prepared = &*prepared;
@@ -44,7 +54,11 @@ pub async fn run_all(
                 () = prepared.stop.cancelled() => break,
                 step = running.next() => step,
             };
-            let Some(step) = step else { break };
+            let Some(Called { step, lacking: lacks }) = step else { break };
+            if lacks.is_some() {
+                lacking = lacking.or(lacks);
+                continue;
+            }
             log.add(&step)?;
             log.flush(app, &prepared.session.client_id).await?;
             done.push(Committed { attempt: prepared.run.attempt, step });
@@ -52,9 +66,13 @@ pub async fn run_all(
     }
     prepared.run.steps.extend(done);
     if prepared.stop.is_cancelled() {
-        return Ok(Vec::new());
+        return Ok(Open::Nothing);
     }
-    client::take(app, prepared, log, clients).await
+    if let Some(lacking) = lacking {
+        return Ok(Open::Consent(lacking));
+    }
+    let open = client::take(app, prepared, log, clients).await?;
+    Ok(if open.is_empty() { Open::Nothing } else { Open::Client(open) })
 }
 
 /// Calls a tool with arguments that were checked. No secret of ours comes back.

@@ -21,19 +21,9 @@ use crate::{
 use futures::future::join_all;
 use std::sync::Arc;
 use tercel_store::{Error, Fire, Fired, NewNotice, Result, Schedule, now};
-use tokio::sync::Notify;
 
 /// Schedules taken at once.
 const GROUP: i64 = 256;
-/// Rung when a schedule was made, changed or resumed.
-#[derive(Default)]
-pub struct Bell(Notify);
-
-impl Bell {
-    pub fn ring(&self) {
-        self.0.notify_one();
-    }
-}
 
 /// Starts what is due, until the server stops.
 pub async fn run_all(app: Arc<App>) {
@@ -66,7 +56,7 @@ pub async fn run_by(app: Arc<App>, wall: Wall) {
         };
         was_set_back = tokio::select! {
             () = app.stopping.cancelled() => return,
-            () = app.schedules.0.notified() => clock.was_set_back(),
+            () = app.schedules.notified() => clock.was_set_back(),
             set_back = clock.sleep_until(next) => set_back,
         };
     }

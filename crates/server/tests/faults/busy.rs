@@ -2,7 +2,7 @@
 
 use crate::{
     tools::Arguments,
-    webhooks::{signed, slack},
+    webhooks::{scheme, signed},
     world::{World, board, open_with, place, start},
 };
 use futures::future::join_all;
@@ -103,7 +103,7 @@ async fn a_test_of_a_connection_and_a_hook_hold_nobody_up() {
             let busy = checks.clone();
             async move {
                 busy.wait();
-                Ok(Checked { depth: Depth::Auth, account: None, message: "late".into() })
+                Ok(Checked { depth: Depth::Auth, account: None, account_id: None, message: "late".into() })
             }
         })
         .on(move |_: Host, _: hook::BeforeContextAssembly| {
@@ -125,7 +125,7 @@ async fn a_test_of_a_connection_and_a_hook_hold_nobody_up() {
 /// Computes for as long as it is busy when the post says so.
 fn reading(busy: Busy) -> Integration {
     board().webhook(move |_: Host, request: Inbound| -> Result<Received, Refusal> {
-        let request = request.signed(&slack())?;
+        let request = request.signed(&scheme())?;
         let said: Value = request.json()?;
         if said["text"] == "compute" {
             busy.wait();

@@ -34,7 +34,7 @@ impl Watched {
     /// Sets the clock; it is looked at now, and not only at its next look.
     fn set(&self, minutes: i64) {
         self.ahead.store(minutes * MINUTE, Ordering::SeqCst);
-        self.world.app.schedules.ring();
+        self.world.app.schedules.notify_one();
     }
 
     async fn hourly(&self) -> String {

@@ -46,9 +46,12 @@ fn accounts(log: &Log) -> Integration {
         async move {
             logs(&log, &host, "test");
             match host.field("token")? {
-                token if token.starts_with("good") => {
-                    Ok(Checked { depth: Depth::Auth, account: Some(token.into()), message: "It works".into() })
-                }
+                token if token.starts_with("good") => Ok(Checked {
+                    depth: Depth::Auth,
+                    account: Some(token.into()),
+                    account_id: None,
+                    message: "It works".into(),
+                }),
                 _ => Err(Error::new(Kind::Auth, "The board does not know the token").status(401)),
             }
         }
@@ -260,7 +263,12 @@ fn moody(fails: impl Fn(usize) -> Option<Kind> + Send + Sync + 'static) -> (Inte
         let fails = fails(counted.fetch_add(1, Ordering::SeqCst));
         async move {
             match fails {
-                None => Ok(Checked { depth: Depth::Auth, account: Some("me".into()), message: "It works".into() }),
+                None => Ok(Checked {
+                    depth: Depth::Auth,
+                    account: Some("me".into()),
+                    account_id: None,
+                    message: "It works".into(),
+                }),
                 Some(kind) => Err(Error::new(kind, "The board is not well").hint("Wait")),
             }
         }

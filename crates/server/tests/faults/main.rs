@@ -13,6 +13,7 @@ mod mentions;
 mod order;
 mod repeated;
 mod restarts;
+mod syncs;
 mod tiers;
 mod tools;
 mod webhooks;

@@ -134,6 +134,7 @@ fn a_run_whose_steps_are_damaged_fails_and_says_so() {
             parked: None,
             client: Default::default(),
             events: Vec::new(),
+            begun: false,
             end: None,
         };
         world.app.store.commit(commit).await.unwrap();

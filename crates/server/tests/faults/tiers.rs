@@ -40,7 +40,7 @@ fn board_of_all_parts(calls: &Arc<AtomicUsize>) -> Integration {
     };
     let check = move |_: Host| {
         checked();
-        async { Ok(Checked { depth: Depth::Auth, account: None, message: "It works".into() }) }
+        async { Ok(Checked { depth: Depth::Auth, account: None, account_id: None, message: "It works".into() }) }
     };
     let look = move |_: Host, _: Arguments| {
         looked();
@@ -61,7 +61,7 @@ fn board_of_all_parts(calls: &Arc<AtomicUsize>) -> Integration {
     board()
         .tier("paid")
         .feature("board_boost", "premium")
-        .feature("notion_sync", "free")
+        .feature("company_research", "free")
         .field(Field::password("token", "Token").required())
         .webhook(receive)
         .connector(check)
@@ -145,7 +145,7 @@ async fn features_are_the_usual_ones_and_those_of_integrations_which_change_none
     let told = world.get("/api/v1/features").await;
     assert_eq!((&told["tier"], &told["tiers"]), (&json!("paid"), &json!(["free", "paid", "premium", "ultra"])));
     let features = &told["features"];
-    assert_eq!((&features["board_boost"], &features["notion_sync"]), (&json!("premium"), &json!("paid")));
+    assert_eq!((&features["board_boost"], &features["company_research"]), (&json!("premium"), &json!("paid")));
     let locked = told["locked"].as_object().unwrap();
     let names: Vec<&str> = locked.keys().map(String::as_str).collect();
     assert_eq!(names, ["board_boost", "llm_voice_guidelines", "model_fine_tuning", "multi_user"]);

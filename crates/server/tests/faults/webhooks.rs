@@ -2,12 +2,12 @@ use crate::world::{World, board, open_with, place, start};
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
-use tercel_sdk::{Brief, Dedupe, Event, Host, Inbound, Outcome, Received, Refusal, Scheme};
+use tercel_sdk::{Brief, Dedupe, Event, Host, Inbound, Outcome, Received, Refusal, Scheme, signature::Recipe};
 
 const SECRET: &str = "the-signing-secret";
 
 fn receive(_: Host, request: Inbound) -> Result<Received, Refusal> {
-    let request = request.signed(&slack())?;
+    let request = request.signed(&scheme())?;
     let said: Value = request.json()?;
     let text = said["text"].as_str().expect("every post has a text");
     let by_bot = said["by_bot"] == true;
@@ -24,12 +24,19 @@ pub async fn listening_in(place: &crate::world::Place, settings: &[(&str, &str)]
     open_with(place.path(), vec![board().webhook(receive)], settings).await
 }
 
-pub fn slack() -> Scheme {
-    Scheme::slack(SECRET)
+/// One that signs the time as well.
+pub fn scheme() -> Scheme {
+    let recipe = Recipe {
+        header: "x-board-signature".into(),
+        signs: "{timestamp}.{body}".into(),
+        timestamp: Some("x-board-timestamp".into()),
+        ..Recipe::default()
+    };
+    Scheme::hmac(SECRET, recipe).unwrap()
 }
 
 pub fn signed(body: &str, age: Duration) -> HeaderMap {
-    Scheme::slack(SECRET).sign(body.as_bytes(), SystemTime::now() - age)
+    scheme().sign(body.as_bytes(), SystemTime::now() - age)
 }
 
 #[tokio::test]
@@ -39,21 +46,21 @@ async fn a_signature_that_is_old_missing_or_wrong_is_refused_and_leaves_nothing(
     let body = json!({"text": "hello"}).to_string();
     let soon = Duration::ZERO;
     let mut unsigned = signed(&body, soon);
-    unsigned.remove("x-slack-signature");
+    unsigned.remove("x-board-signature");
     let mut timeless = signed(&body, soon);
-    timeless.remove("x-slack-request-timestamp");
+    timeless.remove("x-board-timestamp");
     // The time is signed: an old request does not become a new one by a new time.
     let mut renewed = signed(&body, Duration::from_secs(3600));
     renewed.extend(
         signed("another body", soon)
-            .remove("x-slack-request-timestamp")
-            .map(|time| (Some(axum::http::HeaderName::from_static("x-slack-request-timestamp")), time)),
+            .remove("x-board-timestamp")
+            .map(|time| (Some(axum::http::HeaderName::from_static("x-board-timestamp")), time)),
     );
     for (headers, reason) in [
         (signed(&body, Duration::from_secs(301 + 60)), "The signature's time is 36"),
         (signed("another body", soon), "The signature does not match"),
-        (unsigned, "Header `x-slack-signature` is missing"),
-        (timeless, "Header `x-slack-request-timestamp` is missing"),
+        (unsigned, "Header `x-board-signature` is missing"),
+        (timeless, "Header `x-board-timestamp` is missing"),
         (renewed, "The signature does not match"),
     ] {
         let (status, answer) = world.webhook(headers, &body).await;

@@ -78,7 +78,9 @@ impl Write for EndAttempt {
                     AttemptEnd::Held(_) => (time, Some(true)),
                     AttemptEnd::Sent(_) | AttemptEnd::Withheld => (time, Some(false)),
                     // What an earlier attempt left open is open still.
-                    AttemptEnd::Parked(_) | AttemptEnd::Dead(_) | AttemptEnd::Expired => (time, None),
+                    AttemptEnd::Parked(_) | AttemptEnd::Dead(_) | AttemptEnd::Dropped { .. } | AttemptEnd::Expired => {
+                        (time, None)
+                    }
                 };
                 let ended_at = (state != "pending").then_some(time);
                 list![e.id, e.worker, e.attempt, state, receipt.cloned(), error.cloned(), next_at, unknown, ended_at]

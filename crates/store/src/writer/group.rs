@@ -28,6 +28,7 @@ pub(crate) trait Write: Send + Sync + Sized + 'static {
 pub(crate) enum Bell {
     Tasks,
     Outbox,
+    Syncs,
 }
 
 /// A write with the place for its answer, whatever its kind.
@@ -125,6 +126,7 @@ impl<W: Write> Group for Kind<W> {
                 match bell {
                     Bell::Tasks => wake.tasks.notify_one(),
                     Bell::Outbox => wake.outbox.notify_one(),
+                    Bell::Syncs => wake.syncs.notify_one(),
                 }
             }
         }

@@ -91,10 +91,24 @@ async fn an_earlier_value_is_forgotten_when_its_time_is_over(world: World) {
     assert_eq!(rows().await.sealed_earlier, None, "a value without an overlap has none before it");
 }
 
+async fn values_are_put_over_what_is_expected_and_over_nothing_else(world: World) {
+    let put = async |expected: &str, value: &str| {
+        let values = vec![("a".to_owned(), Some(value.to_owned())), ("b".to_owned(), Some(value.to_owned()))];
+        world.store.put_settings_if("example", "work", ("a", expected), values).await.unwrap()
+    };
+    let there = async |key: &str| world.store.setting("example", "work", key).await.unwrap();
+    assert!(!put("one", "two").await, "there is none");
+    assert_eq!(there("b").await, None);
+    world.store.put_settings("example", "work", vec![("a".to_owned(), Some("one".to_owned()))]).await.unwrap();
+    assert!(put("one", "two").await && !put("one", "three").await);
+    assert_eq!((there("a").await.as_deref(), there("b").await.as_deref()), (Some("two"), Some("two")));
+}
+
 on_both_engines!(
     tests_of_a_connection_say_since_when_it_fails_and_how_often,
     values_that_were_insisted_on_are_unverified_until_a_test_passes,
     the_history_of_a_connection_ends_somewhere,
     a_test_that_ends_after_its_connection_does_not_bring_it_back,
     an_earlier_value_is_forgotten_when_its_time_is_over,
+    values_are_put_over_what_is_expected_and_over_nothing_else,
 );

@@ -22,6 +22,7 @@ macro_rules! on_both_engines {
 mod accepting;
 mod announcing;
 mod attachments;
+mod beginnings;
 mod client_calls;
 mod connections;
 mod documents;
@@ -47,4 +48,5 @@ mod schemas;
 mod small_tables;
 mod snapshots;
 mod spending;
+mod syncs;
 mod world;

@@ -66,7 +66,8 @@ async fn an_earlier_schema_is_copied_before_it_is_migrated_and_one_copy_is_kept(
 
     // As the version before files were attached left it.
     let file = path.join("tercel.db");
-    let back = "DROP TABLE connection_history; ALTER TABLE settings DROP COLUMN sealed_earlier; \
+    let back = "DROP TABLE sync_settings; DROP TABLE sync_items; DROP TABLE syncs; DROP TABLE ledgers; DROP TABLE ledger; \
+                DROP TABLE records; DROP TABLE collections; DROP TABLE connection_history; ALTER TABLE settings DROP COLUMN sealed_earlier; \
                 ALTER TABLE settings DROP COLUMN earlier_until; ALTER TABLE connections DROP COLUMN http_status; \
                 ALTER TABLE connections DROP COLUMN latency_ms; ALTER TABLE connections DROP COLUMN insisted; \
                 ALTER TABLE connections DROP COLUMN failures; ALTER TABLE connections DROP COLUMN failing_since; \

@@ -13,11 +13,11 @@ use std::{
 use tempfile::TempDir;
 use tercel_store::{
     Accept, Accepted, Action, Announcement, AttemptEnd, Ceiling, ClientCalls, Commit, Counts, DirectoryLock, End,
-    Error, Fire, Gap, Item, NewDelivery, NewMessage, NewOutbox, NewStep, NewTask, Placed, Polled, PostgresOptions,
-    Result, Schedule, SessionRef, Spent, Store, Task, Uuid,
+    Error, Fire, Gap, Item, NewDelivery, NewMessage, NewOutbox, NewStep, NewSync, NewTask, Placed, Polled,
+    PostgresOptions, Result, Schedule, SessionRef, Spent, Store, Task, Uuid,
     accept::{Busy, Fewer},
 };
-use tokio::sync::Mutex;
+use tokio::{runtime::Runtime, sync::Mutex};
 
 pub struct World {
     pub store: Arc<Store>,
@@ -38,7 +38,12 @@ pub async fn store() -> World {
 
 /// On PostgreSQL.
 pub async fn postgres_store() -> World {
-    world_on(Postgres::shared().database()).await
+    let database = Postgres::shared().with_tables(|empty| {
+        // With a runtime of its own: who asks for the store is in the middle of one.
+        let make = || Runtime::new().unwrap().block_on(async { open(empty).await.unwrap().close().await });
+        std::thread::scope(|scope| scope.spawn(make).join()).unwrap();
+    });
+    world_on(database).await
 }
 
 pub async fn world_on(database: Database) -> World {
@@ -324,6 +329,7 @@ pub fn commit(task: &Task, end: Option<End>) -> Commit {
         parked: None,
         client: ClientCalls::default(),
         events: Vec::new(),
+        begun: true,
         end,
     }
 }
@@ -417,4 +423,19 @@ pub fn polled(bookmark: &str, accepts: Vec<Accept>) -> Polled {
 
 pub fn gap(since: i64, up_to: i64) -> Gap {
     Gap { integration: "example".into(), connection: "default".into(), since, up_to }
+}
+
+/// A sync of all jobs, of the connection `default` of `a`.
+pub fn sync() -> NewSync {
+    NewSync {
+        id: Uuid::now_v7(),
+        integration: "a".into(),
+        connection: "default".into(),
+        collection: "jobs".into(),
+        origin: "api",
+        dry_run: false,
+        asked: None,
+        records: Vec::new(),
+        items: None,
+    }
 }

@@ -14,6 +14,7 @@ _PARTS: dict[str, Part] = {
     "deliver": dispatch.deliver,
     "post_message": dispatch.post_message,
     "find": dispatch.find,
+    "update": dispatch.update,
     "notify_start": dispatch.notify_start,
     "request_approval": dispatch.request_approval,
     "hook": hooks.fire,

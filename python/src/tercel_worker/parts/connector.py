@@ -55,10 +55,13 @@ async def _tell(function: Callable[[], Any], instance: Any, code: failure.Code |
             printed.text(),
             answer.get("account"),
             answer.get("hint"),
+            answer.get("account_id"),
         )
     account = getattr(instance, "account", None)
     if answer:
-        return _outcome("ok", "", None, printed.text(), account if isinstance(account, str) else None)
+        account_id = getattr(instance, "account_id", None)
+        account = account if isinstance(account, str) else None
+        return _outcome("ok", "", None, printed.text(), account, account_id=account_id)
     if code == "not_configured":
         return _outcome(code, "A field that is needed has no value", None, printed.text())
     return _refused(printed.text())
@@ -84,6 +87,7 @@ def _outcome(
     details: str,
     account: Any = None,
     hint: str | None = None,
+    account_id: Any = None,
 ) -> dict[str, Any]:
     return {
         "ok": code == "ok",
@@ -91,6 +95,8 @@ def _outcome(
         "message": message,
         "hint": hint,
         "account": account,
+        # Services like to number their accounts.
+        "account_id": str(account_id) if isinstance(account_id, str | int) and account_id != "" else None,
         "status": status,
         "details": details,
     }
@@ -119,12 +125,26 @@ def _swallowed(call: calls.Call | None) -> Failure:
     """Why a class counted nothing as done, by the last request that was made for it."""
     last = call.exchanges[-1] if call is not None and call.exchanges else None
     if last is None:
-        return Failure("error", "The class counted the record as not done and gave no reason")
+        return Failure(_no(call), "The class counted the record as not done and gave no reason")
     if last.failure is not None:
         return dispatch.outcome(last.failure, call)
     status = last.status or 0
-    code: failure.Code = "unknown_outcome" if status >= 500 and last.writes else failure.by_status(status)
+    code = failure.by_status(status)
+    if _no(call) == "unknown_outcome" or code == "error":
+        code = _no(call)
     return Failure(code, f"{last.host} answered {status}", status=status)
+
+
+def _no(call: calls.Call | None) -> failure.Code:
+    """What a no without a code means: it may be there all the same, if the service did not answer what was written."""
+    written = [exchange for exchange in call.exchanges if exchange.writes] if call is not None else []
+    return "unknown_outcome" if any(_may_have_happened(exchange) for exchange in written) else "schema"
+
+
+def _may_have_happened(exchange: calls.Exchange) -> bool:
+    if exchange.status is not None:
+        return exchange.status >= 500
+    return exchange.failure is None or not failure.not_connected(exchange.failure)
 
 
 def _not_done(record: Any, why: Failure, printed: str) -> dict[str, Any]:
@@ -148,11 +168,13 @@ async def _batch(instance: Any, records: list[Any]) -> list[dict[str, Any]]:
     if not isinstance(answered, list):
         message = "With sync_results, sync() returns a list of {id, remote_id, ok, reason}; what it did is not known"
         raise Failure("unknown_outcome", message)
+    otherwise = _no(calls.current.get())
     by_id = {str(entry.get("id")): entry for entry in answered if isinstance(entry, dict)}
-    return [_result(record, by_id.get(_id(record))) for record in records]
+    return [_result(record, by_id.get(_id(record)), otherwise) for record in records]
 
 
-def _result(record: Any, entry: dict[str, Any] | None) -> dict[str, Any]:
+def _result(record: Any, entry: dict[str, Any] | None, otherwise: failure.Code) -> dict[str, Any]:
+    """`otherwise` is the code of a no that has none."""
     if entry is None:
         return _not_done(record, Failure("unknown_outcome", "sync() said nothing about it"), "")
     remote = entry.get("remote_id")
@@ -162,7 +184,7 @@ def _result(record: Any, entry: dict[str, Any] | None) -> dict[str, Any]:
         "ok": ok,
         "remote_id": str(remote) if remote is not None else None,
         "reason": str(reason) if reason is not None else None,
-        "code": "ok" if ok else entry.get("code") or "error",
+        "code": "ok" if ok else entry.get("code") or otherwise,
     }
 
 

@@ -51,6 +51,15 @@ async def find(folder: Folder, name: str, arguments: Any) -> Any:
     return _receipt(found) or {"id": None, "url": None}
 
 
+async def update(folder: Folder, name: str, arguments: Any) -> Any:
+    function = _function(folder, name, "update")
+    actions = arguments.get("client_actions")
+    # One that does not take them cannot change the post into the whole answer: that is posted.
+    named = {"client_actions": actions} if actions else {}
+    task = _task(arguments)
+    return _sent(await _post(function, task, arguments.get("id"), arguments.get("result") or "", **named))
+
+
 async def notify_start(folder: Folder, name: str, arguments: Any) -> Any:
     task = _task(arguments)
     await calls.invoke(_function(folder, name, "notify_start"), task)

@@ -1,7 +1,7 @@
 //! A request as it was compiled, and how it is put together.
 
-use super::{Address, Answer, Service};
-use crate::manifest::template::{Encoding, Expression, Scope, Shape, Template, Vault};
+use super::{Address, Answer, Meaning, Service};
+use crate::manifest::template::{Encoding, Expression, Scope, Shape, Template, Vault, calendar};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderName, Method};
@@ -17,7 +17,11 @@ pub struct Action {
     pub headers: Vec<(HeaderName, Shape)>,
     pub body: Body,
     pub ok: Option<Expression>,
+    /// What it means when that does not hold.
+    pub otherwise: Option<Meaning>,
     pub before: Vec<(String, Action)>,
+    /// What is looked for in the answer, for requests that are made after it.
+    pub found: Option<Expression>,
     /// The header by which the service knows a repetition.
     pub idempotency: Option<HeaderName>,
     /// How often it is sent at the most, where that does no harm.
@@ -30,6 +34,15 @@ pub enum Body {
     Json(Shape),
     Form(Vec<(String, Shape)>),
     Text(Template),
+    Xml(Template),
+    Calendar(Template),
+}
+
+impl Action {
+    /// Whether a repetition does no harm.
+    pub fn is_idempotent(&self) -> bool {
+        self.idempotency.is_some() || self.method.is_idempotent()
+    }
 }
 
 /// A request that is complete but for who makes it. It has secrets in it.
@@ -66,7 +79,8 @@ impl Service {
             for (name, before) in &action.before {
                 let mut own = scope.clone().with("before", minijinja::Value::from_pairs(earlier.clone()));
                 let answer = self.act(host, before, &mut own, &Turned::default()).await?;
-                earlier.push((name.clone(), answer.value()));
+                let found = before.found.as_ref().map(|found| self.pick(found, &own, &answer)).transpose()?;
+                earlier.push((name.clone(), answer.with(found).value()));
             }
             if !action.before.is_empty() {
                 scope.set("before", minijinja::Value::from_pairs(earlier));
@@ -74,7 +88,7 @@ impl Service {
             let vault = self.vault(host);
             let inside = scope.clone().with("secrets", vault.value());
             let filled = self.fill(host, action, &inside, &vault, turned)?;
-            let answer = self.send(host, &filled, action.ok.as_ref(), scope).await?;
+            let answer = self.send(host, &filled, action, scope).await?;
             scope.set("response", answer.value());
             Ok(answer)
         })
@@ -169,6 +183,14 @@ impl Service {
             Body::Text(template) => {
                 let text = self.engine.render(template, scope)?;
                 ("text/plain; charset=utf-8", vault.reveal(&text, Encoding::None)?.0.into())
+            }
+            Body::Xml(template) => {
+                let xml = self.engine.render(template, scope)?;
+                ("application/xml; charset=utf-8", vault.reveal(&xml, Encoding::Xml)?.0.into())
+            }
+            Body::Calendar(template) => {
+                let lines = vault.reveal(&self.engine.render(template, scope)?, Encoding::Calendar)?.0;
+                ("text/calendar; charset=utf-8", calendar::finish(&lines).into())
             }
         }))
     }

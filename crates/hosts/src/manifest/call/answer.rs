@@ -1,30 +1,43 @@
 //! What a service answered, as texts see it.
 
-use crate::manifest::template::{Value, value};
-use http::header::CONTENT_TYPE;
+use crate::manifest::template::{Reads, Value, value};
+use http::{StatusCode, header::CONTENT_TYPE};
 use minijinja::value::{Enumerator, Object};
 use std::sync::{Arc, OnceLock};
-use tercel_sdk::{Result, http::Response};
+use tercel_sdk::{Result, http::Response, xml};
+use url::Url;
 
-/// `response`: `status`, `headers`, `json`, `text`.
+/// `response`: `status`, `headers`, `json`, `xml`, `text`.
 #[derive(Debug, Clone)]
-pub struct Answer(Arc<Inner>);
+pub struct Answer {
+    inner: Arc<Inner>,
+    /// What was looked for in it.
+    found: Value,
+}
 
 #[derive(Debug)]
 struct Inner {
     response: Response,
+    /// What was asked for.
+    url: Url,
     json: OnceLock<serde_json::Result<Value>>,
+    xml: OnceLock<Result<Value>>,
 }
 
-pub const NAMES: [&str; 4] = ["status", "headers", "json", "text"];
+pub const NAMES: [&str; 5] = ["status", "headers", "json", "xml", "text"];
 
 impl Answer {
-    pub fn new(response: Response) -> Self {
-        Self(Arc::new(Inner { response, json: OnceLock::new() }))
+    pub fn new(response: Response, url: Url) -> Self {
+        let inner = Inner { response, url, json: OnceLock::new(), xml: OnceLock::new() };
+        Self { inner: Arc::new(inner), found: Value::UNDEFINED }
+    }
+
+    pub fn with(self, found: Option<Value>) -> Self {
+        Self { found: found.unwrap_or_default(), ..self }
     }
 
     pub fn response(&self) -> &Response {
-        &self.0.response
+        &self.inner.response
     }
 
     pub fn value(&self) -> Value {
@@ -32,12 +45,15 @@ impl Answer {
     }
 
     /// # Errors
-    /// When the body is something else.
-    pub fn must_be_json(&self) -> Result<()> {
-        match self.0.json() {
-            Ok(_) => Ok(()),
+    /// When the body is something else than what it is read as.
+    pub fn must_be(&self, reads: Reads) -> Result<()> {
+        if reads.json && self.inner.json().is_err() {
             // It says best what is wrong.
-            Err(_) => self.0.response.json::<serde_json::Value>().map(|_| ()),
+            self.inner.response.json::<serde_json::Value>()?;
+        }
+        match reads.xml {
+            true => self.inner.xml().clone().map(|_| ()),
+            false => Ok(()),
         }
     }
 }
@@ -55,6 +71,16 @@ impl Inner {
         })
     }
 
+    fn xml(&self) -> &Result<Value> {
+        self.xml.get_or_init(|| {
+            let mut xml = xml::parse(&self.response.body)?;
+            if self.response.status == StatusCode::MULTI_STATUS {
+                make_whole(&mut xml, &self.url);
+            }
+            Ok(value(&xml))
+        })
+    }
+
     fn is_lines(&self) -> bool {
         let kind = self.response.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -63,17 +89,38 @@ impl Inner {
     }
 }
 
+/// What WebDAV names is whole addresses afterwards: names are given as seen from what was asked for.
+fn make_whole(xml: &mut serde_json::Value, url: &Url) {
+    match xml {
+        serde_json::Value::Object(map) => {
+            for (name, child) in map {
+                let hrefs = child.as_array_mut().filter(|_| name == "href").into_iter().flatten();
+                for href in hrefs.filter_map(|href| href.get_mut("text")) {
+                    if let Some(whole) = href.as_str().and_then(|text| url.join(text).ok()) {
+                        *href = whole.as_str().into();
+                    }
+                }
+                make_whole(child, url);
+            }
+        }
+        serde_json::Value::Array(list) => list.iter_mut().for_each(|item| make_whole(item, url)),
+        _ => {}
+    }
+}
+
 impl Object for Answer {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let response = &self.0.response;
+        let response = &self.inner.response;
         Some(match key.as_str()? {
             "status" => response.status.as_u16().into(),
             "headers" => {
                 let headers = response.headers.iter();
                 Value::from_pairs(headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))))
             }
-            "json" => self.0.json().as_ref().map_or(Value::UNDEFINED, Value::clone),
+            "json" => self.inner.json().as_ref().map_or(Value::UNDEFINED, Value::clone),
+            "xml" => self.inner.xml().as_ref().map_or(Value::UNDEFINED, Value::clone),
             "text" => response.text().into_owned().into(),
+            "found" => self.found.clone(),
             _ => return None,
         })
     }

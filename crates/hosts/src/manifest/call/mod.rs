@@ -2,10 +2,9 @@
 
 mod action;
 mod address;
-mod answer;
+pub mod answer;
 mod auth;
 mod pages;
-mod rate;
 mod send;
 
 pub use action::{Action, Body};
@@ -13,13 +12,19 @@ pub use address::{Address, Start};
 pub use answer::Answer;
 pub use auth::Auth;
 pub use pages::{Into, Pages};
-pub use rate::Limiter;
 
-use super::template::{Engine, Expression, Scope, Shape, Value, Vault, json};
+use super::{
+    keys::Per,
+    template::{Engine, Expression, Scope, Shape, Template, Value, Vault, json},
+};
 use hosts::Hosts;
 use http::HeaderName;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tercel_sdk::{Error, Field, Host, Kind, Result, field::FieldType};
+use tercel_sdk::{
+    Error, Field, Host, Kind, Result,
+    field::FieldType,
+    rate::{Limiter, Rate},
+};
 
 pub mod hosts;
 pub mod moment;
@@ -31,7 +36,9 @@ pub struct Service {
     pub base: Option<Address>,
     pub auth: Option<Auth>,
     pub headers: Vec<(HeaderName, Shape)>,
-    pub limiter: Option<Limiter>,
+    pub rate: Option<Rate>,
+    pub per: Per,
+    pub turns: Limiter,
     pub timeout: Option<Duration>,
     pub failures: Vec<Failure>,
     pub hosts: Hosts,
@@ -40,10 +47,16 @@ pub struct Service {
 /// What a failure means.
 pub struct Failure {
     pub when: Expression,
-    pub kind: Kind,
-    pub message: Option<String>,
-    pub hint: Option<String>,
+    pub meaning: Meaning,
     pub retry_after: Option<Expression>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Meaning {
+    pub kind: Kind,
+    /// Instead of what the service said.
+    pub message: Option<Template>,
+    pub hint: Option<String>,
 }
 
 impl Service {
@@ -69,11 +82,9 @@ impl Service {
         Vault::new(values.collect())
     }
 
-    /// A value that is made of an answer; the answer has to be JSON if it is read as such.
+    /// A value that is made of an answer; the answer has to be what it is read as.
     pub fn pick(&self, expression: &Expression, scope: &Scope, answer: &Answer) -> Result<Value> {
-        if expression.reads_json {
-            answer.must_be_json()?;
-        }
+        answer.must_be(expression.reads)?;
         self.engine.eval(expression, scope)
     }
 

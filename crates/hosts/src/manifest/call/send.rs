@@ -1,9 +1,13 @@
 //! Sending a request, again where that does no harm, and saying what an answer means.
 
-use super::{Answer, Service, action::Filled};
-use crate::manifest::template::{Expression, Scope};
+use super::{Action, Answer, Meaning, Service, action::Filled};
+use crate::manifest::{keys::Per, template::Scope};
 use std::time::Duration;
-use tercel_sdk::{Error, Host, Kind, Result, http::Response};
+use tercel_sdk::{
+    Error, Host, Kind, Result,
+    http::{Response, reads},
+    text::cut,
+};
 use tokio::time::Instant;
 
 const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 500 });
@@ -13,12 +17,12 @@ const LONGEST: Duration = Duration::from_secs(20);
 impl Service {
     /// # Errors
     /// What the service says no with, by the manifest's `ok` and `errors`, else by the status.
-    pub async fn send(&self, host: &Host, filled: &Filled, ok: Option<&Expression>, scope: &Scope) -> Result<Answer> {
+    pub async fn send(&self, host: &Host, filled: &Filled, action: &Action, scope: &Scope) -> Result<Answer> {
         let until = host.deadline().map(Instant::from_std);
         let (mut attempt, mut is_renewed) = (1, false);
         loop {
             let error = match self.once(host, filled, until).await {
-                Ok((answer, token)) => match (self.verdict(&answer, ok, scope)?, token) {
+                Ok((answer, token)) => match (self.verdict(&answer, action, scope)?, token) {
                     (None, _) => return Ok(answer),
                     // A token may end before its time; with another one the service may say yes.
                     (Some(error), Some(token)) if error.kind == Kind::Auth && !is_renewed => {
@@ -44,9 +48,12 @@ impl Service {
     }
 
     async fn once(&self, host: &Host, filled: &Filled, until: Option<Instant>) -> Result<(Answer, Option<String>)> {
-        if let Some(limiter) = &self.limiter {
-            let key = if limiter.per_host { filled.url.host_str().unwrap_or_default() } else { host.connection() };
-            limiter.turn(key, until).await?;
+        if let Some(rate) = self.rate {
+            let key = match self.per {
+                Per::Host => filled.url.host_str().unwrap_or_default(),
+                Per::Connection => host.connection(),
+            };
+            self.turns.turn(rate, key, until).await?;
         }
         let mut builder = host.http().request(filled.method.clone(), filled.url.as_str());
         if let Some((kind, body)) = &filled.body {
@@ -72,11 +79,11 @@ impl Service {
         if let Some(token) = &token {
             forget(token, &mut response);
         }
-        Ok((Answer::new(response), token))
+        Ok((Answer::new(response, filled.url.clone()), token))
     }
 
     /// What an answer says went wrong.
-    fn verdict(&self, answer: &Answer, ok: Option<&Expression>, scope: &Scope) -> Result<Option<Error>> {
+    fn verdict(&self, answer: &Answer, action: &Action, scope: &Scope) -> Result<Option<Error>> {
         let scope = scope.clone().with("response", answer.value());
         let response = answer.response();
         // What cannot be computed says nothing about what happened there.
@@ -84,15 +91,19 @@ impl Service {
             true => Error { kind: Kind::UnknownOutcome, ..error },
             false => error,
         };
-        let held = ok.map(|ok| self.engine.holds(ok, &scope)).transpose().map_err(unknown)?;
+        if let Some(ok) = action.ok.as_ref().filter(|_| response.status.is_success()) {
+            answer.must_be(ok.reads)?;
+        }
+        let held = action.ok.as_ref().map(|ok| self.engine.holds(ok, &scope)).transpose().map_err(unknown)?;
         if held == Some(true) {
             return Ok(None);
         }
+        if let Some(meaning) = action.otherwise.as_ref().filter(|_| response.status.is_success()) {
+            return Ok(Some(self.meant(meaning, answer, &scope)));
+        }
         for failure in &self.failures {
             if self.engine.holds(&failure.when, &scope).map_err(unknown)? {
-                let message = failure.message.clone().unwrap_or_else(|| said(answer));
-                let mut error = Error::new(failure.kind, message).status(response.status.as_u16());
-                error.hint.clone_from(&failure.hint);
+                let error = self.meant(&failure.meaning, answer, &scope);
                 let said = || {
                     let seconds = self.engine.text_of(failure.retry_after.as_ref()?, &scope).ok()??;
                     Duration::try_from_secs_f64(seconds.parse().ok()?).ok()
@@ -106,6 +117,13 @@ impl Service {
             Ok(_) if held == Some(false) => Ok(Some(Error::schema(said(answer)).status(response.status.as_u16()))),
             Ok(_) => Ok(None),
         }
+    }
+
+    fn meant(&self, meaning: &Meaning, answer: &Answer, scope: &Scope) -> Error {
+        let message = meaning.message.as_ref().and_then(|message| self.engine.render(message, scope).ok());
+        let message = message.map_or_else(|| said(answer), |message| cut(&message, 500));
+        let status = answer.response().status.as_u16();
+        Error { hint: meaning.hint.clone(), ..Error::new(meaning.kind, message).status(status) }
     }
 }
 
@@ -125,7 +143,7 @@ fn said(answer: &Answer) -> String {
 
 /// What did not happen can be asked for again; what may have happened only where that does no harm.
 fn may_repeat(filled: &Filled, error: &Error) -> bool {
-    let is_harmless = filled.repeatable || filled.method.is_safe();
+    let is_harmless = filled.repeatable || reads(&filled.method);
     match error.kind {
         Kind::RateLimited => true,
         Kind::Network => error.status.is_none() || is_harmless,

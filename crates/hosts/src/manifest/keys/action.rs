@@ -1,6 +1,7 @@
 //! A request, as every part writes it.
 
 use super::{
+    http::Otherwise,
     place::{At, Entries},
     text::{Expr, Json, Text},
 };
@@ -17,7 +18,10 @@ pub struct Request<'a> {
     pub json: Option<&'a Json>,
     pub form: Option<&'a Entries<Json>>,
     pub text: Option<&'a Text>,
+    pub xml: Option<&'a Text>,
+    pub ical: Option<&'a Text>,
     pub ok: Option<&'a Expr>,
+    pub otherwise: Option<&'a Otherwise>,
     pub before: &'a [Before],
     pub idempotency: Option<&'a At<String>>,
 }
@@ -44,6 +48,12 @@ macro_rules! action {
             pub patch: Option<$crate::manifest::keys::Text>,
             /// The path on `http.base`, or a whole address.
             pub delete: Option<$crate::manifest::keys::Text>,
+            /// WebDAV: the path on `http.base`, or a whole address.
+            pub propfind: Option<$crate::manifest::keys::Text>,
+            /// WebDAV: the path on `http.base`, or a whole address.
+            pub report: Option<$crate::manifest::keys::Text>,
+            /// WebDAV: the path on `http.base`, or a whole address.
+            pub mkcol: Option<$crate::manifest::keys::Text>,
             /// Parameters of the address; a list is the same name several times, a null is left out.
             #[serde(default)]
             pub query: $crate::manifest::keys::Entries<$crate::manifest::keys::Json>,
@@ -56,8 +66,14 @@ macro_rules! action {
             pub form: Option<$crate::manifest::keys::Entries<$crate::manifest::keys::Json>>,
             /// The body, as text.
             pub text: Option<$crate::manifest::keys::Text>,
+            /// The body, as XML: values are text in it.
+            pub xml: Option<$crate::manifest::keys::Text>,
+            /// The body, as iCalendar: values are those of properties, and one without a value is left out.
+            pub ical: Option<$crate::manifest::keys::Text>,
             /// Whether it worked; without this every 2xx did.
             pub ok: Option<$crate::manifest::keys::Expr>,
+            /// What it means when the service took the request, and `ok` does not hold.
+            pub otherwise: Option<$crate::manifest::keys::Otherwise>,
             /// Requests that are made first; the answer of one is `before.<as>`.
             #[serde(default)]
             pub before: Vec<$crate::manifest::keys::Before>,
@@ -74,13 +90,19 @@ macro_rules! action {
                     ("PUT", &self.put),
                     ("PATCH", &self.patch),
                     ("DELETE", &self.delete),
+                    ("PROPFIND", &self.propfind),
+                    ("REPORT", &self.report),
+                    ("MKCOL", &self.mkcol),
                 ];
                 let methods: Vec<_> =
                     methods.into_iter().filter_map(|(method, url)| Some((method, url.as_ref()?))).collect();
                 let has_more = self.json.is_some()
                     || self.form.is_some()
                     || self.text.is_some()
+                    || self.xml.is_some()
+                    || self.ical.is_some()
                     || self.ok.is_some()
+                    || self.otherwise.is_some()
                     || self.idempotency.is_some()
                     || !(self.before.is_empty() && self.query.0.is_empty() && self.headers.0.is_empty());
                 (!methods.is_empty() || has_more).then(|| $crate::manifest::keys::Request {
@@ -90,7 +112,10 @@ macro_rules! action {
                     json: self.json.as_ref(),
                     form: self.form.as_ref(),
                     text: self.text.as_ref(),
+                    xml: self.xml.as_ref(),
+                    ical: self.ical.as_ref(),
                     ok: self.ok.as_ref(),
+                    otherwise: self.otherwise.as_ref(),
                     before: &self.before,
                     idempotency: self.idempotency.as_ref(),
                 })
@@ -105,6 +130,8 @@ action! {
         /// What templates call its answer: `before.<as>.json`.
         #[serde(rename = "as")]
         pub name: At<String>,
+        /// What is looked for in its answer, as `before.<as>.found`; where there is none, it did not work.
+        pub found: Option<Expr>,
     }
 }
 
@@ -119,8 +146,10 @@ action! {
         /// How much it proves.
         #[serde(default)]
         pub depth: Depth,
-        /// Who the credentials belong to.
+        /// Who the credentials belong to, for people to read.
         pub account: Option<Expr>,
+        /// The same as nobody else at the service can be called: by it whoever agrees again is told from others.
+        pub account_id: Option<Expr>,
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Dispatch {
     pub post_message: Option<Deliver>,
     /// Looks for a post whose acknowledgement was lost.
     pub find: Option<Find>,
+    /// Gives a post another text; `id` is what `deliver` found. With it, a target may say `stream: true`: its answers are
+    /// shown while they are written.
+    pub update: Option<Plain>,
     /// What is asked for when a run for this target begins.
     pub start: Option<Plain>,
     /// How a longer answer leaves as a file, with `text.over: file`.

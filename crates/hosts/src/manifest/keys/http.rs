@@ -3,10 +3,11 @@
 use super::{
     place::{At, Entries},
     text::{Expr, Json, Text},
-    units::{Rate, Span},
+    units::Span,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tercel_sdk::{Kind, rate::Rate};
 
 /// What all requests have in common.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -131,11 +132,21 @@ pub struct Failure {
     pub when: Expr,
     pub code: Code,
     /// What is said instead of what the service answered.
-    pub message: Option<String>,
+    pub message: Option<Text>,
     /// What to do about it.
     pub hint: Option<String>,
     /// After how many seconds it can be tried again, where no `Retry-After` says it.
     pub retry_after: Option<Expr>,
+}
+
+/// What an answer without what was looked for means.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Otherwise {
+    pub code: Code,
+    pub message: Text,
+    /// What to do about it.
+    pub hint: Option<String>,
 }
 
 /// Why something failed.
@@ -153,4 +164,22 @@ pub enum Code {
     Unsupported,
     UnknownOutcome,
     Error,
+}
+
+impl From<Code> for Kind {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::NotConfigured => Self::NotConfigured,
+            Code::Auth => Self::Auth,
+            Code::Forbidden => Self::Forbidden,
+            Code::NotFound => Self::NotFound,
+            Code::Network => Self::Network,
+            Code::Timeout => Self::Timeout,
+            Code::RateLimited => Self::RateLimited,
+            Code::Schema => Self::Schema,
+            Code::Unsupported => Self::Unsupported,
+            Code::UnknownOutcome => Self::UnknownOutcome,
+            Code::Error => Self::Error,
+        }
+    }
 }

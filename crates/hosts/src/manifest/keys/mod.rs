@@ -6,6 +6,7 @@ mod dispatch;
 mod event;
 mod explain;
 mod field;
+mod hook;
 mod http;
 mod place;
 mod poll;
@@ -24,14 +25,15 @@ pub use dispatch::{Deliver, Dispatch, Find, Format, Over, Unit};
 pub use event::{Event, Run};
 pub use explain::{explain, nearest, problem};
 pub use field::{Field, FieldKind};
-pub use http::{Auth, Code, Flow, Http, Oauth2, Per, Send};
+pub use hook::Hook;
+pub use http::{Auth, Flow, Http, Oauth2, Otherwise, Per, Send};
 pub use place::{At, Entries};
 pub use poll::{First, Newest, Poll};
 pub use shown::{Activation, DashboardModule, Features, SidebarSection, Tier};
 pub use sync::{Located, Sync, Upsert};
 pub use text::{Expr, Json, Text};
 pub use tool::{Effect, Tool};
-pub use units::{Rate, oldest};
+pub use units::oldest;
 pub use webhook::{Algorithm, Body, Dedupe, Encoding, Hmac, Missed, Verify, Webhook};
 
 use schemars::JsonSchema;
@@ -74,6 +76,9 @@ pub struct Keys {
     #[serde(default)]
     pub poll: Vec<Poll>,
     pub sync: Option<Sync>,
+    /// What is asked for when something happens in runs.
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
     pub worker: Option<Worker>,
     pub process: Option<Process>,
     #[serde(default)]
@@ -85,9 +90,8 @@ pub struct Keys {
     /// How a channel is bound to a place of the service.
     #[expect(dead_code, reason = "for the reader of the file")]
     pub binding: Option<Value>,
-    /// Further keys of records that it reads.
+    /// What is read of records: other names in a mapping are wrong.
     #[serde(default)]
-    #[expect(dead_code, reason = "for the reader of the file")]
     pub record_fields: Vec<String>,
 }
 

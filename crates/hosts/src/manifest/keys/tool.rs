@@ -3,7 +3,7 @@
 use super::{
     action::{Pages, action},
     place::{At, Entries},
-    text::Expr,
+    text::{Expr, Json},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -27,6 +27,8 @@ action! {
         /// The list in the answer.
         pub items: Option<Expr>,
         pub pages: Option<Pages>,
+        /// What is taken of each item: `{title: "{{ item.name }}"}`; all of it without this.
+        pub item: Option<Entries<Json>>,
         /// What the model reads of the answer.
         pub result: Option<Expr>,
     }

@@ -12,13 +12,6 @@ pub struct Span(pub Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size(pub u64);
 
-/// `5/s`, `100/m`, `1000/h`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    pub count: u32,
-    pub per: Duration,
-}
-
 pub fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let seconds = match unit {
@@ -43,19 +36,6 @@ pub fn size(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.checked_mul(bytes).filter(|bytes| *bytes > 0)
-}
-
-pub fn rate(text: &str) -> Option<Rate> {
-    let (count, unit) = text.split_once('/')?;
-    let per = match unit.trim() {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    let count = count.trim().parse().ok().filter(|count| *count > 0)?;
-    Some(Rate { count, per: Duration::from_secs(per) })
 }
 
 /// `>=3.12`, `>=0.3`
@@ -93,7 +73,6 @@ macro_rules! written {
 
 written!(Span, |text: &str| duration(text).map(Span), "a duration such as 30s, 5m, 2h or 7d", "^[0-9]+ ?[smhd]$");
 written!(Size, |text: &str| size(text).map(Size), "a size such as 64KB or 512MB", "^[0-9]+ ?(KB|MB|GB)$");
-written!(Rate, rate, "a rate such as 5/s or 100/m", "^[0-9]+ ?/ ?[smhd]$");
 
 #[cfg(test)]
 mod tests {
@@ -103,13 +82,9 @@ mod tests {
     fn units_are_read_and_nonsense_is_not() {
         assert_eq!(duration("5m"), Some(Duration::from_secs(300)));
         assert_eq!(size("512MB"), Some(512 << 20));
-        assert_eq!(rate("100/m"), Some(Rate { count: 100, per: Duration::from_secs(60) }));
         assert_eq!(oldest(">=3.12"), Some((3, 12)));
         for wrong in ["", "5", "m", "5 minutes", "-5m", "0s", "99999999999999999999s", "5µs", "999999d"] {
             assert_eq!(duration(wrong), None, "{wrong}");
-        }
-        for wrong in ["", "5", "/s", "0/s", "-1/s", "5/x", "5/ms", "99999999999/s"] {
-            assert_eq!(rate(wrong), None, "{wrong}");
         }
         assert_eq!(size("18446744073709551615GB"), None);
         assert_eq!(oldest("3.12"), None);

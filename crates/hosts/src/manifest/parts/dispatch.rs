@@ -7,13 +7,14 @@ use super::{
 use crate::manifest::{
     call::{Action, Service, Shared, moment},
     compile::{Attempts, Compiler},
-    keys::{self, Format, Over},
+    keys::{self, At, Entries, Format, Over},
     template::{Expression, Names, Scope, value},
 };
 use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
 use tercel_sdk::{
     Call, Dispatcher, Handler, Host, Outbound, Receipt, Result,
+    dispatch::STREAM,
     text::{self, Unit},
 };
 
@@ -31,6 +32,7 @@ pub struct Dispatch {
     post_message: Option<Post>,
     file: Option<Post>,
     find: Option<Find>,
+    update: Option<Action>,
     start: Option<Action>,
 }
 
@@ -56,7 +58,8 @@ pub fn compile(c: &mut Compiler) -> Option<Dispatch> {
         );
     }
     let names = c.names().without("secrets");
-    let target = schema::compile(c, "A property of `target`", &keys.target, Some(&names))?;
+    let properties = properties(c, keys);
+    let target = schema::compile(c, "A property of `target`", &properties, Some(&names))?;
     let names = c.names().only("target", target.names()).only("task", ["id", "session_id"]).only("bot", ["id", "name"]);
     let posts = names
         .clone()
@@ -80,6 +83,22 @@ pub fn compile(c: &mut Compiler) -> Option<Dispatch> {
     let post_message = keys.post_message.as_ref().map(|keys| post(c, keys, &posts));
     let file = keys.file.as_ref().map(|keys| post(c, keys, &posts));
     let find = keys.find.as_ref().map(|keys| find(c, keys, &posts));
+    let update = keys.update.as_ref().map(|update| {
+        if keys.text.over == Over::File {
+            c.wrong(at, "`update` does not go with `text.over: file`: no post becomes a file");
+        }
+        if keys.deliver.id.is_none() {
+            c.wrong(at, "`update` needs the `id` of `deliver`: it says which post is meant");
+        }
+        if update.idempotency.is_some() {
+            c.wrong(at, "`update` needs no `idempotency`: done twice it is the same");
+        }
+        let Some(request) = update.request() else {
+            c.wrong(at, "`update` needs a request");
+            return None;
+        };
+        c.action(&request, &posts.clone().any("id").any("url"), Attempts::One)
+    });
     let start = keys.start.as_ref().map(|start| {
         let Some(request) = start.request() else {
             c.wrong(at, "`start` needs a request");
@@ -102,8 +121,24 @@ pub fn compile(c: &mut Compiler) -> Option<Dispatch> {
         post_message: post_message.flatten(),
         file: file.flatten(),
         find: find.flatten(),
+        update: update.flatten(),
         start: start.flatten(),
     })
+}
+
+/// What a target says, and whether it wants answers while they are written.
+fn properties(c: &mut Compiler, keys: &keys::Dispatch) -> Entries<At<Value>> {
+    let mut properties = keys.target.clone();
+    if keys.update.is_some() {
+        if let Some((_, own)) = properties.0.iter().find(|(name, _)| name == STREAM) {
+            c.wrong(own.at, format!("With `update`, a target has a `{STREAM}` that is not the manifest's own"));
+            return properties;
+        }
+        let at = c.keys.name.at;
+        let value = json!({"type": "boolean", "description": "Shows answers while they are written", "default": false});
+        properties.0.push((STREAM.into(), At { value, at }));
+    }
+    properties
 }
 
 fn post(c: &mut Compiler, keys: &keys::Deliver, names: &Names) -> Option<Post> {
@@ -130,7 +165,7 @@ fn find(c: &mut Compiler, keys: &keys::Find, names: &Names) -> Option<Find> {
 
 fn after(names: &Names, action: &Action) -> Names {
     let before = action.before.iter().map(|(name, _)| name.clone());
-    names.clone().only("response", ["status", "headers", "json", "text"]).only("before", before)
+    names.clone().answered().only("before", before)
 }
 
 pub fn part(service: Shared, dispatch: Dispatch) -> Dispatcher {
@@ -161,6 +196,18 @@ pub fn part(service: Shared, dispatch: Dispatch) -> Dispatcher {
                 scope.set("found", found);
                 let id = find.id.as_ref().map(|id| service.engine.text_of(id, &scope)).transpose()?.flatten();
                 Ok(serde_json::to_value(Receipt { id, url: None })?)
+            })
+        }),
+        update: dispatch.update.is_some().then(|| {
+            handler(&service, &dispatch, |service, dispatch, host, call| async move {
+                let (outbound, mut scope) = dispatch.scope(&service, &host, &call)?;
+                scope.set("text", dispatch.text(&outbound, &dispatch.deliver));
+                scope.set("id", value(&call["receipt"]["id"]));
+                scope.set("url", value(&call["receipt"]["url"]));
+                if let Some(action) = &dispatch.update {
+                    service.act(&host, action, &mut scope, &Default::default()).await?;
+                }
+                Ok(Value::Null)
             })
         }),
         start: dispatch.start.is_some().then(|| {

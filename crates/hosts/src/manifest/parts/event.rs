@@ -8,7 +8,7 @@ use crate::manifest::{
     template::{Expression, Names, Scope, Shape, Template, json},
 };
 use std::time::Duration;
-use tercel_sdk::{Brief, Cooldown, Error, Merge, Result, Target};
+use tercel_sdk::{Brief, Cooldown, Error, Merge, Result, Target, dispatch::STREAM};
 
 /// Events of one delivery, or of one answer to a poll.
 const MOST: usize = 1000;
@@ -99,7 +99,10 @@ fn rule(c: &mut Compiler, event: &keys::Event, names: &Names) -> Option<Rule> {
     let names = names.clone().without("secrets").any("item");
     let target = event.target.as_ref().map(|target| {
         let known: Vec<&str> = match &c.keys.dispatch {
-            Some(dispatch) => dispatch.target.0.iter().map(|(name, _)| name.as_str()).collect(),
+            Some(dispatch) => {
+                let stream = dispatch.update.as_ref().map(|_| STREAM);
+                dispatch.target.0.iter().map(|(name, _)| name.as_str()).chain(stream).collect()
+            }
             None => {
                 c.wrong(event.name.at, "`target` fills this integration's own `dispatch`, and there is none");
                 Vec::new()
@@ -162,6 +165,10 @@ fn rule(c: &mut Compiler, event: &keys::Event, names: &Names) -> Option<Rule> {
 }
 
 impl Rules {
+    pub fn names(&self) -> Vec<String> {
+        self.0.iter().map(|rule| rule.name.clone()).collect()
+    }
+
     /// What becomes of the data of a scope: each item is taken by the first rule that wants it.
     pub fn apply(&self, service: &Service, integration: &str, scope: &Scope) -> Result<Vec<Made>> {
         let mut lists: Vec<&str> = Vec::new();

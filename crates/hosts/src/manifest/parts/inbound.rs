@@ -93,7 +93,7 @@ pub fn compile(c: &mut Compiler) -> Option<Webhook> {
         };
         let action = c.action(&request, &address, Attempts::Several)?;
         let before = action.before.iter().map(|(name, _)| name.clone());
-        let answered = address.clone().only("response", ["status", "headers", "json", "text"]).only("before", before);
+        let answered = address.clone().answered().only("before", before);
         Some((action, c.maybe(register.id.as_ref(), &answered)))
     });
     let unregister = keys.unregister.as_ref().and_then(|unregister| {
@@ -122,7 +122,7 @@ fn missed_of(c: &mut Compiler, missed: &keys::Missed) -> Option<Missed> {
         return None;
     };
     let action = c.action(&request, &names, Attempts::Several)?;
-    let answered = names.only("response", ["status", "headers", "json", "text"]);
+    let answered = names.answered();
     let pages = c.pages(missed.pages.as_ref(), &answered, Some(&action));
     let items = c.expr(&missed.items, &answered);
     Some(Missed { action, items: items?, id: c.expr(&missed.id, &answered.any("item"))?, pages })
@@ -135,6 +135,7 @@ pub fn part(service: Shared, webhook: Arc<Webhook>, check: Check) -> inbound::We
     let mut part =
         inbound::Webhook::new(move |host: Host, request: Inbound| made.receive(&service, &check, &host, request));
     part.path.clone_from(&webhook.path);
+    part.events = webhook.rules.names();
     part.register = webhook.register.is_some().then(|| registrar(&asked, &webhook, true));
     part.unregister = webhook.unregister.is_some().then(|| registrar(&asked, &webhook, false));
     part.description = said.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(". ");

@@ -3,6 +3,7 @@
 mod dispatch;
 mod event;
 mod grant;
+mod hook;
 mod inbound;
 mod markdown;
 mod panel;
@@ -21,7 +22,8 @@ use super::{compile::Compiler, keys::Keys};
 use crate::Problem;
 use std::{collections::BTreeMap, sync::Arc};
 use tercel_sdk::{
-    Dispatcher, Handler, Integration, Verify, grant::Grants, inbound::Webhook, poll::Poll, sync::Part, tool::Tool,
+    Dispatcher, Handler, Integration, Verify, grant::Grants, hook::Hook, inbound::Webhook, poll::Poll, sync::Part,
+    tool::Tool,
 };
 
 /// Everything of a manifest that needs no code.
@@ -35,6 +37,7 @@ pub struct Parts {
     pub missed: Option<Handler>,
     pub polls: Vec<Poll>,
     pub sync: Option<Part>,
+    pub hooks: Vec<Hook>,
     pub panels: Option<Panels>,
     /// Tiers that single actions need.
     pub features: BTreeMap<String, String>,
@@ -59,6 +62,7 @@ pub fn compile(id: &str, keys: &Keys, has_code: bool) -> Result<Parts, Vec<Probl
     let verify = verify::compile(c);
     let (webhook, polls) = event::compile(c, has_code);
     let sync = sync::compile(c);
+    let hooks = hook::compile(c);
     let panels = panel::compile(c, has_code);
     if !compiler.problems.is_empty() {
         return Err(compiler.problems);
@@ -72,6 +76,7 @@ pub fn compile(id: &str, keys: &Keys, has_code: bool) -> Result<Parts, Vec<Probl
         tools: tools.into_iter().map(|tool| tool::part(service.clone(), tool)).collect(),
         polls: polls.into_iter().map(|poll| poll::part(service.clone(), poll)).collect(),
         sync: sync.map(|sync| sync::part(service.clone(), sync)),
+        hooks: hooks.into_iter().map(|hook| hook::part(service.clone(), hook)).collect(),
         panels: (!panels.is_empty()).then(|| Panels::new(service.clone(), panels)),
         features: keys.features.iter().map(|(name, tier)| (name.clone(), tier.as_str().to_owned())).collect(),
         unchecked,
@@ -106,6 +111,7 @@ impl Parts {
         made.tools.retain(|tool| !own.contains_key(tool.name.as_str()));
         made.tools.extend(self.tools.iter().cloned());
         made.polls.extend(self.polls.iter().cloned());
+        made.hooks.extend(self.hooks.iter().cloned());
         if self.webhook.is_some() {
             made.webhook.clone_from(&self.webhook);
         }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tercel_sdk::{
     Host, Kind, Result,
+    http::reads,
     routes::{Body, Route, Routes, Serve},
 };
 
@@ -37,11 +38,11 @@ pub fn compile(c: &mut Compiler, has_code: bool) -> Vec<Panel> {
             Some(request) => {
                 let names = c.names();
                 let Some(action) = c.action(&request, &names, Attempts::Several) else { continue };
-                if !action.method.is_safe() {
+                if !reads(&action.method) {
                     c.wrong(module.id.at, "A panel reads: it has a `get`");
                 }
                 let before = action.before.iter().map(|(name, _)| name.clone());
-                let answered = names.only("response", ["status", "headers", "json", "text"]).only("before", before);
+                let answered = names.answered().only("before", before);
                 let result = c.maybe(module.result.as_ref(), &answered);
                 panels.push(Panel { id: module.id.value.clone(), action, result });
             }

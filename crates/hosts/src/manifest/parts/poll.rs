@@ -69,7 +69,7 @@ fn one(c: &mut Compiler, poll: &keys::Poll) -> Option<Poll> {
     let action = c.action(&request, &names, Attempts::Several);
     let before: Vec<String> =
         action.iter().flat_map(|action| action.before.iter().map(|(name, _)| name.clone())).collect();
-    let answered = names.clone().only("response", ["status", "headers", "json", "text"]).only("before", before);
+    let answered = names.clone().answered().only("before", before);
     let items = c.expr(&poll.items, &answered);
     let id = c.expr(&poll.id, &answered.clone().any("item"));
     let cursor = c.maybe(poll.cursor.as_ref(), &answered.clone().any("items"));

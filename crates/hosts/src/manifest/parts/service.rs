@@ -3,23 +3,24 @@
 use crate::{
     integration::field_of,
     manifest::{
-        call::{Address, Auth, Failure, Limiter, Service},
+        call::{Address, Auth, Failure, Meaning, Service},
         compile::Compiler,
-        keys::{self, Code, Per},
+        keys::{self, Per},
         template::Shape,
     },
 };
 use http::HeaderName;
 use serde_saphyr::Location;
 use std::time::Duration;
-use tercel_sdk::Kind;
+use tercel_sdk::rate::{Limiter, Rate};
 
 /// All of a service but what the other parts still add to.
 pub struct Half {
     base: Option<Address>,
     auth: Option<Auth>,
     headers: Vec<(HeaderName, Shape)>,
-    limiter: Option<Limiter>,
+    rate: Option<Rate>,
+    per: Per,
     timeout: Option<Duration>,
     failures: Vec<Failure>,
 }
@@ -27,24 +28,25 @@ pub struct Half {
 pub fn compile(c: &mut Compiler) -> Half {
     let http = &c.keys.http;
     let names = c.names();
-    let answered = names.clone().only("response", ["status", "headers", "json", "text"]);
+    let answered = names.clone().answered();
     let at = http.auth.as_ref().map_or(Location::UNKNOWN, |auth| auth.at);
     let mut failures = Vec::new();
     for failure in &http.errors {
         let retry_after = c.maybe(failure.retry_after.as_ref(), &answered);
+        let message =
+            failure.message.as_ref().and_then(|message| c.text(message, &answered.clone().without("secrets")));
         failures.extend(c.expr(&failure.when, &answered).map(|when| Failure {
             when,
             retry_after,
-            kind: kind(failure.code),
-            message: failure.message.clone(),
-            hint: failure.hint.clone(),
+            meaning: Meaning { kind: failure.code.into(), message, hint: failure.hint.clone() },
         }));
     }
     Half {
         base: c.base(),
         auth: http.auth.as_ref().and_then(|auth| self::auth(c, &auth.value)),
         headers: c.headers(&http.headers, &names, at),
-        limiter: http.rate.map(|rate| Limiter::new(rate, http.per == Per::Host)),
+        rate: http.rate,
+        per: http.per,
         timeout: http.timeout.map(|span| span.0),
         failures,
     }
@@ -74,27 +76,23 @@ fn auth(c: &mut Compiler, auth: &keys::Auth) -> Option<Auth> {
     })
 }
 
-fn kind(code: Code) -> Kind {
-    match code {
-        Code::NotConfigured => Kind::NotConfigured,
-        Code::Auth => Kind::Auth,
-        Code::Forbidden => Kind::Forbidden,
-        Code::NotFound => Kind::NotFound,
-        Code::Network => Kind::Network,
-        Code::Timeout => Kind::Timeout,
-        Code::RateLimited => Kind::RateLimited,
-        Code::Schema => Kind::Schema,
-        Code::Unsupported => Kind::Unsupported,
-        Code::UnknownOutcome => Kind::UnknownOutcome,
-        Code::Error => Kind::Error,
-    }
-}
-
 impl Half {
     pub fn with(self, mut compiler: Compiler) -> Service {
         let hosts = compiler.granted();
-        let Self { base, auth, headers, limiter, timeout, failures } = self;
+        let Self { base, auth, headers, rate, per, timeout, failures } = self;
         let fields = compiler.keys.fields.iter().map(|field| field_of(compiler.id, &field.into())).collect();
-        Service { engine: compiler.engine, fields, base, auth, headers, limiter, timeout, failures, hosts }
+        Service {
+            engine: compiler.engine,
+            fields,
+            base,
+            auth,
+            headers,
+            rate,
+            per,
+            turns: Limiter::default(),
+            timeout,
+            failures,
+            hosts,
+        }
     }
 }

@@ -15,6 +15,8 @@ use tercel_sdk::{
 
 pub struct Sync {
     collection: String,
+    by: Option<Expression>,
+    reads: Vec<String>,
     row: Vec<(String, Shape)>,
     find: Option<Located>,
     create: Option<Located>,
@@ -42,7 +44,7 @@ pub fn compile(c: &mut Compiler) -> Option<Sync> {
     if row.is_empty() {
         c.wrong(at, "`row` says what is pushed of a record, and it is empty");
     }
-    c.maybe(keys.by.as_ref(), &record);
+    let by = c.maybe(keys.by.as_ref(), &c.names().without("secrets").any("record"));
     let names = c.names().any("row").any("key");
     let with_id = names.clone().any("id");
     let create = located(c, "create", keys.create.as_ref(), &names);
@@ -59,7 +61,8 @@ pub fn compile(c: &mut Compiler) -> Option<Sync> {
         _ = find;
         c.wrong(at, "`find` needs `id`: the service's id of the record, null when it is not there");
     }
-    Some(Sync { collection: keys.collection.value.clone(), row, find, create, update, delete, upsert })
+    let (collection, reads) = (keys.collection.value.clone(), c.keys.record_fields.clone());
+    Some(Sync { collection, by, reads, row, find, create, update, delete, upsert })
 }
 
 fn located(c: &mut Compiler, what: &str, keys: Option<&keys::Located>, names: &Names) -> Option<Located> {
@@ -70,7 +73,7 @@ fn located(c: &mut Compiler, what: &str, keys: Option<&keys::Located>, names: &N
         return None;
     };
     let action = c.action(&request, names, Attempts::One)?;
-    let answered = names.clone().only("response", ["status", "headers", "json", "text"]);
+    let answered = names.clone().answered();
     let answered = answered.only("before", action.before.iter().map(|(name, _)| name.clone()));
     Some(Located { id: c.maybe(keys.id.as_ref(), &answered), action })
 }
@@ -86,7 +89,7 @@ fn upsert(c: &mut Compiler, keys: &keys::Upsert) -> Option<Upsert> {
         return None;
     };
     let action = c.action(&request, &names, Attempts::One)?;
-    let answered = names.only("response", ["status", "headers", "json", "text"]);
+    let answered = names.answered();
     let batch = keys.batch.as_ref().map_or(1, |batch| batch.value as usize);
     Some(Upsert { ids: c.maybe(keys.ids.as_ref(), &answered), batch, action })
 }
@@ -95,7 +98,7 @@ pub fn part(service: Shared, sync: Sync) -> Part {
     let sync = Arc::new(sync);
     let is_idempotent = match (&sync.upsert, &sync.create) {
         (Some(_), _) => true,
-        (None, Some(create)) => create.action.idempotency.is_some(),
+        (None, Some(create)) => create.action.is_idempotent(),
         (None, None) => false,
     };
     Part {
@@ -111,6 +114,14 @@ pub fn part(service: Shared, sync: Sync) -> Part {
             let rows = records.iter().map(|record| sync.row(&service, &scope, record));
             Ok(Value::Array(rows.collect::<Result<_>>()?))
         })),
+        keys: sync.by.is_some().then(|| {
+            handler(&service, &sync, |service, sync, host, call| async move {
+                let records: Vec<Value> = serde_json::from_value(call)?;
+                let scope = service.scope(&host);
+                let keys = records.iter().map(|record| sync.key(&service, &scope, record));
+                Ok(Value::Array(keys.collect::<Result<_>>()?))
+            })
+        }),
         find: sync.find.is_some().then(|| {
             handler(&service, &sync, |service, sync, host, call| async move {
                 let push: Push = serde_json::from_value(call)?;
@@ -121,7 +132,9 @@ pub fn part(service: Shared, sync: Sync) -> Part {
             })
         }),
         idempotent: is_idempotent,
+        by_id: sync.upsert.is_none(),
         deletes: sync.delete.is_some(),
+        reads: sync.reads.clone(),
     }
 }
 
@@ -135,6 +148,13 @@ where
 }
 
 impl Sync {
+    fn key(&self, service: &Service, scope: &Scope, record: &Value) -> Result<Value> {
+        let inside = scope.clone().with_json("record", record);
+        let key = self.by.as_ref().map(|by| service.engine.text_of(by, &inside)).transpose()?.flatten();
+        let missing = || Error::schema("`by` is null for this record: there is nothing that it is known by");
+        key.filter(|key| !key.is_empty()).map(Value::String).ok_or_else(missing)
+    }
+
     fn row(&self, service: &Service, scope: &Scope, record: &Record) -> Result<Value> {
         let inside = scope.clone().with_json("record", &record.record).with("key", record.key.clone());
         Ok(service.engine.fill_map(&self.row, &inside)?.into())
@@ -184,11 +204,10 @@ impl Located {
             .with("id", push.remote_id.clone().map_or(minijinja::Value::UNDEFINED, Into::into));
         let answer = service.act(host, &self.action, &mut scope, &Default::default()).await?;
         match &self.id {
-            Some(id) if id.reads_json => {
-                answer.must_be_json()?;
+            Some(id) => {
+                answer.must_be(id.reads)?;
                 service.engine.text_of(id, &scope)
             }
-            Some(id) => service.engine.text_of(id, &scope),
             None => Ok(None),
         }
     }

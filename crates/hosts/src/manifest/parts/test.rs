@@ -14,6 +14,7 @@ pub struct Test {
     /// None: that the fields have values is all that can be said.
     action: Option<Action>,
     account: Option<Expression>,
+    account_id: Option<Expression>,
 }
 
 pub fn compile(c: &mut Compiler) -> Option<Test> {
@@ -34,11 +35,12 @@ pub fn compile(c: &mut Compiler) -> Option<Test> {
             return None;
         }
     };
-    let mut answered = names.only("response", ["status", "headers", "json", "text"]);
+    let mut answered = names.answered();
     if let Some(action) = action.as_ref().filter(|action| !action.before.is_empty()) {
         answered = answered.only("before", action.before.iter().map(|(name, _)| name.clone()));
     }
-    Some(Test { depth, action, account: c.maybe(test.account.as_ref(), &answered) })
+    let [account, account_id] = [&test.account, &test.account_id].map(|whose| c.maybe(whose.as_ref(), &answered));
+    Some(Test { depth, action, account, account_id })
 }
 
 pub fn part(service: Shared, test: Test) -> Handler {
@@ -48,14 +50,22 @@ pub fn part(service: Shared, test: Test) -> Handler {
         Box::pin(async move {
             let mut scope = service.scope(&host);
             if let Some(action) = &test.action {
-                service.act(&host, action, &mut scope, &Default::default()).await?;
+                let answer = service.act(&host, action, &mut scope, &Default::default()).await?;
+                // Some other page than the service's is no answer of it.
+                for whose in [&test.account, &test.account_id].into_iter().flatten() {
+                    answer.must_be(whose.reads)?;
+                }
             }
-            let account = test.account.as_ref().map(|account| service.engine.text_of(account, &scope)).transpose()?;
+            let text = |whose: &Option<Expression>| {
+                let text = whose.as_ref().map(|whose| service.engine.text_of(whose, &scope)).transpose();
+                text.map(Option::flatten)
+            };
+            let (account, account_id) = (text(&test.account)?, text(&test.account_id)?);
             let message = match test.action {
                 Some(_) => "The service answers, and knows the credentials",
                 None => "The fields have values; the service was not asked",
             };
-            let checked = Checked { depth: test.depth, account: account.flatten(), message: message.into() };
+            let checked = Checked { depth: test.depth, account, account_id, message: message.into() };
             json(&crate::manifest::template::value(&serde_json::to_value(checked)?))
         })
     })

@@ -5,11 +5,12 @@ use crate::manifest::{
     call::{Action, Pages, Shared},
     compile::{Attempts, Compiler},
     keys,
-    template::{Expression, json, value},
+    template::{Expression, Shape, json, value},
 };
 use serde_json::Value;
 use std::sync::Arc;
 use tercel_sdk::{Effect, Error, Host, Result};
+use uuid::Uuid;
 
 pub struct Tool {
     name: String,
@@ -20,6 +21,7 @@ pub struct Tool {
     action: Action,
     items: Option<Expression>,
     pages: Option<Pages>,
+    item: Option<Vec<(String, Shape)>>,
     result: Option<Expression>,
 }
 
@@ -39,7 +41,7 @@ pub fn compile(c: &mut Compiler, has_code: bool) -> Vec<Tool> {
         match tool.request() {
             Some(request) => tools.extend(one(c, tool, &request)),
             None if has_code => {}
-            None => c.wrong(tool.name.at, "A tool needs one of get, post, put, patch and delete: there is no code"),
+            None => c.wrong(tool.name.at, "A tool needs a request: there is no code"),
         }
     }
     tools
@@ -47,17 +49,16 @@ pub fn compile(c: &mut Compiler, has_code: bool) -> Vec<Tool> {
 
 fn one(c: &mut Compiler, tool: &keys::Tool, request: &keys::Request) -> Option<Tool> {
     let arguments = schema::compile(c, "argument", &tool.args, None)?;
-    let names = c.names().only("args", arguments.names());
+    let names = c.names().only("args", arguments.names()).any("key");
     let action = c.action(request, &names, Attempts::Several)?;
     if tool.idempotent {
         c.wrong(tool.name.at, "`idempotent` is for code; a request says it by `idempotency`, the header for it");
     }
-    let answered = names
-        .only("response", ["status", "headers", "json", "text"])
-        .only("before", action.before.iter().map(|(name, _)| name.clone()));
-    if tool.pages.is_some() && tool.items.is_none() {
-        c.wrong(tool.name.at, "`pages` needs `items`: the list that the pages are of");
+    let answered = names.answered().only("before", action.before.iter().map(|(name, _)| name.clone()));
+    if (tool.pages.is_some() || tool.item.is_some()) && tool.items.is_none() {
+        c.wrong(tool.name.at, "`pages` and `item` need `items`: the list that they are of");
     }
+    let inside = answered.clone().without("secrets").any("item");
     let effect = tool.effect.map(effect);
     Some(Tool {
         name: tool.name.value.clone(),
@@ -66,6 +67,7 @@ fn one(c: &mut Compiler, tool: &keys::Tool, request: &keys::Request) -> Option<T
         effect: effect.unwrap_or_default(),
         items: c.maybe(tool.items.as_ref(), &answered),
         pages: c.pages(tool.pages.as_ref(), &answered, Some(&action)),
+        item: tool.item.as_ref().map(|item| c.entries(item, &inside)),
         result: c.maybe(tool.result.as_ref(), &answered.any("items")),
         arguments,
         action,
@@ -98,7 +100,10 @@ pub fn part(service: Shared, tool: Tool) -> tercel_sdk::Tool {
 
 impl Tool {
     async fn call(&self, service: &Shared, host: &Host, given: Value) -> Result<Value> {
-        let mut scope = service.scope(host);
+        // As one word that can stand in an address.
+        let named = |key: &str| Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes());
+        let key = host.idempotency_key().map_or_else(|| host.call(), named).to_string();
+        let mut scope = service.scope(host).with("key", key);
         let mut given = match given {
             Value::Object(map) => map,
             Value::Null => Default::default(),
@@ -110,7 +115,15 @@ impl Tool {
         scope.set("args", value(&given));
         let paged = service.list(host, &self.action, self.items.as_ref(), self.pages.as_ref(), &mut scope).await?;
         if self.items.is_some() {
-            scope.set("items", paged.items.into_iter().collect::<minijinja::Value>());
+            let shown = |item: minijinja::Value| match &self.item {
+                Some(shape) => {
+                    let filled = service.engine.fill_map(shape, &scope.clone().with("item", item))?;
+                    Ok(value(&filled.into()))
+                }
+                None => Ok(item),
+            };
+            let items = paged.items.into_iter().map(shown).collect::<Result<Vec<_>>>()?;
+            scope.set("items", items.into_iter().collect::<minijinja::Value>());
         }
         match (&self.result, &self.items) {
             (Some(result), _) => json(&service.pick(result, &scope, &paged.answer)?),

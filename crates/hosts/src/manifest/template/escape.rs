@@ -1,10 +1,13 @@
 //! How values are written into texts, by where they stand.
 
+use super::calendar;
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, Value,
     value::{Object, ObjectRepr, ValueKind},
 };
+use percent_encoding::percent_decode_str;
 use std::{fmt, sync::Arc};
+use tercel_sdk::xml;
 
 /// How a value is made harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,11 +18,23 @@ pub enum Encoding {
     Segment,
     /// Several segments: slashes stay.
     Path,
+    /// Text between tags, or in an attribute.
+    Xml,
+    /// The value of a property in iCalendar.
+    Calendar,
 }
 
+/// What texts are escaped for, as the engine knows it.
+pub const URL: &str = "url";
+pub const XML: &str = "xml";
+pub const CALENDAR: &str = "ics";
+
 pub fn encode(text: &str, encoding: Encoding) -> String {
-    if encoding == Encoding::None {
-        return text.to_owned();
+    match encoding {
+        Encoding::None => return text.to_owned(),
+        Encoding::Xml => return xml::escape(text),
+        Encoding::Calendar => return calendar::escape(text),
+        Encoding::Segment | Encoding::Path => {}
     }
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -59,6 +74,9 @@ pub fn add_to(environment: &mut Environment<'_>) {
         let text = text(value)?.ok_or_else(missing)?;
         Ok(Value::from_object(Segments(text.trim_start_matches('/').to_owned())))
     });
+    environment.add_filter("decode", |value: &Value| -> Result<String, Error> {
+        Ok(percent_decode_str(&text(value)?.unwrap_or_default()).decode_utf8_lossy().into_owned())
+    });
     // It says where an address comes from; whether it may be called is looked at when it is.
     environment.add_filter("url", |value: Value| value);
 }
@@ -69,6 +87,16 @@ pub fn format(out: &mut Output, state: &mut State, value: &Value) -> Result<(), 
             Some(text) => Ok(out.write_str(&text)?),
             None => Ok(()),
         };
+    }
+    let inside = match state.auto_escape() {
+        AutoEscape::Custom(kind) if kind == XML => Some(Encoding::Xml),
+        AutoEscape::Custom(kind) if kind == CALENDAR => Some(Encoding::Calendar),
+        _ => None,
+    };
+    if let Some(encoding) = inside {
+        let text = text(value)?.unwrap_or_default();
+        let is_secret = super::secret::is_mark(state, &text);
+        return Ok(out.write_str(&encode(&text, if is_secret { Encoding::None } else { encoding }))?);
     }
     if matches!(value.as_object(), Some(object) if object.repr() != ObjectRepr::Plain) {
         return Err(Error::new(ErrorKind::InvalidOperation, "a list or a mapping cannot stand in an address"));

@@ -1,13 +1,15 @@
 //! Templates and expressions of a manifest. Their source is the manifest's alone: data is never compiled.
 
+pub mod calendar;
 mod escape;
 mod fill;
 mod names;
 mod secret;
+mod select;
 mod signing;
 
 pub use escape::{Encoding, is_dotted};
-pub use names::Names;
+pub use names::{Names, Reads};
 pub use secret::Vault;
 
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, value::Serde};
@@ -23,6 +25,10 @@ const FUEL: u64 = 100_000;
 const DEPTH: usize = 200;
 /// Ends the names of templates whose values are escaped for addresses.
 const URL: &str = ".url";
+/// The same for XML.
+const XML: &str = ".xml";
+/// The same for calendars.
+const CALENDAR: &str = ".ics";
 
 /// Everything that was compiled of one manifest.
 pub struct Engine {
@@ -38,8 +44,7 @@ pub struct Template(usize, String);
 #[derive(Debug, Clone)]
 pub struct Expression {
     number: usize,
-    /// Whether it reads the answer as JSON.
-    pub reads_json: bool,
+    pub reads: Reads,
 }
 
 /// JSON whose texts are templates.
@@ -86,9 +91,11 @@ impl Engine {
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(DEPTH);
-        environment.set_auto_escape_callback(|name| match name.ends_with(URL) {
-            true => AutoEscape::Custom("url".into()),
-            false => AutoEscape::None,
+        environment.set_auto_escape_callback(|name| match name {
+            name if name.ends_with(URL) => AutoEscape::Custom(escape::URL.into()),
+            name if name.ends_with(XML) => AutoEscape::Custom(escape::XML.into()),
+            name if name.ends_with(CALENDAR) => AutoEscape::Custom(escape::CALENDAR.into()),
+            _ => AutoEscape::None,
         });
         environment.set_formatter(escape::format);
         // Nothing in a manifest says that a value needs no escaping.
@@ -98,6 +105,8 @@ impl Engine {
         environment.remove_global("debug");
         escape::add_to(&mut environment);
         fill::add_to(&mut environment);
+        calendar::add_to(&mut environment);
+        select::add_to(&mut environment);
         signing::add_to(&mut environment);
         Self { environment, sources: Vec::new() }
     }
@@ -118,15 +127,33 @@ impl Engine {
         self.add(source, source.to_owned(), URL).map(|(number, name)| Template(number, name))
     }
 
+    /// The same for XML: a value is text between tags, or in an attribute.
+    ///
+    /// # Errors
+    /// In words for whoever writes the manifest.
+    pub fn xml(&mut self, source: &str, names: &Names) -> Result<Template, Vec<String>> {
+        names.check_template(source)?;
+        self.add(source, source.to_owned(), XML).map(|(number, name)| Template(number, name))
+    }
+
+    /// The same for a calendar: a value cannot end its line.
+    ///
+    /// # Errors
+    /// In words for whoever writes the manifest.
+    pub fn calendar(&mut self, source: &str, names: &Names) -> Result<Template, Vec<String>> {
+        names.check_template(source)?;
+        self.add(source, source.to_owned(), CALENDAR).map(|(number, name)| Template(number, name))
+    }
+
     /// # Errors
     /// In words for whoever writes the manifest.
     pub fn expression(&mut self, source: &str, names: &Names) -> Result<Expression, Vec<String>> {
-        let reads_json = names.check_expression(source)?;
+        let reads = names.check_expression(source)?;
         self.environment
             .compile_expression_owned(source.to_owned())
             .map_err(|error| vec![names::words(source, &error)])?;
         self.sources.push(source.to_owned());
-        Ok(Expression { number: self.sources.len() - 1, reads_json })
+        Ok(Expression { number: self.sources.len() - 1, reads })
     }
 
     /// The expression of a text that is nothing but `{{ x }}`.

@@ -1,7 +1,7 @@
 //! Which names a text may use: checked before anything runs.
 
 use super::secret;
-use crate::manifest::keys::nearest;
+use crate::manifest::{call::answer, keys::nearest};
 use minijinja::{
     machinery::ast::{CallArg, Expr, Stmt},
     value::ValueKind,
@@ -21,10 +21,17 @@ enum Members {
 #[derive(Debug, Clone, Default)]
 pub struct Names(BTreeMap<&'static str, Members>);
 
+/// As what an expression reads an answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reads {
+    pub json: bool,
+    pub xml: bool,
+}
+
 /// Functions that texts can call.
 const FUNCTIONS: [&str; 4] = ["range", "dict", "hmac", "jwt"];
 
-const FILTERS: [&str; 48] = [
+const FILTERS: [&str; 51] = [
     "abs",
     "attr",
     "base64",
@@ -35,12 +42,15 @@ const FILTERS: [&str; 48] = [
     "count",
     "d",
     "default",
+    "decode",
     "dictsort",
     "fill",
     "first",
     "float",
     "format",
     "groupby",
+    "ical",
+    "ical_time",
     "indent",
     "int",
     "items",
@@ -121,6 +131,11 @@ impl Names {
         self
     }
 
+    /// With those of an answer.
+    pub fn answered(self) -> Self {
+        self.only("response", answer::NAMES)
+    }
+
     pub fn without(mut self, name: &str) -> Self {
         self.0.remove(name);
         self
@@ -134,8 +149,8 @@ impl Names {
         walk.end().map(|_| ())
     }
 
-    /// Whether it reads the answer as JSON.
-    pub fn check_expression(&self, source: &str) -> Result<bool, Vec<String>> {
+    /// As what it reads the answer.
+    pub fn check_expression(&self, source: &str) -> Result<Reads, Vec<String>> {
         if source.trim().is_empty() {
             return Err(vec!["An expression stands here, and it is empty".into()]);
         }
@@ -159,17 +174,17 @@ struct Walk<'a> {
     names: &'a Names,
     /// Names of the text's own.
     own: Vec<&'a str>,
-    reads_json: bool,
+    reads: Reads,
     problems: Vec<String>,
 }
 
 impl<'a> Walk<'a> {
     fn new(names: &'a Names) -> Self {
-        Self { names, own: Vec::new(), reads_json: false, problems: Vec::new() }
+        Self { names, own: Vec::new(), reads: Reads::default(), problems: Vec::new() }
     }
 
-    fn end(self) -> Result<bool, Vec<String>> {
-        if self.problems.is_empty() { Ok(self.reads_json) } else { Err(self.problems) }
+    fn end(self) -> Result<Reads, Vec<String>> {
+        if self.problems.is_empty() { Ok(self.reads) } else { Err(self.problems) }
     }
 
     fn wrong(&mut self, words: String) {
@@ -328,7 +343,10 @@ impl<'a> Walk<'a> {
     }
 
     fn member(&mut self, root: &str, member: Option<&str>) {
-        self.reads_json |= root == "response" && member == Some("json");
+        if root == "response" {
+            self.reads.json |= member == Some("json");
+            self.reads.xml |= member == Some("xml");
+        }
         if self.own.contains(&root) {
             return;
         }

@@ -152,9 +152,12 @@ async fn an_address_in_a_secret_field_is_called() {
 
 #[tokio::test]
 async fn the_test_of_a_connection_says_how_much_it_proves() {
-    let (bench, fake) = bench(&format!("{HTTP}\ntest: {{depth: target, get: /me, account: response.json.email}}\n"));
-    fake.on("GET /me", 200, json!({"email": "me@forge.example"}));
+    let (bench, fake) = bench(&format!(
+        "{HTTP}\ntest: {{depth: target, get: /me, account: response.json.email, account_id: response.json.id}}\n"
+    ));
+    fake.on("GET /me", 200, json!({"email": "me@forge.example", "id": 42}));
     let checked = bench.test().await.unwrap();
+    assert_eq!(checked.account_id.as_deref(), Some("42"));
     assert_eq!((checked.depth, checked.account.as_deref()), (tercel_sdk::Depth::Target, Some("me@forge.example")));
     fake.on("GET /me", 403, json!({"error": "no"}));
     assert_eq!(bench.test().await.unwrap_err().kind, Kind::Forbidden);

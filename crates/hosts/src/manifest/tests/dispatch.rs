@@ -100,6 +100,44 @@ async fn a_post_whose_acknowledgement_was_lost_is_looked_for() {
     bench.find(&target, "Hello").await.unwrap_err();
 }
 
+const UPDATE: &str = "  update: {patch: \"/rooms/{{ target.room }}/posts/{{ id }}\", json: {text: \"{{ text }}\"}}\n";
+
+#[tokio::test]
+async fn a_post_gets_another_text_and_its_targets_may_want_that() {
+    let (bench, fake) = bench(&(posts(", as: plain") + UPDATE));
+    let bench = bench.with("room", "hall");
+    fake.on("PATCH /rooms/hall/posts/7", 200, json!({}));
+    let target = |stream| Target::new("forge", json!({"stream": stream}));
+    let receipt = tercel_sdk::Receipt { id: Some("7".into()), url: None };
+    bench.update(&target(json!(true)), "**More**", &receipt).await.unwrap();
+    assert_eq!(fake.requests()[0].body, r#"{"text":"More"}"#);
+    let error = bench.update(&target(json!("yes")), "More", &receipt).await.unwrap_err();
+    assert!(error.kind == Kind::Schema && error.message.contains("/stream"), "{error}");
+    fake.on("PATCH /rooms/hall/posts/7", 404, json!({}));
+    assert_eq!(bench.update(&target(json!(true)), "More", &receipt).await.unwrap_err().kind, Kind::NotFound);
+    assert!(made(&posts("")).dispatchers["forge"].update.is_none());
+}
+
+#[test]
+fn what_does_not_go_with_changing_posts_is_said() {
+    let said = |text: &str| {
+        let text = format!("schema: 1\nname: forge\n{text}");
+        let problems = crate::manifest::parse("forge", &text, false).err().unwrap_or_default();
+        problems.iter().map(ToString::to_string).collect::<String>()
+    };
+    assert!(said(&(posts("") + UPDATE)).is_empty(), "{}", said(&(posts("") + UPDATE)));
+    let file = posts(", over: file") + "  file: {post: /files, text: \"{{ text }}\"}\n" + UPDATE;
+    assert!(said(&file).contains("no post becomes a file"), "{}", said(&file));
+    let nameless = posts("").replace("    id: response.json.id\n", "") + UPDATE;
+    assert!(said(&nameless).contains("which post is meant"), "{}", said(&nameless));
+    let own = posts("").replace("priority: {type", "stream: {type: boolean}, priority: {type") + UPDATE;
+    assert!(said(&own).contains("not the manifest's own"), "{}", said(&own));
+    let twice = posts("") + &UPDATE.replace("}}\n", "}, idempotency: Idempotency-Key}\n");
+    assert!(said(&twice).contains("needs no `idempotency`"), "{}", said(&twice));
+    let none = posts("") + "  update: {}\n";
+    assert!(said(&none).contains("`update` needs a request"), "{}", said(&none));
+}
+
 #[tokio::test]
 async fn a_post_that_was_made_is_made_whatever_its_answer_is_like() {
     let (bench, fake) = bench(&posts(""));

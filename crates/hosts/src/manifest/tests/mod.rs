@@ -4,6 +4,7 @@ mod calls;
 mod dispatch;
 mod events;
 mod grants;
+mod hooks;
 mod hostile;
 mod hostile_answers;
 mod hostile_values;
@@ -13,6 +14,7 @@ mod schema;
 mod strict;
 mod sync;
 mod tools;
+mod webdav;
 mod webhooks;
 
 use super::{Manifest, parse};
@@ -24,7 +26,7 @@ use tercel_sdk::{
 };
 
 /// One of each kind.
-const SAMPLES: [&str; 4] = [tools::SEARCH, events::ALERTS, sync::SYNC, hostile::FORGE];
+const SAMPLES: [&str; 5] = [tools::SEARCH, events::ALERTS, sync::SYNC, hooks::WATCHES, hostile::FORGE];
 
 /// A manifest of `forge`, with the beginning that all have.
 fn text(rest: &str) -> String {

@@ -87,7 +87,7 @@ fn an_unknown_name_in_a_text_is_told_with_the_nearest() {
 #[test]
 fn a_request_is_one_request() {
     check(&tool("    get: /x\n    post: /y\n"), "A request has one of `get` and `post`");
-    check(&tool(""), "A tool needs one of get, post, put, patch and delete");
+    check(&tool(""), "A tool needs a request");
     check(&tool("    post: /x\n    json: {}\n    text: a\n"), "A request has one body");
     check(&tool("    get: /x\n    json: {}\n"), "A GET has no body");
     check(&tool("    get: /x\n    headers: {\"a b\": c}\n"), "`a b` cannot be the name of a header");
@@ -179,4 +179,17 @@ fn a_manifest_of_another_time_or_name_is_refused() {
 fn all_that_is_wrong_is_said_at_once() {
     let words = wrong(&tool("    get: \"/x/{{ args.a }}\"\n    query: {b: \"{{ args.b }}\"}\n    result: c\n"));
     assert_eq!(words.lines().count(), 3, "{words}");
+}
+
+#[test]
+fn what_is_nested_deep_is_told_and_ends_nothing() {
+    // The threads of the server have two megabytes.
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(|| {
+        for levels in [100, 1_000, 10_000, 100_000] {
+            let (opened, closed) = ("{a: ".repeat(levels), "}".repeat(levels));
+            wrong(&format!("dispatch: {{target: {opened}1{closed}}}\n"));
+            wrong(&format!("test: {{get: /x, ok: \"{}1{}\"}}\n", "(".repeat(levels), ")".repeat(levels)));
+        }
+    });
+    thread.unwrap().join().unwrap();
 }

@@ -71,6 +71,19 @@ async fn a_record_is_found_by_its_key() {
 }
 
 #[tokio::test]
+async fn a_record_is_known_by_what_the_manifest_says() {
+    let (bench, _) = bench(SYNC);
+    let keys = |by: &str| made(&SYNC.replace("record.id", by)).sync.unwrap().keys.unwrap();
+    let records = json!([{"id": 7, "url": "https://a.example/1"}, {"id": "x"}]);
+    assert_eq!(keys("record.id")(bench.host(), records.clone().into()).await.unwrap(), json!(["7", "x"]));
+    let error = keys("record.url")(bench.host(), records.into()).await.unwrap_err();
+    assert!(error.message.contains("`by` is null"), "{error}");
+    let without = SYNC.replace("  by: record.id\n", "").replace("sync:\n", "record_fields: [title]\nsync:\n");
+    let part = made(&without).sync.unwrap();
+    assert!(part.keys.is_none() && part.by_id && part.reads == ["title"], "its id is its key");
+}
+
+#[tokio::test]
 async fn several_records_leave_together() {
     let text = "http: {base: \"https://api.forge.example\"}\nsync:\n  collection: jobs\n  row: {t: \"{{ record.t }}\"}\n  \
                 upsert: {batch: 10, put: /records, json: {records: \"{{ items }}\", keys: \"{{ keys }}\"}, ids: response.json.ids}\n";

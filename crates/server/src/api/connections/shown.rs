@@ -1,19 +1,30 @@
 //! What is shown of a connection and of its tests. Secrets are masked.
 
-use super::super::{
-    integrations::{self, Webhook},
-    time::Time,
+use super::{
+    super::{
+        integrations::{self, Webhook},
+        time::Time,
+    },
+    authorize::Consent,
 };
 use crate::{
     app::App,
     catalog::Entry,
     connection::{self, state},
+    consent::{Place, begin},
 };
+use regex::{NoExpand, Regex};
 use serde::Serialize;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 use tercel_sdk::Field;
 use tercel_store::{MASK, now};
+
+/// In the help of a field: the address that the service has to know.
+static REDIRECT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{\{\s*oauth\.redirect\s*\}\}").expect("it is valid"));
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Connection {
@@ -34,6 +45,8 @@ pub struct Connection {
     health: Option<Health>,
     /// What to enter at the service for this connection.
     webhook: Option<Webhook>,
+    /// What a person has agreed to; absent where nobody has to.
+    consent: Option<Consent>,
     /// Why stored values cannot be used, by field key.
     problems: BTreeMap<String, String>,
 }
@@ -121,7 +134,7 @@ impl From<connection::Outcome> for Outcome {
 }
 
 impl Connection {
-    pub fn of(app: &App, entry: &Entry, connection: &str) -> Self {
+    pub fn of(app: &Arc<App>, entry: &Entry, connection: &str) -> Self {
         let integration = &entry.integration;
         let values = entry.values(connection).cloned().unwrap_or_default();
         let masked = integration.fields.iter().filter_map(|field| {
@@ -135,18 +148,20 @@ impl Connection {
             tier: integration.tier.clone(),
             connection: connection.into(),
             state: state::of(entry, connection),
-            fields: integration.fields.iter().map(FormField::from).collect(),
+            fields: integration.fields.iter().map(|field| FormField::of(app, field)).collect(),
             values: masked.collect(),
             earlier: earlier.map(|(key, (_, until))| (key.clone(), Time(*until))).collect(),
             health: entry.healths.get(connection).map(Health::from),
             webhook: integrations::webhook(app, entry, connection),
+            consent: Consent::of(app, &Place::new(&integration.name, connection), &values),
             problems: values.broken,
         }
     }
 }
 
-impl From<&Field> for FormField {
-    fn from(field: &Field) -> Self {
+impl FormField {
+    fn of(app: &App, field: &Field) -> Self {
+        let help = REDIRECT.replace_all(&field.help, NoExpand(&begin::redirect(app))).into_owned();
         Self {
             key: field.key.clone(),
             env: field.env.clone(),
@@ -156,7 +171,7 @@ impl From<&Field> for FormField {
             secret: field.secret,
             default: field.default.clone().filter(|_| !field.secret),
             placeholder: field.placeholder.clone(),
-            help: field.help.clone(),
+            help,
             options: field.options.clone(),
             pattern: field.pattern.clone(),
             multiline: field.multiline,

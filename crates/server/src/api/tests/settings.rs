@@ -76,6 +76,7 @@ async fn the_list_has_what_a_card_shows() {
                 {"key": "EXAMPLE_API_URL", "required": false, "secret": false, "description": "Address", "default": "https://api.example.com", "is_set": true},
             ],
             "webhook": null, "status": "ready", "error": null, "readme": "",
+            "lacks": ["where the value of `token` comes from", "a README that says in steps how it is connected", "an icon"],
         }]})
     );
 }

@@ -23,6 +23,7 @@ async fn commit(server: &Server, task: &tercel_store::Task, n: i64, end: Option<
         parked: None,
         client: ClientCalls::default(),
         events: Vec::new(),
+        begun: false,
         end,
     };
     server.app.store.commit(commit).await.unwrap();

@@ -12,6 +12,8 @@ use tokio::sync::Semaphore;
 
 /// Reads at the same time.
 const CONNECTIONS: usize = 4;
+/// Connections that are kept while nobody reads. Each knows the schema by itself, which is a quarter of a megabyte.
+const KEPT: usize = 2;
 /// How long a read waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -38,7 +40,10 @@ impl Readers {
             let kept = idle.lock().expect("no holder of this lock panics").pop();
             let connection = kept.map_or_else(|| connect_to_read(&file), Ok)?;
             let rows = super::all(&connection, &sql, &args);
-            idle.lock().expect("no holder of this lock panics").push(connection);
+            let mut idle = idle.lock().expect("no holder of this lock panics");
+            if idle.len() < KEPT {
+                idle.push(connection);
+            }
             drop(turn);
             rows
         });

@@ -96,7 +96,8 @@ async fn check(myservice: Myservice) -> Result<Checked> {
         name: String,
     }
     let me: Me = myservice.get("/me")?.send().await?.ok()?.json()?;
-    Ok(Checked { depth: Depth::Auth, message: format!("The token belongs to `{}`", me.name), account: Some(me.name) })
+    let message = format!("The token belongs to `{}`", me.name);
+    Ok(Checked { depth: Depth::Auth, account: Some(me.name), account_id: None, message })
 }
 
 /// Read the name and the topic of a room.
