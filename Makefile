@@ -51,23 +51,19 @@ $(ZIG)/bin/cargo-zigbuild:
 	python3 -m venv $(ZIG)
 	$(ZIG)/bin/pip install --quiet --disable-pip-version-check ziglang==0.17.0 cargo-zigbuild==0.24.0
 
-# The whole-program tests by name: chosen from the whole workspace, they are the programs that were built for the first run.
+# The whole-program tests by name: chosen from the whole workspace, they are the programs that were built with all the rest.
 WHOLE := $(shell sed -n '/^\[\[test\]\]/{n;s/^name = "\(.*\)"/\1/p}' tests/Cargo.toml)
-# They start servers, and wait more than they work.
-THREADS := $(shell echo $$((2 * $$(nproc))))
 
 # They make thousands of small files that nothing has to outlive: in memory, where there is room and programs may be started.
 TEMPORARY := $(shell { test "$$(df -k --output=avail /dev/shm | tail -1)" -gt 4000000 && \
   ! grep -q '^[^ ]* /dev/shm .*noexec' /proc/mounts && echo /dev/shm; } 2>/dev/null || echo $${TMPDIR:-/tmp})
 
-# Every test, and everything that a change must pass. Whole-program tests run on both engines; the second run says which of
-# them are about SQLite alone, and why.
-test: export RUST_TEST_THREADS := $(THREADS)
+# Every test, and everything that a change must pass. Whole-program tests run on both engines; the run on PostgreSQL says
+# which of them are about SQLite alone, and why.
 test: export TMPDIR := $(TEMPORARY)
-test: check $(DEBUG)/tercel-failpoints $(PAYLOADS) $(CLIENTS) $(POSTGRES) $(NTFY) $(SERVERS) $(PYTHON)/.installed
+test: check $(PAYLOADS) $(CLIENTS) $(POSTGRES) $(NTFY) $(SERVERS) $(PYTHON)/.installed
 	$(CARGO) test --workspace --no-run
-	$(DEBUG)/with-postgres $(CARGO) test --workspace --no-fail-fast
-	TEST_ENGINE=postgres $(DEBUG)/with-postgres $(CARGO) test --workspace --no-fail-fast $(addprefix --test ,$(WHOLE) faults)
+	$(DEBUG)/with-postgres tests/on-both-engines $(DEBUG)/on-postgres.log $(addprefix --test ,$(WHOLE) faults)
 	$(MAKE) python-test
 
 # The Python package: style, types, tests.
@@ -85,12 +81,6 @@ check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
-
-# The same program with the places at which the crash tests end it.
-.PHONY: $(DEBUG)/tercel-failpoints
-$(DEBUG)/tercel-failpoints:
-	$(CARGO) build -p tercel --features failpoints
-	cp --remove-destination $(DEBUG)/tercel $@
 
 # PostgreSQL for the tests. Where TEST_DATABASE_URL names one, those that stop and start a server still start their own. One
 # of the system does as well.

@@ -96,7 +96,7 @@ fn a_poll_that_dies_around_its_commit_brings_each_issue_once() {
         for n in 1..=12 {
             let (github, model) = (FakeGitHub::start(), FakeModel::start());
             model.script(|_| Turn::text("I see."));
-            let calm = polling(Options::new().github(&github).model(&model).with_failpoints());
+            let calm = polling(Options::new().github(&github).model(&model));
             let mut server = Server::start(calm.clone());
             has_polled(&server);
             server.stop();

@@ -191,7 +191,7 @@ fn a_server_that_dies_while_the_key_is_replaced_loses_no_secret() {
     let mut died = 0;
     for point in named.into_iter().chain(commits) {
         let (github, receiver) = (FakeGitHub::start(), Receiver::start());
-        let calm = Options::new().github(&github).allow_loopback().with_failpoints();
+        let calm = Options::new().github(&github).allow_loopback();
         let model = tercel_tests::FakeModel::start();
         let calm = calm.model(&model);
         let mut server = Server::start(calm.clone());

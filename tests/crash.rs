@@ -54,7 +54,7 @@ fn a_client_is_asked_and_its_answer_is_taken_once() {
 #[test]
 fn a_writer_that_has_a_fault_ends_the_process_and_the_next_one_goes_on() {
     let (github, model) = (FakeGitHub::start(), FakeModel::start());
-    let calm = Options::new().github(&github).model(&model).with_failpoints();
+    let calm = Options::new().github(&github).model(&model);
     let mut server = Server::start(calm.clone().env("TERCEL_FAILPOINT", "commit.before!40"));
     let session = server.session("web:alice");
     let path = format!("/api/v1/sessions/{session}/messages");
@@ -110,7 +110,7 @@ fn dies_at_each<S: Story>(point: &str, counted: &str, least: u32, story: fn() ->
 fn dies_at<S: Story>(place: &str, mut story: S) -> bool {
     let (github, model) = (FakeGitHub::start(), FakeModel::start());
     model.script(S::model);
-    let calm = Options::new().github(&github).model(&model).with_failpoints();
+    let calm = Options::new().github(&github).model(&model);
     let mut life = Life::begin(calm, place);
     let mut taken = None;
     let start = Instant::now();

@@ -222,18 +222,6 @@ fn nothing_is_left_for_later() {
 }
 
 #[test]
-fn failpoints_are_in_no_build_that_is_released() {
-    let makefile = fs::read_to_string(root().join("Makefile")).unwrap_or_default();
-    let releases = makefile.lines().filter(|line| line.contains("--release") && line.contains("failpoints"));
-    assert_eq!(releases.count(), 0, "a release build has failpoints");
-    for manifest in ["crates/server/Cargo.toml", "crates/store/Cargo.toml"] {
-        let text = fs::read_to_string(root().join(manifest)).unwrap();
-        let default = text.lines().find(|line| line.starts_with("default =")).unwrap_or_default();
-        assert!(!default.contains("failpoints"), "{manifest}");
-    }
-}
-
-#[test]
 fn every_test_that_is_about_sqlite_alone_is_there_and_says_why() {
     let tests: String = sources("tests", &[".rs"]).into_iter().map(|file| file.text).collect();
     for (name, why) in tercel_tests::engine::ON_SQLITE {

@@ -235,7 +235,7 @@ fn dies_at_each(point: &str, when: &Value, runs: i64) {
     for n in 1..=60 {
         let model = FakeModel::start();
         model.script(|_| Turn::text("Done."));
-        let calm = options(&model).with_failpoints();
+        let calm = options(&model);
         let armed = calm.clone().env("TERCEL_FAILPOINT", &format!("{point}:+{n}"));
         let died = std::cell::Cell::new(false);
         let revive = |failure: std::process::ExitStatus| {

@@ -311,7 +311,7 @@ fn tokens_are_counted_once_whenever_the_server_dies() {
     for point in ["commit.before", "commit.after"] {
         for n in 1..=16 {
             let (github, model) = (FakeGitHub::start(), FakeModel::start());
-            let calm = Options::new().github(&github).model(&model).with_failpoints();
+            let calm = Options::new().github(&github).model(&model);
             let armed = calm.clone().env("TERCEL_FAILPOINT", &format!("{point}:+{n}"));
             let mut server = match Server::try_start(armed) {
                 Ok(server) => server,

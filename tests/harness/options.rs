@@ -51,7 +51,7 @@ impl Options {
         let data = place.path().join("data");
         let database = database.map(Arc::new);
         let mut options =
-            Self { environment: BTreeMap::new(), place, database, data: data.clone(), program: program("tercel") };
+            Self { environment: BTreeMap::new(), place, database, data: data.clone(), program: program() };
         if let Some(database) = &options.database {
             options.environment.insert("DATABASE_URL".into(), database.url.clone());
         }
@@ -199,12 +199,6 @@ impl Options {
         tables.lines().map(rows).collect()
     }
 
-    /// The program that can be told where to die.
-    pub fn with_failpoints(mut self) -> Self {
-        self.program = program("tercel-failpoints");
-        self
-    }
-
     pub fn data_directory(&self) -> &Path {
         &self.data
     }
@@ -230,7 +224,7 @@ impl Options {
 pub fn with_tables(server: &'static Postgres) -> Database {
     server.with_tables(|database| {
         let place = tempfile::tempdir().unwrap();
-        let mut command = Command::new(program("tercel"));
+        let mut command = Command::new(program());
         command.args(["keys", "list"]).current_dir(place.path()).env_clear();
         let made = command.env("DATABASE_URL", &database.url).env("TERCEL_DATA_DIR", place.path()).output().unwrap();
         assert!(made.status.success(), "no tables were made: {}", String::from_utf8_lossy(&made.stderr));
@@ -252,10 +246,10 @@ fn environments() -> PathBuf {
 }
 
 /// A program beside the test executables.
-fn program(name: &str) -> PathBuf {
+fn program() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let profile = own.ancestors().find(|directory| directory.join("deps").is_dir()).unwrap();
-    let program = profile.join(name);
+    let program = profile.join("tercel");
     assert!(program.is_file(), "{program:?} is not there: `make test` builds it and runs the tests");
     program
 }

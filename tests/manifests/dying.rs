@@ -49,7 +49,7 @@ fn options(provider: &Provider, model: &FakeModel) -> Options {
         [] => Turn::Calls(vec![("music_songs".into(), json!({}))]),
         results => Turn::text(&results.join(" ")),
     });
-    provider.options("code").with_failpoints().model(model)
+    provider.options("code").model(model)
 }
 
 /// A life that may end at this point while somebody does this. Answers whether it did, and the next life.

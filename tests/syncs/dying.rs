@@ -42,7 +42,7 @@ fn survives(manifest: &str, commits: u32, calls: u32, may_be_held: bool) {
 fn dies_at(manifest: &str, point: &str, n: u32, may_be_held: bool) -> bool {
     let place = format!("`{point}` {n}");
     let register = Register::start();
-    let calm = options(&register, manifest).http_timeout(2).with_failpoints();
+    let calm = options(&register, manifest).http_timeout(2);
     let mut life = Life::begin(calm, &format!("{point}:+{n}"));
     does(&mut life, &place, |server| post(server, "/api/v1/records/jobs", "", jobs(&["Cook", "Baker", "Waiter"])));
     syncs(&mut life, &place, "first");

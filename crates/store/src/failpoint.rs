@@ -1,5 +1,8 @@
 //! Places where a test may end the process, or make a fault. Nothing is here unless the `failpoints` feature is on.
 
+#[cfg(all(feature = "failpoints", not(debug_assertions)))]
+compile_error!("the feature `failpoints` is for tests: nothing that is released may have it");
+
 #[cfg(feature = "failpoints")]
 mod armed {
     use std::sync::{

@@ -171,15 +171,15 @@ async fn a_changed_setting_is_in_the_environment_of_a_new_process() {
 #[tokio::test]
 async fn an_open_call_ends_on_the_old_state_and_new_ones_begin_on_the_new() {
     let mut world = World::new();
-    let body = "async def crm_say():\n    import asyncio\n    await asyncio.sleep(1)\n    return 'old'";
+    let body = "async def crm_say():\n    import asyncio\n    print('begun', flush=True)\n    await asyncio.sleep(1)\n\
+                \x20   return 'old'";
     world.write("crm/tools/say.py", &tool("crm_say", body));
     let old = world.load("crm").await;
-    let open = crate::world::handler(&old, "crm_say")(crate::world::host(30.0), json!({}).into());
-    let open = tokio::spawn(open);
-    until("the old process runs", || old.worker.state().pid.is_some()).await;
     world.write("crm/tools/say.py", &says("new"));
     let new = world.reload("crm", Some(&old)).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let open = crate::world::handler(&old, "crm_say")(crate::world::host(30.0), json!({}).into());
+    let open = tokio::spawn(open);
+    until("the call is open", || log(&old).iter().any(|line| line == "begun")).await;
     let draining = tokio::spawn(old.worker.drain(None));
     assert_eq!(said(&new).await, json!("new"));
     assert_eq!(open.await.unwrap().unwrap(), json!("old"));
