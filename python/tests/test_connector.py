@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Start, Worker
+from harness import Server, Start, Worker
 
 CONNECTOR = """
     from scripts.integrations.base import IntegrationBase
@@ -36,6 +36,9 @@ CONNECTOR = """
                 return {"ok": False, "code": "auth", "message": "Expired", "hint": "Make a new one", "account": "me"}
             if self.url == "numbered":
                 return {"ok": True, "account": "me", "account_id": 42}
+            if self.url == "token":
+                from app.services.integration_settings import get_access_token
+                get_access_token("demo")
             if self.url == "leave":
                 raise SystemExit(1)
             try:
@@ -76,8 +79,8 @@ FILES = {"connector.py": CONNECTOR, "words.py": "GREETING = 'hello'\n"}
 
 
 @pytest.fixture(scope="module")
-def worker(start_once: Start) -> Worker:
-    return start_once(FILES)
+def worker(start_once: Start, server_once: Server) -> Worker:
+    return start_once(FILES, {"AGENT_SERVER_URL": server_once.url, "AGENT_API_KEY": "k"})
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +173,18 @@ def test_an_account_has_a_name_and_an_id(worker: Worker) -> None:
 def test_other_outcomes_say_what_happened(worker: Worker, url: str, code: str, message: str) -> None:
     outcome = outcome_of(worker, url)
     assert (outcome["ok"], outcome["code"], outcome["message"]) == (False, code, message)
+
+
+@pytest.mark.parametrize(("status", "code"), [(409, "auth"), (409, "not_configured"), (502, "network")])
+def test_a_token_is_asked_for_in_the_call_and_without_one_the_server_s_reason_counts(
+    worker: Worker, server_once: Server, status: int, code: str
+) -> None:
+    path = "GET /api/v1/admin/integrations/demo/connections/default/token"
+    server_once.answers[path] = (status, {"detail": "Nobody has agreed", "code": code})
+    outcome = outcome_of(worker, "token")
+    expected = (False, code, "Nobody has agreed", None)
+    assert (outcome["ok"], outcome["code"], outcome["message"], outcome["status"]) == expected
+    assert server_once.last().headers["tercel-call"] == "c1"
 
 
 def test_a_swallowed_connection_error_is_no_mystery(worker: Worker) -> None:

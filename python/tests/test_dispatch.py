@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Start, Worker
+from harness import Server, Start, Worker
 
 FILES = {
     "dispatcher.py": """
@@ -37,6 +37,9 @@ FILES = {
                 if what == "urllib":
                     import urllib.request
                     await asyncio.to_thread(urllib.request.urlopen, task.dispatch_config["url"], b"x", 0.5)
+                if what == "token":
+                    from app.services.integration_settings import get_access_token_async
+                    await get_access_token_async("demo")
                 if what == "raise":
                     raise RuntimeError("something broke")
                 if what == "hang":
@@ -75,8 +78,8 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def worker(start_once: Start) -> Worker:
-    return start_once(FILES)
+def worker(start_once: Start, server_once: Server) -> Worker:
+    return start_once(FILES, {"AGENT_SERVER_URL": server_once.url, "AGENT_API_KEY": "k"})
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +201,29 @@ def test_a_service_that_does_not_answer_may_have_it(worker: Worker, service: str
 def test_a_refusal_after_something_was_posted_is_not_certain(worker: Worker, service: str) -> None:
     assert deliver(worker, "requests", service + "/409")["error"]["code"] == "schema"
     assert deliver(worker, "requests_twice", service + "/409")["error"]["code"] == "unknown_outcome"
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "code"),
+    [
+        (409, "auth", "auth"),
+        (409, "not_configured", "not_configured"),
+        (502, "network", "network"),
+        (409, "conflict", "schema"),
+        (403, "forbidden", "forbidden"),
+        (504, "timeout", "timeout"),
+        (500, "internal", "unknown_outcome"),
+        (503, "unavailable", "unknown_outcome"),
+        (502, "error", "unknown_outcome"),
+    ],
+)
+def test_what_the_server_says_no_with_is_no_answer_of_the_service(
+    worker: Worker, server_once: Server, status: int, said: str, code: str
+) -> None:
+    path = "GET /api/v1/admin/integrations/demo/connections/default/token"
+    server_once.answers[path] = (status, {"detail": "Agree again", "code": said})
+    error = deliver(worker, "token")["error"]
+    assert (error["code"], error["message"], error["status"]) == (code, "Agree again", None)
 
 
 def test_any_other_exception_and_a_passed_deadline_are_unknown(worker: Worker) -> None:

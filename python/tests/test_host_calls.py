@@ -396,6 +396,10 @@ def test_a_server_that_is_away_and_one_that_fails_are_told_apart(start: Start, s
     refusing = start(FILES, {"AGENT_SERVER_URL": server.url, "AGENT_API_KEY": "k"})
     error = refusing.tool("bot")["error"]
     assert (error["code"], error["message"]) == ("forbidden", "Missing required scope: bots:read")
+    server.answers = {"GET /api/v1/bots/b": (409, {"detail": "Nobody has agreed", "code": "not_configured"})}
+    assert refusing.tool("bot")["error"]["code"] == "not_configured"
+    server.answers = {"GET /api/v1/bots/b": (403, "a proxy says no")}
+    assert refusing.tool("bot")["error"]["code"] == "forbidden"
 
 
 def test_a_kept_connection_that_was_closed_is_opened_again(start: Start) -> None:

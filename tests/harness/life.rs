@@ -35,9 +35,12 @@ impl Life {
         }
     }
 
-    /// A last death may come while it stops. What is checked is what the next start finds.
+    /// A last death may come while it stops. What is checked is what a start finds: that after its death, or the next one.
     pub fn end(&mut self) {
         self.revive();
+        if self.died {
+            return;
+        }
         self.server.ask_to_stop();
         let status = self.server.wait_exit();
         if status.success() {

@@ -187,6 +187,16 @@ impl Options {
         );
     }
 
+    /// As if the open syncs had been tried so often since they last got on.
+    pub fn has_tried_syncs(&self, attempts: u32) {
+        self.sql(&format!("UPDATE syncs SET attempts = {attempts} WHERE ended_at IS NULL"));
+    }
+
+    /// As if the clock had been a month ahead when it was said when syncs come next: open ones, or planned ones.
+    pub fn puts_off_syncs(&self, table: &str) {
+        self.sql(&format!("UPDATE {table} SET next_at = next_at + 2592000000000"));
+    }
+
     /// All that is stored, as it is stored.
     pub fn stored(&self) -> String {
         let Some(database) = &self.database else {

@@ -1,6 +1,7 @@
 //! Integrations that are a manifest and nothing else.
 
 mod caldav;
+mod classes;
 mod clocks;
 mod consent;
 mod device;
@@ -11,6 +12,7 @@ mod failures;
 mod growing;
 mod home_assistant;
 mod inbox;
+mod leaving;
 mod meanwhile;
 mod nextcloud;
 mod ntfy;

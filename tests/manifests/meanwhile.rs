@@ -5,10 +5,7 @@ use crate::{
     world::put,
 };
 use serde_json::{Value, json};
-use std::{
-    fs, thread,
-    time::{Duration, Instant},
-};
+use std::{fs, thread, time::Duration};
 use tercel_tests::{Server, until, wait::until_within};
 
 /// A server whose person has taken back what they agreed to; the link by which they agree again.
@@ -209,9 +206,8 @@ fn a_service_that_never_answers_holds_up_nobody_who_agrees_elsewhere() {
     thread::scope(|scope| {
         let waits = scope.spawn(|| come_back(&server, &stuck).status);
         until("it waits", || (hanging.asked("authorization_code") > 0).then_some(()));
-        let begun = Instant::now();
         assert_eq!(come_back(&server, &address).status, 200);
-        assert!(begun.elapsed() < Duration::from_secs(8) && !waits.is_finished(), "{:?}", begun.elapsed());
+        assert!(!waits.is_finished());
         assert_eq!(waits.join().unwrap(), 502);
     });
 }

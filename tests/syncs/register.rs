@@ -45,7 +45,10 @@ struct State {
     is_blind: bool,
     /// Who else asks than the tester.
     user: Option<&'static str>,
+    instead: Option<Instead>,
 }
+
+type Instead = Box<dyn FnMut(&Request) -> Option<Reply> + Send>;
 
 pub struct Register {
     loopback: Loopback,
@@ -121,7 +124,14 @@ impl Register {
     }
 
     pub fn next_is_as_usual(&self) {
-        self.state.lock().unwrap().fates.clear();
+        let mut state = self.state.lock().unwrap();
+        state.fates.clear();
+        state.instead = None;
+    }
+
+    /// What of records is answered so is not done.
+    pub fn instead(&self, answer: impl FnMut(&Request) -> Option<Reply> + Send + 'static) {
+        self.state.lock().unwrap().instead = Some(Box::new(answer));
     }
 
     pub fn shut(&self, is_shut: bool) {
@@ -164,6 +174,9 @@ impl State {
         }
         if request.path == "/ping" {
             return Reply::json(200, &json!({"user": self.user.unwrap_or("tester")}));
+        }
+        if let Some(reply) = self.instead.as_mut().and_then(|answer| answer(request)) {
+            return reply;
         }
         if self.is_blind && request.method == "GET" {
             return Reply::json(403, &json!({"error": "that is not yours to read"}));

@@ -237,9 +237,8 @@ impl App {
         let entry = catalog.integrations.get(integration)?;
         let id = call.id.unwrap_or_else(Uuid::now_v7);
         // Code in a process of its own may ask the server for something meanwhile.
-        if entry.listed.place.is_some() && call.id.is_none() {
-            self.folders.calls.begin(id, integration, call.ids.clone(), call.timeout);
-        }
+        let open = (entry.listed.place.is_some() && call.id.is_none())
+            .then(|| self.folders.calls.begin(id, integration, call.ids.clone(), call.timeout));
         let granted = values.granted(&entry.integration.fields);
         let mut ids = call.ids;
         ids.target = ids.target.filter(|target| entry.integration.dispatchers.contains_key(&target.kind));
@@ -282,6 +281,11 @@ impl App {
             let supply = Supply::new(self.tokens.clone(), grants, host, rehearses);
             Arc::new(Granted { app: self.clone(), supply, draft: values.draft.clone() }) as Arc<dyn Tokens>
         });
+        let is_saved =
+            values.draft.is_none() && entry.values(connection).is_some_and(|saved| saved.fields == values.fields);
+        if let (Some(open), Some(tokens), false) = (&open, &tokens, is_saved) {
+            open.lend(connection, tokens);
+        }
         Some(Host::new(host::Context { tokens, ..context }))
     }
 

@@ -246,7 +246,7 @@ fn until_next(hour: i64) -> Duration {
 }
 
 /// Lets go on what the ceilings of an hour let, the oldest first, and takes back what is over.
-pub async fn go_on(app: &App, hour: i64) -> Result<()> {
+pub async fn go_on(app: &Arc<App>, hour: i64) -> Result<()> {
     let mut last: Option<Held> = None;
     loop {
         let all = app.store.parked(last.as_ref(), PIECE).await?;
@@ -274,7 +274,7 @@ pub async fn go_on(app: &App, hour: i64) -> Result<()> {
     Ok(())
 }
 
-async fn release(app: &App, all: Vec<Held>, hour: i64) -> Result<Vec<Uuid>> {
+async fn release(app: &Arc<App>, all: Vec<Held>, hour: i64) -> Result<Vec<Uuid>> {
     let rules = app.ceilings.rules();
     let release = |held: Held| {
         let mut ceilings = rules.ceilings(&whose(app, &held.bot_id, &held.origin, &held.client_id), hour);

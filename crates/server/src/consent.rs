@@ -192,6 +192,22 @@ pub fn wanted(app: &Arc<App>, place: &Place, values: &Values) -> Result<Option<(
     })
 }
 
+/// Tells the service that nothing counts any more that anybody agreed to for a connection: not what it has, and not what was
+/// kept of somebody who is asked. Answers whether what it has does not; nothing where there is none, or it cannot be told.
+pub async fn take_back(app: &Arc<App>, place: &Place) -> Option<Result<()>> {
+    let turns = app.consents.turns.of(place);
+    // What is being renewed is another one afterwards.
+    let turn = turns.lock().await;
+    let values = place.values(app)?;
+    let (oauth, host) = wanted(app, place, &values).ok()??;
+    if let Some(kept) = values.asking.as_ref().and_then(|asking| asking.agreed.as_ref()) {
+        over::revoke(&host, &oauth, kept).await;
+    }
+    let stored = values.consent?;
+    let newest = turn.unsaved_of(&stored).unwrap_or(stored);
+    over::revoke(&host, &oauth, &newest).await
+}
+
 /// A test that passed says who agreed, where that was not known.
 pub async fn name(app: &App, place: &Place, tested: &Values, checked: &Checked) {
     let is_news = |consent: &Consent| {

@@ -81,12 +81,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_there_is_known_at_once() {
+    async fn nobody_there_is_no_offer() {
         let mut environment = Environment::default();
         environment.set("OLLAMA_HOST", "127.0.0.1:1");
         let config = Config::from(environment).unwrap();
-        let begun = std::time::Instant::now();
         assert_eq!(offer(&config, &client(&config).unwrap()).await, None);
-        assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
     }
 }

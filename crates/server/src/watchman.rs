@@ -134,7 +134,7 @@ pub async fn forget(app: &App, integration: &str, connection: &str) {
 }
 
 /// What a call in use says about the credentials; when they are refused, the connection is looked at.
-pub async fn saw_in_use<T>(app: &App, integration: &str, connection: &str, outcome: &Result<T, Error>) {
+pub async fn saw_in_use<T>(app: &Arc<App>, integration: &str, connection: &str, outcome: &Result<T, Error>) {
     saw(app, integration, connection, outcome).await;
     if outcome.as_ref().is_err_and(|error| error.kind == Kind::Auth) {
         app.retests.doubt(integration, connection);
@@ -142,7 +142,7 @@ pub async fn saw_in_use<T>(app: &App, integration: &str, connection: &str, outco
 }
 
 /// What a call to a service says about the credentials. Answers whether they were refused before and are good now.
-pub async fn saw<T>(app: &App, integration: &str, connection: &str, outcome: &Result<T, Error>) -> bool {
+pub async fn saw<T>(app: &Arc<App>, integration: &str, connection: &str, outcome: &Result<T, Error>) -> bool {
     let name = connection::name::of(integration, connection);
     match outcome {
         // Of a consent that is over people were told, and no other value would mend it.

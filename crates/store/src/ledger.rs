@@ -146,7 +146,7 @@ impl Settle {
             state: if self.there.is_some() { "there" } else { "absent" }.into(),
             remote_id: self.there.clone().and_then(|(remote, _)| remote.or_else(|| row.remote_id.clone())),
             // Where nobody knows what is there exactly, the next sync writes it anew.
-            hash: self.there.clone().map(|(_, hash)| hash.or_else(|| row.hash.clone()).unwrap_or_default()),
+            hash: self.there.clone().map(|(_, hash)| hash.unwrap_or_default()),
             sending: None,
             error: None,
             pushes: row.pushes + 1,

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from time import time
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
+
+from tercel_worker.host import HostError
 
 Code = Literal[
     "not_configured",
@@ -61,6 +63,9 @@ def of(raised: BaseException) -> Failure:
         return Failure("missing_dependency", message, hint=hint)
     if isinstance(raised, (SystemExit, KeyboardInterrupt)):
         return Failure("error", f"The code wanted to end the process: {message}")
+    if isinstance(raised, HostError):
+        # Its status is the server's, and no service has answered it.
+        return Failure(told(raised) or by_status(raised.status), message)
     answered = response(raised)
     if answered is not None:
         status, headers = answered
@@ -72,6 +77,12 @@ def of(raised: BaseException) -> Failure:
     if isinstance(raised, ConnectionError) or _named(raised, "NetworkError", "ConnectionError", "RemoteProtocolError"):
         return Failure("network", message)
     return Failure("error", message)
+
+
+def told(refused: HostError) -> Code | None:
+    """The code of what the server answered, if it says what that means for whoever asked."""
+    is_one = refused.code_name != "error" and refused.code_name in get_args(Code)
+    return cast(Code, refused.code_name) if is_one else None
 
 
 def words(raised: BaseException) -> str:

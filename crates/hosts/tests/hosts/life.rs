@@ -19,23 +19,6 @@ async fn said(loaded: &Loaded) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn a_call_takes_little_more_than_its_tool() {
-    let mut world = World::new();
-    world.write("crm/tools/say.py", &tool("crm_say", "async def crm_say():\n    return 'one'"));
-    let crm = world.load("crm").await;
-    said(&crm).await;
-    let mut times = Vec::new();
-    for _ in 0..300 {
-        let begin = Instant::now();
-        said(&crm).await;
-        times.push(begin.elapsed());
-    }
-    times.sort();
-    println!("a call: p50 {:?}, p99 {:?}", times[150], times[296]);
-    assert!(times[150] < Duration::from_millis(15), "{:?}", times[150]);
-}
-
-#[tokio::test]
 async fn nothing_runs_before_something_needs_it() {
     let mut world = World::new();
     world.write("crm/tools/say.py", &says("one"));
@@ -63,7 +46,7 @@ async fn a_worker_that_nobody_needs_any_more_stops_and_starts_again() {
 }
 
 #[tokio::test]
-async fn fifty_known_folders_are_there_at_once() {
+async fn known_folders_are_there_without_starting_anything() {
     let mut world = World::new();
     for number in 0..50 {
         let name = format!("crm_{number}");
@@ -77,15 +60,10 @@ async fn fifty_known_folders_are_there_at_once() {
     };
     futures::future::join_all(folders.iter().cloned().map(load)).await;
     let started = world.server.minted.lock().unwrap().len();
-    let begin = Instant::now();
     let found = world.hosts.scan();
     let loaded = futures::future::join_all(found.folders.into_iter().map(load)).await;
-    let took = begin.elapsed();
-    println!("50 known folders: {took:?}");
     assert!(loaded.iter().all(|loaded| loaded.problems.is_empty() && loaded.integration.tools.len() == 1));
     assert_eq!(world.server.minted.lock().unwrap().len(), started, "something was started");
-    // A machine that builds at the same time has other things to do; what is measured is in bench.
-    assert!(took < Duration::from_millis(500), "{took:?}");
 }
 
 #[tokio::test]
@@ -94,26 +72,22 @@ async fn a_known_state_is_loaded_without_running_anything() {
     world.write("crm/tools/say.py", &says("one"));
     let first = world.load("crm").await;
     let started = world.server.minted.lock().unwrap().len();
-    let begin = Instant::now();
     let second = world.load("crm").await;
-    assert!(begin.elapsed() < Duration::from_millis(200), "{:?}", begin.elapsed());
     assert_eq!(world.server.minted.lock().unwrap().len(), started, "something was started");
     assert_eq!(first.hash, second.hash);
     assert_eq!(said(&second).await, json!("one"));
 }
 
 #[tokio::test]
-async fn a_saved_file_is_live_within_a_second() {
+async fn a_saved_file_is_live() {
     let mut world = World::new();
     world.write("crm/tools/say.py", &says("one"));
     let first = world.load("crm").await;
     assert_eq!(said(&first).await, json!("one"));
-    let begin = Instant::now();
     world.write("crm/tools/say.py", &says("two"));
     assert_eq!(world.changed(Duration::from_secs(5)).await, Change::Folder("crm".into()));
     let second = world.reload("crm", Some(&first)).await;
     assert_eq!(said(&second).await, json!("two"));
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
     let old = pid(&first);
     first.worker.drain(None).await;
     assert!(!is_alive(old));

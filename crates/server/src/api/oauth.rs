@@ -8,7 +8,7 @@ use crate::{
     app::App,
     consent::{
         Ended, Place,
-        asking::{self, Way},
+        asking::{self, Asking, Way},
         complete, link,
     },
 };
@@ -17,7 +17,9 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tercel_sdk::Kind;
 
@@ -91,12 +93,20 @@ pub enum Taken {
 
 /// `only`: of this connection.
 pub async fn take(app: &Arc<App>, answer: Answer, only: Option<&Place>) -> Taken {
-    let found = asking::with_state(app, &answer.state.unwrap_or_default());
+    let found = asking::with_state(app, answer.state.as_deref().unwrap_or_default());
     let Some((place, asking)) = found.filter(|(place, _)| only.is_none_or(|only| only == place)) else {
         return Taken::Unknown;
     };
-    let ended = match (answer.code, answer.error) {
-        (Some(code), None) if !code.is_empty() => complete(app, &place, &asking, &code).await,
+    // On its own: whoever asked may hang up in the middle, and what the service gave would be lost.
+    let at_work = (app.clone(), place.clone());
+    let ended = app.work.spawn(async move { answered(&at_work.0, &at_work.1, &asking, answer).await }).await;
+    let stopped = |_| Ended::Unreached(tercel_sdk::Error::new(Kind::Network, "The server stopped in the middle"));
+    Taken::Ended(place, ended.unwrap_or_else(stopped))
+}
+
+async fn answered(app: &Arc<App>, place: &Place, asking: &Asking, answer: Answer) -> Ended {
+    match (answer.code, answer.error) {
+        (Some(code), None) if !code.is_empty() => complete(app, place, asking, &code).await,
         (_, error) => {
             let error = error.unwrap_or_else(|| "no code".into());
             let more = answer.error_description.map(|more| format!(" ({})", tercel_sdk::text::cut(&more, 300)));
@@ -105,13 +115,12 @@ pub async fn take(app: &Arc<App>, answer: Answer, only: Option<&Place>) -> Taken
                 other => format!("The service says no: {}", tercel_sdk::text::cut(other, 100)),
             };
             let message = format!("{message}{}", more.unwrap_or_default());
-            refuse(app, &place, &asking, message).await
+            refuse(app, place, asking, message).await
         }
-    };
-    Taken::Ended(place, ended)
+    }
 }
 
-async fn refuse(app: &App, place: &Place, asking: &asking::Asking, message: String) -> Ended {
+async fn refuse(app: &Arc<App>, place: &Place, asking: &Asking, message: String) -> Ended {
     let kind = Kind::Forbidden;
     if asking.is_open()
         && let Err(error) = asking::end(app, place, asking, kind.as_str(), &message).await
@@ -162,7 +171,8 @@ fn page_with(status: StatusCode, title: &str, text: &str, form: &str) -> Respons
     let forms = if form.is_empty() { "; form-action 'none'" } else { "" };
     let body = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>{title}</title><h1>{title}</h1><p>{text}.</p>{form}</html>\n"
+         <title>{title} · Tercel</title><style>{STYLE}</style>\
+         <header>Tercel</header><h1>{title}</h1><p>{text}.</p>{form}</html>\n"
     );
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -170,9 +180,18 @@ fn page_with(status: StatusCode, title: &str, text: &str, form: &str) -> Respons
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    let policy = format!("default-src 'none'; frame-ancestors 'none'; base-uri 'none'{forms}");
+    let style = BASE64_STANDARD.encode(Sha256::digest(STYLE));
+    let policy =
+        format!("default-src 'none'; style-src 'sha256-{style}'; frame-ancestors 'none'; base-uri 'none'{forms}");
     (status, headers, [(header::CONTENT_SECURITY_POLICY, policy)], body).into_response()
 }
+
+const STYLE: &str = "\
+    :root{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif}\
+    body{max-width:32rem;margin:15vh auto 0;padding:0 1.5rem;overflow-wrap:anywhere}\
+    header{opacity:.6}\
+    h1{font-size:1.6rem;line-height:1.25;margin:.25rem 0 .75rem}\
+    button{font:inherit;margin-top:.5rem;padding:.6rem 1.2rem;border:0;border-radius:.4rem;background:#2453b3;color:#fff}";
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")

@@ -39,7 +39,7 @@ pub struct Sync {
     deleted: i64,
     /// There as they are here.
     skipped: i64,
-    /// Refused by the service.
+    /// Refused by the service, or it fails at them again and again.
     failed: i64,
     /// Nobody knows whether they are there.
     unknown: i64,

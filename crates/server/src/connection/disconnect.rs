@@ -20,7 +20,13 @@ pub struct Disconnected {
     pub message: String,
 }
 
-pub async fn disconnect(app: &Arc<App>, entry: &Entry, connection: &str) -> Result<Disconnected> {
+/// On its own: services may be slow, and whoever asked may hang up before anything is forgotten.
+pub async fn disconnect(app: &Arc<App>, entry: Arc<Entry>, connection: &str) -> Result<Disconnected> {
+    let (at_work, connection) = (app.clone(), connection.to_owned());
+    app.work.spawn(async move { disconnected(&at_work, &entry, &connection).await }).await?
+}
+
+async fn disconnected(app: &Arc<App>, entry: &Entry, connection: &str) -> Result<Disconnected> {
     let id = &entry.integration.name;
     // While it still knows us.
     let unregistered = registering::unregister(app, id, connection).await.map(drop);
@@ -85,11 +91,7 @@ fn set_elsewhere(app: &App, id: &str) -> Vec<String> {
 
 /// Whether the credentials are worth nothing any more, and how that is told behind "It was disconnected".
 async fn revoke(app: &Arc<App>, entry: &Entry, connection: &str) -> (Option<bool>, String) {
-    if let Some(values) = entry.values(connection)
-        && let Some(consent) = &values.consent
-        && let Ok(Some((oauth, host))) = consent::wanted(app, &Place::new(&entry.integration.name, connection), values)
-        && let Some(told) = consent::over::revoke(&host, &oauth, consent).await
-    {
+    if let Some(told) = consent::take_back(app, &Place::new(&entry.integration.name, connection)).await {
         return match told {
             Ok(()) => (Some(true), ", and what was agreed to counts no more at the service".into()),
             Err(error) => (

@@ -1,6 +1,6 @@
 //! A person who is being asked: kept until they have answered, also over a restart.
 
-use super::{Consent, Place, stored};
+use super::{Consent, Place, over, stored, wanted};
 use crate::{app::App, connection::draft::Changes};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -105,7 +105,8 @@ pub async fn keep(app: &App, place: &Place, asking: &Asking, consent: &Consent) 
 }
 
 /// Nothing came of it: what was kept for it is forgotten, and what is left says why.
-pub async fn end(app: &App, place: &Place, asking: &Asking, code: &str, message: &str) -> Result<()> {
+pub async fn end(app: &Arc<App>, place: &Place, asking: &Asking, code: &str, message: &str) -> Result<()> {
+    let stored = place.values(app).and_then(|values| values.asking).filter(|stored| stored.id == asking.id);
     let way = match asking.way.clone() {
         Way::Code { redirect, .. } => Way::Code { url: String::new(), redirect, verifier: String::new() },
         Way::Device { url, .. } => {
@@ -119,6 +120,22 @@ pub async fn end(app: &App, place: &Place, asking: &Asking, code: &str, message:
         stored::change(app, place, ASKING, |there: Asking| (there.id == asking.id).then(|| ended.clone())).await?;
     if is_ended {
         tracing::info!(integration = place.integration, connection = place.connection, "Nobody agreed: {message}");
+        if let Some(stored) = stored {
+            take_back(app, place, &stored).await;
+        }
     }
     Ok(())
+}
+
+/// What was kept of somebody who is not asked any more shall count no more. Where there is a consent that counts, the
+/// service may take both for one: then it is left.
+pub async fn take_back(app: &Arc<App>, place: &Place, asking: &Asking) {
+    let values = place.values(app);
+    if let Some(kept) = &asking.agreed
+        && let Some(values) = values.filter(|values| values.consent.as_ref().is_none_or(|now| now.over.is_some()))
+        && let Ok(Some((oauth, host))) = wanted(app, place, &values)
+        && let Some(Err(error)) = over::revoke(&host, &oauth, kept).await
+    {
+        tracing::warn!("What somebody agreed to for `{}` could not be taken back: {error}", place.name());
+    }
 }

@@ -47,9 +47,9 @@ pub async fn begin(
 ) -> Result<Asking> {
     let beginning = app.consents.beginning.of(place);
     let _turn = beginning.lock().await;
-    let open = place.values(app).and_then(|values| values.asking).filter(|asking| asking.is_open());
-    match open {
-        Some(open) if account_id.is_some() && open.account_id == account_id => return Ok(Asking::clone(&open)),
+    let before = place.values(app).and_then(|values| values.asking);
+    match before.as_ref().filter(|asking| asking.is_open()) {
+        Some(open) if account_id.is_some() && open.account_id == account_id => return Ok(Asking::clone(open)),
         Some(open) if account_id.is_some() && open.account_id.is_none() => {
             let message = format!("Somebody else is asked for their consent to what `{}` does", place.name());
             return Err(Error::new(Kind::Error, message).hint("Try again when they have answered, or in an hour"));
@@ -74,6 +74,9 @@ pub async fn begin(
     let asking = Asking { id, way, changes, began_at, ends_at, account_id, agreed: None, end: None };
     let kept = asking::put(app, place, &asking).await;
     kept.map_err(|error| Error::new(Kind::Error, format!("It could not be stored: {error}")))?;
+    if let Some(before) = before {
+        asking::take_back(app, place, &before).await;
+    }
     tracing::info!(
         integration = place.integration,
         connection = place.connection,

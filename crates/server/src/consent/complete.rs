@@ -146,7 +146,7 @@ struct Agreed {
 /// Whoever agreed is not known to be who may. What another account agreed to is taken back; what is perhaps of the right
 /// one is not, and is kept while the test may still say so.
 async fn refuse(
-    app: &App,
+    app: &Arc<App>,
     place: &Place,
     asking: &Asking,
     Agreed { consent, host, oauth }: Agreed,
@@ -194,7 +194,7 @@ fn drafted(app: &App, place: &Place, asking: &Asking) -> Result<(Arc<Entry>, Dra
     Ok((entry, draft))
 }
 
-async fn give_up(app: &App, place: &Place, asking: &Asking, error: Error) -> Ended {
+async fn give_up(app: &Arc<App>, place: &Place, asking: &Asking, error: Error) -> Ended {
     if let Err(failed) = asking::end(app, place, asking, error.kind.as_str(), &error.message).await {
         tracing::error!("That nobody agreed could not be stored: {failed:#}");
     }

@@ -60,7 +60,7 @@ fn verdict(no: &No, interval: u64) -> Verdict {
     }
 }
 
-async fn end(app: &App, place: &Place, asking: &Asking, code: &str, message: &str) {
+async fn end(app: &Arc<App>, place: &Place, asking: &Asking, code: &str, message: &str) {
     if let Err(error) = asking::end(app, place, asking, code, message).await {
         tracing::error!("That nobody agreed could not be stored: {error:#}");
     }

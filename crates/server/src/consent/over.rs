@@ -1,6 +1,6 @@
 //! A consent that does not count any more: people are told where to agree again, and what needs it waits until they have.
 
-use super::{Consent, KEY, Place, link, stored};
+use super::{Consent, KEY, Place, link, stored, wanted};
 use crate::{app::App, ceilings, connection::name, tokens::ask};
 use std::sync::Arc;
 use tercel_sdk::{Error, Host, Kind, grant::OAuth};
@@ -11,7 +11,7 @@ const NOTICE: &str = "consent:";
 const SCOPE: &str = "consent:";
 
 /// Marks it, and tells people. Answers what whoever needed it is told.
-pub async fn end(app: &App, place: &Place, consent: &Consent, why: &str) -> Error {
+pub async fn end(app: &Arc<App>, place: &Place, consent: &Consent, why: &str) -> Error {
     let ended = |there: Consent| there.is_same(consent).then(|| there.ended(why));
     match stored::change(app, place, KEY, ended).await {
         Ok(true) => {}
@@ -33,7 +33,7 @@ pub fn error(app: &App, place: &Place, consent: &Consent) -> Error {
         .hint(format!("Somebody has to agree again: {}", link::of(app, place, consent)))
 }
 
-async fn tell(app: &App, place: &Place, consent: &Consent) {
+pub async fn tell(app: &App, place: &Place, consent: &Consent) {
     let error = error(app, place, consent);
     app.raise(NewNotice {
         key: format!("{NOTICE}{}", place.name()),
@@ -64,9 +64,11 @@ pub async fn forget(app: &App, place: &Place) {
     app.polls.notify_one();
 }
 
-/// The consent of a connection that is over, if it is.
-pub fn of(app: &App, place: &Place) -> Option<Arc<Consent>> {
-    place.values(app)?.consent.filter(|consent| consent.over.is_some())
+/// The consent of a connection that is over, if it is, and if it is still needed: a new version may do without.
+pub fn of(app: &Arc<App>, place: &Place) -> Option<Arc<Consent>> {
+    let values = place.values(app)?;
+    let consent = values.consent.clone().filter(|consent| consent.over.is_some())?;
+    (!matches!(wanted(app, place, &values), Ok(None))).then_some(consent)
 }
 
 /// What runs of a connection wait for.
@@ -75,7 +77,7 @@ pub fn scope(place: &Place) -> String {
 }
 
 /// Lets nothing through that waits for this scope while nobody has agreed.
-pub fn ceiling(app: &App, scope: &str, hour: i64) -> Option<Ceiling> {
+pub fn ceiling(app: &Arc<App>, scope: &str, hour: i64) -> Option<Ceiling> {
     let (integration, connection) = name::read(scope.strip_prefix(SCOPE)?);
     of(app, &Place::new(integration, connection))?;
     Some(Ceiling::closed(scope.to_owned(), hour))

@@ -35,6 +35,11 @@ impl Turns<Known> {
 }
 
 impl Known {
+    /// What came of the consent that is stored and could not be stored itself yet.
+    pub fn unsaved_of(&self, stored: &Consent) -> Option<Arc<Consent>> {
+        self.unsaved.as_ref().filter(|renewal| stored.is_same(&renewal.from)).map(|renewal| renewal.to.clone())
+    }
+
     /// Another consent is stored now, or none.
     pub fn forget(&mut self) {
         *self = Self::default();
@@ -65,9 +70,8 @@ pub async fn access(app: &Arc<App>, host: &Host, oauth: &OAuth) -> Result<String
     let place = Place::of(host);
     let turn = app.consents.turns.of(&place).lock_owned().await;
     let stored = place.values(app).and_then(|values| values.consent);
-    let comes_of_it = |renewal: &&Renewal| stored.is_some_and(|stored| stored.is_same(&renewal.from));
-    let consent = match turn.unsaved.as_ref().filter(comes_of_it) {
-        Some(renewal) => renewal.to.clone(),
+    let consent = match stored.and_then(|stored| turn.unsaved_of(&stored)) {
+        Some(unsaved) => unsaved,
         None => current(app, &place, host, oauth)?,
     };
     let is_refused = turn.refused.as_ref() == Some(&digest(&consent.access));

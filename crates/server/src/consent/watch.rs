@@ -41,7 +41,7 @@ pub async fn run_all(app: Arc<App>) {
         () = app.stopping.cancelled() => return,
     }
     let (mut following, mut open) = (JoinSet::new(), BTreeSet::<String>::new());
-    let mut lacking = BTreeMap::<Place, bool>::new();
+    let mut told = BTreeMap::<Place, bool>::new();
     loop {
         succession::is_ours(&app).await;
         let mut next = now() + 60_000_000;
@@ -61,7 +61,7 @@ pub async fn run_all(app: Arc<App>) {
                 next = next.min(asking.ends_at);
             }
         }
-        tell_of_scopes(&app, &mut lacking).await;
+        tell(&app, &mut told).await;
         let wait = Duration::from_micros((next - now()).max(0).unsigned_abs());
         tokio::select! {
             () = app.stopping.cancelled() => return,
@@ -84,28 +84,29 @@ fn askings(app: &App) -> Vec<(Place, Arc<Asking>)> {
     all
 }
 
-/// A new version of an integration may ask for more.
-async fn tell_of_scopes(app: &Arc<App>, told: &mut BTreeMap<Place, bool>) {
+/// A new version of an integration may ask for more, or for nothing. `told`: whether people were told that somebody has to
+/// agree; at the start it is not known.
+async fn tell(app: &Arc<App>, told: &mut BTreeMap<Place, bool>) {
     let catalog = app.catalog();
     for (integration, entry) in &catalog.integrations {
         for (connection, values) in &entry.connections {
-            let Some(consent) = values.consent.clone().filter(|consent| consent.over.is_none()) else { continue };
+            let Some(consent) = values.consent.clone() else { continue };
             let place = Place::new(integration, connection);
-            let Ok(Some((oauth, _))) = wanted(app, &place, values) else { continue };
-            let lacks = consent.lacks(&oauth);
-            // At the start it is not known what people were told.
-            let before = told.insert(place.clone(), !lacks.is_empty());
-            match (lacks.is_empty(), before) {
-                (false, None | Some(false)) => over::lacks(app, &place, &consent, &lacks).await,
-                (true, None | Some(true)) => {
-                    // Whoever finds meanwhile that it is over tells it afterwards.
-                    let turns = app.consents.turns.of(&place);
-                    let _turn = turns.lock().await;
-                    if over::of(app, &place).is_none() {
-                        over::forget(app, &place).await;
-                    }
-                }
-                _ => {}
+            let Ok(wanted) = wanted(app, &place, values) else { continue };
+            let is_over = wanted.is_some() && consent.over.is_some();
+            let lacks = wanted.map(|(oauth, _)| consent.lacks(&oauth)).unwrap_or_default();
+            let is_missing = is_over || !lacks.is_empty();
+            let before = told.insert(place.clone(), is_missing);
+            if before == Some(is_missing) {
+                continue;
+            }
+            // Whoever finds meanwhile that it is over tells it afterwards.
+            let turns = app.consents.turns.of(&place);
+            let _turn = turns.lock().await;
+            match (over::of(app, &place), is_missing) {
+                (Some(consent), _) => over::tell(app, &place, &consent).await,
+                (None, true) => over::lacks(app, &place, &consent, &lacks).await,
+                (None, false) => over::forget(app, &place).await,
             }
         }
     }

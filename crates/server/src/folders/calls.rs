@@ -2,10 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, Weak},
     time::{Duration, Instant},
 };
-use tercel_sdk::host::Ids;
+use tercel_sdk::{grant::Tokens, host::Ids};
 use tercel_store::Uuid;
 
 /// Calls that are remembered before those are forgotten that are over.
@@ -24,6 +24,8 @@ pub struct Open {
     delivery: Option<(Uuid, i64)>,
     until: Instant,
     asked: Mutex<Asked>,
+    /// The tokens of a connection with values that are not saved, while whoever works with them does.
+    lent: OnceLock<(String, Weak<dyn Tokens>)>,
 }
 
 #[derive(Default)]
@@ -57,7 +59,9 @@ impl Calls {
     ) -> Arc<Open> {
         let now = Instant::now();
         let until = now + timeout.unwrap_or(LONGEST).min(LONGEST);
-        let open = Arc::new(Open { integration: integration.into(), ids, delivery, until, asked: Mutex::default() });
+        let integration = integration.to_owned();
+        let open = Open { integration, ids, delivery, until, asked: Mutex::default(), lent: OnceLock::new() };
+        let open = Arc::new(open);
         let mut calls = self.lock();
         if calls.len() >= ROOM {
             calls.retain(|_, call| call.until > now);
@@ -81,6 +85,16 @@ impl Calls {
 }
 
 impl Open {
+    /// The call is about values that are not saved: its code is given the tokens of these.
+    pub fn lend(&self, connection: &str, tokens: &Arc<dyn Tokens>) {
+        self.lent.get_or_init(|| (connection.to_owned(), Arc::downgrade(tokens)));
+    }
+
+    /// The tokens of that connection, if the call is about values of it that are not saved.
+    pub fn lent(&self, connection: &str) -> Option<Arc<dyn Tokens>> {
+        self.lent.get().filter(|(of, _)| of == connection)?.1.upgrade()
+    }
+
     pub fn delivery(&self) -> Option<Uuid> {
         self.delivery.map(|(id, _)| id)
     }
@@ -123,6 +137,8 @@ impl Open {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::future::BoxFuture;
+    use tercel_sdk::{Error, Result};
 
     fn open(calls: &Calls, generation: i64) -> Arc<Open> {
         let limit = Duration::from_secs(9);
@@ -158,5 +174,28 @@ mod tests {
         assert!(calls.of("forge", id).is_some() && calls.of("other", id).is_none());
         calls.end(id);
         assert!(calls.of("forge", id).is_none());
+    }
+
+    struct Nothing;
+
+    impl Tokens for Nothing {
+        fn access(&self) -> BoxFuture<'_, Result<String>> {
+            Box::pin(async { Err(Error::not_configured("Nobody has agreed")) })
+        }
+
+        fn refused<'a>(&'a self, _: &'a str) -> BoxFuture<'a, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    #[test]
+    fn tokens_are_lent_for_one_connection_and_no_longer_than_somebody_works_with_them() {
+        let open = open(&Calls::default(), 1);
+        assert!(open.lent("work").is_none());
+        let tokens: Arc<dyn Tokens> = Arc::new(Nothing);
+        open.lend("work", &tokens);
+        assert!(open.lent("work").is_some() && open.lent("default").is_none());
+        drop(tokens);
+        assert!(open.lent("work").is_none());
     }
 }

@@ -4,11 +4,12 @@ use super::{
     mapping::hash,
     page::{AT_ONCE, Open, WINDOW, change_named, failed},
     push,
-    work::{Job, Stop},
+    work::{Job, Stop, may_be_its_own},
 };
 use crate::outbox::{Verdict, verdict};
 use futures::{StreamExt, stream};
 use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tercel_sdk::Error;
 use tercel_store::{ItemEnd, LedgerRow, SyncStep, now};
 
@@ -19,39 +20,65 @@ pub struct Looked {
     pub left: Vec<Open>,
     /// Something that was begun is not there, and may arrive until then.
     pub may_arrive_until: Option<i64>,
+    /// Why nothing more is looked for.
+    pub stop: Option<Stop>,
 }
 
-/// Looks for records that may be there. What is found out is written down; what follows from it comes in the next round.
-pub async fn look(job: &Job, all: Vec<Open>) -> Result<Looked, Stop> {
-    let mut outcome = Looked::default();
-    let looks: Vec<_> = all.into_iter().map(|open| look_for(job, open)).collect();
+/// Looks for records that may be there. What is found out is written down; what follows from it comes in the next round,
+/// and so does once more what the service failed at while it `answered` others.
+pub async fn look(job: &Job, all: Vec<Open>, answered: &mut usize, is_last: bool) -> Result<Looked, Stop> {
+    let (mut outcome, mut troubled) = (Looked::default(), Vec::new());
+    let stands = AtomicBool::new(false);
+    let looks: Vec<_> = all.into_iter().map(|open| unless(&stands, job, open)).collect();
     let mut looked = stream::iter(looks).buffer_unordered(AT_ONCE).ready_chunks(WINDOW);
     while let Some(some) = looked.next().await {
-        let (mut step, mut stop) = (SyncStep::default(), None);
+        let mut step = SyncStep::default();
         for (open, found) in some {
+            let Some(found) = found else {
+                outcome.left.push(open);
+                continue;
+            };
+            *answered += usize::from(found.as_ref().err().is_none_or(is_refusal));
             match found {
                 Ok(None) if let Some(at) = job.may_arrive_until(open.known.as_ref()) => {
                     outcome.may_arrive_until = outcome.may_arrive_until.max(Some(at));
                 }
                 Ok(found) => outcome.left.extend(note_found(open, found, &mut step)),
-                Err(error) if verdict(&error) == Verdict::Refused => {
-                    // That it cannot be looked for says nothing about whether it is there.
-                    step.items.push(failed(&open.id, None, &error));
+                // That it cannot be looked for says nothing about whether it is there.
+                Err(error) if is_refusal(&error) => step.items.push(failed(&open.id, None, &error)),
+                Err(error) if may_be_its_own(&error) || verdict(&error) == Verdict::Unknown => {
+                    troubled.push((open, error));
                 }
-                Err(error) => stop = Some(Stop::Because(error)),
+                Err(error) => outcome.stop = outcome.stop.or(Some(Stop::Because(error))),
             }
         }
+        let is_down = *answered == 0 && troubled.len() >= AT_ONCE && !job.is_stuck();
+        stands.store(is_down || outcome.stop.is_some(), Ordering::Relaxed);
         job.step(step).await?;
-        if let Some(stop) = stop {
-            return Err(stop);
-        }
+    }
+    let Some((_, first)) = troubled.first() else { return Ok(outcome) };
+    if !job.fails_at(troubled.len(), *answered) {
+        outcome.stop = outcome.stop.or(Some(Stop::Because(first.clone())));
+    } else if *answered > 0 && !is_last {
+        outcome.left.extend(troubled.into_iter().map(|(open, _)| open));
+    } else {
+        let items = troubled.iter().map(|(open, error)| failed(&open.id, None, error)).collect();
+        job.step(SyncStep { items, ..SyncStep::default() }).await?;
     }
     Ok(outcome)
 }
 
-async fn look_for(job: &Job, open: Open) -> (Open, Result<Option<String>, Error>) {
+/// Nothing more is looked for once something stands in the way.
+async fn unless(stands: &AtomicBool, job: &Job, open: Open) -> (Open, Option<Result<Option<String>, Error>>) {
+    if stands.load(Ordering::Relaxed) {
+        return (open, None);
+    }
     let found = push::find(job, &open).await;
-    (open, found)
+    (open, Some(found))
+}
+
+fn is_refusal(error: &Error) -> bool {
+    verdict(error) == Verdict::Refused
 }
 
 /// What the ledger says from now on. Answers the record, unless it has come to its end by this.

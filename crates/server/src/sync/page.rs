@@ -8,9 +8,10 @@ use super::{
     send::send,
     work::{Job, Stop, json},
 };
+use crate::outbox::{Verdict, verdict};
 use serde_json::{Map, Value};
 use tercel_sdk::{Error, Kind};
-use tercel_store::{ItemEnd, LedgerRow, SyncRow, SyncStep};
+use tercel_store::{ItemEnd, LedgerRow, SyncRow, SyncStep, now};
 
 /// Rounds after which what may have arrived is not looked for once more.
 const PATIENCE: usize = 4;
@@ -25,7 +26,7 @@ pub struct Open {
     /// What the service would have; absent when the record is gone.
     pub here: Option<Here>,
     pub known: Option<LedgerRow>,
-    /// It was looked for just now, and is not there.
+    /// It was looked for in this sync, and is not there.
     pub looked: bool,
 }
 
@@ -38,19 +39,37 @@ pub struct Here {
 /// Brings records to their ends; answers those that were as before.
 pub async fn push(job: &Job, rows: Vec<SyncRow>) -> Result<Vec<String>, Stop> {
     let mut page = Page::default();
-    let mut open = prepare(job, rows.into_iter().filter(is_open).collect()).await?;
-    // What was put off has had its rounds; all the same it is looked for once before it is given up.
-    let earlier = usize::try_from(job.sync.attempts - 1).unwrap_or_default();
-    let mut round = 0;
-    while !open.is_empty() {
-        round += 1;
-        let is_last = round >= PATIENCE || round > 1 && round + earlier >= PATIENCE;
-        open = go_round(job, open, &mut page, is_last).await?;
+    let open = prepare(job, rows.into_iter().filter(is_open).collect()).await?;
+    // Pushes come first, and some records are looked for and pushed before others are looked for: a service that lets
+    // few calls through would be asked about the same records for ever.
+    let (looks, open): (Vec<Open>, Vec<Open>) = open.into_iter().partition(|open| todo(job, open) == Todo::Look);
+    bring(job, open, &mut page).await?;
+    let mut looks = looks.into_iter().peekable();
+    while looks.peek().is_some() {
+        if job.app.stopping.is_cancelled() {
+            return Err(Stop::Stopping);
+        }
+        let some: Vec<Open> = looks.by_ref().take(WINDOW.max(job.part.batch)).collect();
+        bring(job, some, &mut page).await?;
     }
     match page.may_arrive_until {
         Some(at) => Err(Stop::Until(at)),
         None => Ok(page.skipped),
     }
+}
+
+/// Brings some records to their ends, but for those that may still arrive.
+async fn bring(job: &Job, mut open: Vec<Open>, page: &mut Page) -> Result<(), Stop> {
+    // What was put off has had its rounds; all the same it is looked for once before it is given up.
+    let earlier = usize::try_from(job.sync.attempts - 1).unwrap_or_default();
+    let mut round = 0;
+    page.answered = 0;
+    while !open.is_empty() {
+        round += 1;
+        let is_last = round >= PATIENCE || round > 1 && round + earlier >= PATIENCE;
+        open = go_round(job, open, page, is_last).await?;
+    }
+    page.stop.take().map_or(Ok(()), Err)
 }
 
 #[derive(Default)]
@@ -59,6 +78,15 @@ struct Page {
     skipped: Vec<String>,
     /// Something that was begun is not there, and may arrive until then.
     may_arrive_until: Option<i64>,
+    /// Those of the records at hand that the service answered when they were looked for.
+    answered: usize,
+    /// Nothing more is looked for: what was found out is pushed, and then this is the end.
+    stop: Option<Stop>,
+}
+
+fn todo(job: &Job, open: &Open) -> Todo {
+    let hash = open.here.as_ref().map(|here| here.hash.as_str());
+    decide(job.ways, open.looked, hash, open.known.as_ref())
 }
 
 fn is_open(row: &SyncRow) -> bool {
@@ -92,7 +120,8 @@ async fn prepare(job: &Job, rows: Vec<SyncRow>) -> Result<Vec<Open>, Stop> {
         match made {
             Ok((key, row)) => {
                 let hash = hash(&row);
-                open.push(Open { id, here: Some(Here { key, row, hash }), known, looked: false });
+                let looked = known.as_ref().is_some_and(|known| was_looked_for(job, known));
+                open.push(Open { id, here: Some(Here { key, row, hash }), known, looked });
             }
             Err(error) => step.items.push(failed(&id, None, &error)),
         }
@@ -103,11 +132,20 @@ async fn prepare(job: &Job, rows: Vec<SyncRow>) -> Result<Vec<Open>, Stop> {
     Ok(open)
 }
 
+/// It was looked for earlier in this sync, and was put off before it was pushed. What was found out before this server
+/// started may be true of a database that is no more.
+fn was_looked_for(job: &Job, known: &LedgerRow) -> bool {
+    let started = now() - i64::try_from(job.app.started.elapsed().as_micros()).unwrap_or(i64::MAX);
+    let since = job.sync.started_at.map_or(i64::MAX, |begun| begun.max(started));
+    let error = known.error.as_deref().and_then(|error| serde_json::from_str(error).ok());
+    let is_put_off = error.is_some_and(|error: Error| verdict(&error) == Verdict::Retry);
+    is_put_off && known.state == "absent" && known.updated_at > since
+}
+
 async fn go_round(job: &Job, all: Vec<Open>, page: &mut Page, is_last: bool) -> Result<Vec<Open>, Stop> {
     let (mut step, mut looks, mut pushes, mut left) = (SyncStep::default(), Vec::new(), Vec::new(), Vec::new());
     for open in all {
-        let hash = open.here.as_ref().map(|here| here.hash.as_str());
-        let todo = decide(job.ways, open.looked, hash, open.known.as_ref());
+        let todo = todo(job, &open);
         let is_dry = job.sync.dry_run;
         match todo {
             Todo::Nothing => {}
@@ -116,6 +154,7 @@ async fn go_round(job: &Job, all: Vec<Open>, page: &mut Page, is_last: bool) -> 
             Todo::Forget if !is_dry => step.gone.push(open.id),
             Todo::Forget => {}
             _ if is_dry => step.items.push(withheld(&open, todo)),
+            Todo::Look if page.stop.is_some() => {}
             Todo::Look => looks.push(open),
             Todo::Create | Todo::Update | Todo::Delete | Todo::Repeat => pushes.push(Outgoing::of(open, todo)),
         }
@@ -124,9 +163,10 @@ async fn go_round(job: &Job, all: Vec<Open>, page: &mut Page, is_last: bool) -> 
         job.step(step).await?;
     }
     if !looks.is_empty() {
-        let looked = look(job, looks).await?;
+        let looked = look(job, looks, &mut page.answered, is_last).await?;
         left.extend(looked.left);
         page.may_arrive_until = page.may_arrive_until.max(looked.may_arrive_until);
+        page.stop = looked.stop;
     }
     let window = match job.part.find.is_some() || job.part.idempotent {
         true => WINDOW.max(job.part.batch),

@@ -1,5 +1,7 @@
 //! What is to be done about a record: a pure function of what is here and of what the ledger says.
 
+use super::mapping;
+use serde_json::Value;
 use tercel_sdk::sync::Part;
 use tercel_store::LedgerRow;
 
@@ -22,8 +24,12 @@ impl From<&Part> for Ways {
 impl Ways {
     /// A service may have what the ledger does not know: of an earlier server, since the backup, by somebody else.
     fn must_look(self) -> bool {
-        let knows_by_key = self.idempotent && !self.by_id;
-        self.finds && !knows_by_key
+        self.finds && !self.knows_by_key()
+    }
+
+    /// A push sets what has its key there, whatever that is.
+    fn knows_by_key(self) -> bool {
+        self.idempotent && !self.by_id
     }
 }
 
@@ -60,7 +66,7 @@ pub fn decide(ways: Ways, looked: bool, hash: Option<&str>, known: Option<&Ledge
         return Todo::Nothing;
     }
     if matches!(known.state.as_str(), "pushing" | "unknown") {
-        return resolve(ways, hash.is_some(), known);
+        return resolve(ways, hash, known);
     }
     let is_nameless = ways.by_id && known.remote_id.is_none() && ways.finds;
     match hash {
@@ -72,17 +78,27 @@ pub fn decide(ways: Ways, looked: bool, hash: Option<&str>, known: Option<&Ledge
 }
 
 /// An earlier push began, and nobody knows how it ended.
-fn resolve(ways: Ways, is_here: bool, known: &LedgerRow) -> Todo {
-    let is_named = ways.by_id && known.remote_id.is_some();
+fn resolve(ways: Ways, hash: Option<&str>, known: &LedgerRow) -> Todo {
+    let is_here = hash.is_some();
+    let is_named = (ways.by_id || ways.idempotent) && known.remote_id.is_some();
     match known.change.as_str() {
+        "update" if is_here && ways.knows_by_key() => Todo::Update,
+        _ if is_here && ways.knows_by_key() => Todo::Create,
         // It sets what is there, whatever that is.
-        "update" | "delete" if is_named && !is_here => Todo::Delete,
+        _ if is_named && !is_here => Todo::Delete,
         "update" if is_named => Todo::Update,
         "delete" if is_named && !ways.finds => Todo::Update,
+        _ if ways.finds && has_failed_and_is_other(hash, known) => Todo::Look,
         _ if ways.idempotent && known.sending.is_some() => Todo::Repeat,
         _ if ways.finds => Todo::Look,
         _ => Todo::Hold,
     }
+}
+
+/// What may be wrong with what was sent is mended, or not wanted any more: repeating it leads nowhere.
+fn has_failed_and_is_other(hash: Option<&str>, known: &LedgerRow) -> bool {
+    let sent = known.sending.as_deref().and_then(|sent| serde_json::from_str::<Value>(sent).ok());
+    known.error.is_some() && sent.map(|sent| mapping::hash(&sent)).as_deref() != hash
 }
 
 #[cfg(test)]
@@ -149,5 +165,40 @@ mod tests {
                 "it is here again, and maybe not there"
             );
         }
+    }
+
+    #[test]
+    fn what_failed_as_it_was_is_not_repeated_when_it_is_another_or_gone() {
+        let sent = serde_json::json!({"title": "A"});
+        let same = mapping::hash(&sent);
+        let failed = |change: &str, remote| LedgerRow {
+            sending: Some(sent.to_string()),
+            error: Some("{}".into()),
+            ..row("unknown", change, None, remote)
+        };
+        let (created, updated, removed) =
+            (failed("create", None), failed("update", Some("7")), failed("delete", Some("7")));
+        let header = Ways { idempotent: true, ..ALL };
+        let by_key = Ways { idempotent: true, by_id: false, ..ALL };
+        let blind = |ways: Ways| Ways { finds: false, ..ways };
+        for (ways, hash, known, todo) in [
+            (header, Some(same.as_str()), &created, Todo::Repeat),
+            (header, Some("b"), &created, Todo::Look),
+            (header, None, &created, Todo::Look),
+            (blind(header), Some("b"), &created, Todo::Repeat),
+            (blind(header), None, &created, Todo::Repeat),
+            (by_key, Some("b"), &created, Todo::Create),
+            (by_key, None, &created, Todo::Look),
+            (blind(by_key), Some("b"), &created, Todo::Create),
+            (blind(by_key), None, &created, Todo::Repeat),
+            (blind(by_key), Some("b"), &updated, Todo::Update),
+            (blind(by_key), None, &updated, Todo::Delete),
+            (blind(by_key), Some("b"), &removed, Todo::Create),
+            (blind(by_key), None, &removed, Todo::Delete),
+        ] {
+            assert_eq!(decide(ways, false, hash, Some(known)), todo, "{ways:?} {hash:?} {known:?}");
+        }
+        let crashed = LedgerRow { error: None, ..created };
+        assert_eq!(decide(header, false, Some("b"), Some(&crashed)), Todo::Repeat, "nobody has refused it yet");
     }
 }

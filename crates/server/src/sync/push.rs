@@ -32,21 +32,23 @@ pub struct Outgoing {
     row: Value,
     /// As it was before this push.
     known: LedgerRow,
+    /// It is what may have arrived, as it was.
+    again: bool,
 }
 
 impl Outgoing {
     pub fn of(open: Open, todo: Todo) -> Self {
         let known = open.known.as_ref();
-        let again = known.filter(|_| todo == Todo::Repeat);
-        let sent = again.and_then(|known| serde_json::from_str(known.sending.as_deref()?).ok());
-        let change = match (todo, again.map(|known| change_named(&known.change))) {
+        let repeated = known.filter(|_| todo == Todo::Repeat);
+        let sent = repeated.and_then(|known| serde_json::from_str(known.sending.as_deref()?).ok());
+        let change = match (todo, repeated.map(|known| change_named(&known.change))) {
             (Todo::Delete, _) | (_, Some("delete")) => Change::Delete,
             (Todo::Update, _) | (_, Some("update")) => Change::Update,
             _ => Change::Create,
         };
         let row = sent.or_else(|| Some(open.here.as_ref()?.row.clone())).filter(|_| change != Change::Delete);
         let known = open.known.clone().unwrap_or_else(|| unknown_so_far(&open));
-        Self { change, row: row.unwrap_or_default(), known, open }
+        Self { change, row: row.unwrap_or_default(), known, again: todo == Todo::Repeat, open }
     }
 
     pub fn name(&self) -> &'static str {
@@ -99,10 +101,17 @@ impl Outgoing {
         LedgerRow { error: Some(json(error)), ..self.known.clone() }
     }
 
-    /// The service said no. It may know this push by now: the next one is another.
+    /// The service said no. It may know this push by now: the next one is another. Who is refused what may have arrived
+    /// was refused it before.
     pub fn refused(&self, error: &Error) -> LedgerRow {
         let row = self.not_sent(error);
-        LedgerRow { pushes: row.pushes + i64::from(row.sending.is_none()), ..row }
+        let was_not_made = self.again && is_about_content(error);
+        let pushes = row.pushes + i64::from(was_not_made || row.sending.is_none());
+        match row.hash.is_some() {
+            _ if !was_not_made => LedgerRow { pushes, ..row },
+            true => LedgerRow { state: "there".into(), sending: None, pushes, ..row },
+            false => LedgerRow { state: "absent".into(), sending: None, remote_id: None, pushes, ..row },
+        }
     }
 
     pub fn put_back(self) -> LedgerRow {
@@ -112,6 +121,11 @@ impl Outgoing {
     pub fn unknown(&self, error: &Error) -> LedgerRow {
         LedgerRow { state: "unknown".into(), error: Some(json(error)), ..self.begun() }
     }
+}
+
+/// Whether the service looked at what it was sent, and refuses just that. A conflict may be one with what arrived.
+fn is_about_content(error: &Error) -> bool {
+    error.kind == Kind::Schema && error.status.is_some_and(|status| (400..500).contains(&status) && status != 409)
 }
 
 fn unknown_so_far(open: &Open) -> LedgerRow {
@@ -158,7 +172,7 @@ async fn made(job: &Job, records: &[Given]) -> Result<Vec<(String, Value)>> {
     if records.is_empty() {
         return Ok(Vec::new());
     }
-    let host = || host(job, None);
+    let host = || host_to_ask(job);
     let mut keys: Vec<String> =
         records.iter().map(|given| given.key.clone().unwrap_or_else(|| given.id.clone())).collect();
     if let Some(handler) = &job.part.keys {
@@ -202,7 +216,7 @@ pub async fn find(job: &Job, open: &Open) -> Result<Option<String>> {
         remote_id: known.and_then(|known| known.remote_id.clone()),
         row: sent.or(here.map(|here| here.row.clone())).unwrap_or_default(),
     };
-    let found = ask(job, handler, host(job, None)?, json!(push), "Looking for a record", Kind::Timeout).await;
+    let found = ask(job, handler, host_to_ask(job)?, json!(push), "Looking for a record", Kind::Timeout).await;
     saw(job, &found).await;
     found
 }
@@ -214,7 +228,8 @@ pub async fn all(job: &Job, pushes: &[Outgoing], at_once: usize) -> Vec<(String,
     stream::iter(calls).buffer_unordered(at_once).collect::<Vec<_>>().await.into_iter().flatten().collect()
 }
 
-/// Nothing more is begun once something stands in the way, the server stops or another one has its place.
+/// Nothing more is begun once something stands in the way, the server stops, another one has its place or the connection
+/// is at another one.
 async fn unless(stands: &AtomicBool, job: &Job, some: &[Outgoing]) -> Vec<(String, Result<Option<String>>)> {
     if stands.load(Ordering::Relaxed) || !job.may_go_on() {
         return Vec::new();
@@ -224,7 +239,7 @@ async fn unless(stands: &AtomicBool, job: &Job, some: &[Outgoing]) -> Vec<(Strin
         Ok(()) => together(job, some).await,
         Err(error) => some.iter().map(|out| (out.open.id.clone(), Err(error.clone()))).collect(),
     };
-    let is_obstacle = |error: &Error| matches!(verdict(error), Verdict::Retry | Verdict::Park);
+    let is_obstacle = |error: &Error| matches!(verdict(error), Verdict::Retry | Verdict::Park) && !job.bears(error);
     if outcomes.iter().any(|(_, outcome)| outcome.as_ref().is_err_and(is_obstacle)) {
         stands.store(true, Ordering::Relaxed);
     }
@@ -234,7 +249,8 @@ async fn unless(stands: &AtomicBool, job: &Job, some: &[Outgoing]) -> Vec<(Strin
 async fn together(job: &Job, all: &[Outgoing]) -> Vec<(String, Result<Option<String>>)> {
     let pushes: Vec<Push> = all.iter().map(Outgoing::push).collect();
     let answer: Result<Vec<Pushed>> = match host(job, Some(idempotency(job, all))) {
-        Ok(host) => ask(job, &job.part.push, host, json!(pushes), "Pushing records", Kind::UnknownOutcome).await,
+        Ok(Some(host)) => ask(job, &job.part.push, host, json!(pushes), "Pushing records", Kind::UnknownOutcome).await,
+        Ok(None) => return Vec::new(),
         Err(error) => Err(error),
     };
     let mut by_id: HashMap<String, Pushed> = match answer {
@@ -271,11 +287,24 @@ async fn saw<T>(job: &Job, outcome: &Result<T>) {
     watchman::saw_in_use(&job.app, &job.sync.integration, &job.sync.connection, outcome).await;
 }
 
-fn host(job: &Job, idempotency_key: Option<String>) -> Result<Host> {
+/// None: the connection is at another place by now.
+fn host(job: &Job, idempotency_key: Option<String>) -> Result<Option<Host>> {
     let (integration, connection) = (&job.sync.integration, &job.sync.connection);
     let call = Call { idempotency_key, timeout: Some(job.app.config.limits.dispatcher), ..Call::default() };
     let missing = || Error::not_configured(format!("There is no connection `{connection}` of `{integration}`"));
-    job.app.host(integration, connection, call).ok_or_else(missing)
+    // The same values are looked at and used, whoever saves others meanwhile.
+    let catalog = job.app.catalog();
+    let entry = catalog.integrations.get(integration).ok_or_else(missing)?;
+    let values = entry.values(connection).ok_or_else(missing)?;
+    if job.has_left_for(entry) {
+        return Ok(None);
+    }
+    job.app.host_with(integration, connection, values, call).map(Some).ok_or_else(missing)
+}
+
+fn host_to_ask(job: &Job) -> Result<Host> {
+    let elsewhere = || Error::new(Kind::Network, "The connection is at another place by now: the sync goes on there");
+    host(job, None)?.ok_or_else(elsewhere)
 }
 
 async fn ask<T: serde::de::DeserializeOwned>(
@@ -297,4 +326,41 @@ async fn ask<T: serde::de::DeserializeOwned>(
         let kind = if late == Kind::UnknownOutcome { late } else { Kind::Schema };
         Error::new(kind, format!("{what} answered what was not expected: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(todo: Todo, known: &LedgerRow, kind: Kind, status: u16) -> (String, bool, i64) {
+        let open = Open { id: "1".into(), here: None, known: Some(known.clone()), looked: false };
+        let row = Outgoing::of(open, todo).refused(&Error::new(kind, "no").status(status));
+        (row.state, row.sending.is_some(), row.pushes)
+    }
+
+    #[test]
+    fn a_repetition_that_is_refused_for_its_content_was_not_made_before() {
+        let created = LedgerRow {
+            state: "unknown".into(),
+            change: "create".into(),
+            sending: Some("{}".into()),
+            pushes: 7,
+            ..LedgerRow::default()
+        };
+        let updated = LedgerRow { change: "update".into(), hash: Some("h".into()), ..created.clone() };
+        assert_eq!(refused(Todo::Repeat, &created, Kind::Schema, 422), ("absent".into(), false, 8));
+        assert_eq!(refused(Todo::Repeat, &updated, Kind::Schema, 400), ("there".into(), false, 8));
+        let as_it_was = ("unknown".to_owned(), true, 7);
+        for (todo, kind, status) in [
+            // It may be at work on the first one.
+            (Todo::Repeat, Kind::Schema, 409),
+            (Todo::Repeat, Kind::Schema, 200),
+            (Todo::Repeat, Kind::Forbidden, 403),
+            (Todo::Update, Kind::Schema, 422),
+        ] {
+            assert_eq!(refused(todo, &created, kind, status), as_it_was, "{todo:?} {kind:?} {status}");
+        }
+        let absent = LedgerRow { state: "absent".into(), sending: None, ..created };
+        assert_eq!(refused(Todo::Create, &absent, Kind::Schema, 422), ("absent".into(), false, 8));
+    }
 }

@@ -5,7 +5,7 @@ use crate::{app::App, disk, succession};
 use std::{sync::Arc, time::Duration};
 use tercel_store::{DueSync, NewSync, SyncSettings, Uuid, now};
 
-/// A clock that is put forward is noticed within this time.
+/// A clock that is set is noticed within this time.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Begins what is due, until the server stops.
@@ -39,7 +39,13 @@ async fn begin_due(app: &App) -> tercel_store::Result<Option<i64>> {
     for stored in app.store.sync_settings().await? {
         let Some(at) = stored.next_at else { continue };
         if at > time {
-            next = Some(next.unwrap_or(at).min(at));
+            let following = Settings::read(&stored.definition).ok().and_then(|settings| settings.next(time));
+            let earlier = following.filter(|following| *following < at);
+            // The clock was put back, or a time zone has new rules.
+            if earlier.is_some() {
+                app.store.fire_sync(DueSync { settings: stored, next_at: earlier, sync: None }).await?;
+            }
+            next = next.into_iter().chain([earlier.unwrap_or(at)]).min();
             continue;
         }
         if disk::is_full(app) {

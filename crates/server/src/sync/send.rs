@@ -4,7 +4,7 @@ use super::{
     page::{AT_ONCE, Open, failed},
     plan::{Todo, decide},
     push::{self, Outgoing},
-    work::{Job, Stop, json},
+    work::{Job, Stop, may_be_its_own},
 };
 use crate::outbox::{Verdict, verdict};
 use std::collections::HashMap;
@@ -17,13 +17,19 @@ pub async fn send(job: &Job, all: Vec<Outgoing>, is_last: bool) -> Result<Vec<Op
     let outcomes = push::all(job, &all, AT_ONCE).await;
     let mut by_id: HashMap<String, Outgoing> = all.into_iter().map(|out| (out.open.id.clone(), out)).collect();
     let (mut step, mut stop, mut left) = (SyncStep::default(), None, Vec::new());
+    let (mut troubled, mut answered) = (Vec::new(), 0_usize);
     for (id, outcome) in outcomes {
         let Some(out) = by_id.remove(&id) else { continue };
         match outcome {
-            Ok(remote) => left.extend(arrived(out, remote, &mut step)),
+            Ok(remote) => {
+                answered += 1;
+                left.extend(arrived(out, remote, &mut step));
+            }
             Err(error) if out.change == Change::Delete && error.kind == Kind::NotFound => {
+                answered += 1;
                 left.extend(arrived(out, None, &mut step));
             }
+            Err(error) if may_be_its_own(&error) => troubled.push((out, error)),
             Err(error) => match verdict(&error) {
                 Verdict::Retry | Verdict::Park => {
                     let may_have_arrived = may_have_arrived(job, &out, &error);
@@ -31,6 +37,7 @@ pub async fn send(job: &Job, all: Vec<Outgoing>, is_last: bool) -> Result<Vec<Op
                     stop = stop.or(Some(Stop::Because(error)));
                 }
                 Verdict::Refused => {
+                    answered += 1;
                     let error = if out.change == Change::Update { told_if_gone(error) } else { error };
                     step.items.push(failed(&id, Some(out.name()), &error));
                     step.rows.push(out.refused(&error));
@@ -38,10 +45,7 @@ pub async fn send(job: &Job, all: Vec<Outgoing>, is_last: bool) -> Result<Vec<Op
                 Verdict::Unknown => {
                     let row = out.unknown(&error);
                     if is_last || !can_be_found_out(job, &out.open, &row) {
-                        let error = Some((error.kind.as_str(), json(&error)));
-                        let remote_id = row.remote_id.clone();
-                        let change = Some(out.name());
-                        step.items.push(ItemEnd { record_id: id, change, outcome: "unknown", remote_id, error });
+                        step.items.push(unknown(&out, &error));
                     } else {
                         left.push(Open { known: Some(row.clone()), ..out.open });
                     }
@@ -50,16 +54,41 @@ pub async fn send(job: &Job, all: Vec<Outgoing>, is_last: bool) -> Result<Vec<Op
             },
         }
     }
+    let are_given_up = job.is_stuck() && job.fails_at(troubled.len(), answered);
+    for (out, error) in troubled {
+        let may_have_arrived = may_have_arrived(job, &out, &error);
+        if are_given_up {
+            let item = if may_have_arrived { unknown } else { not_there };
+            step.items.push(item(&out, &error));
+        }
+        step.rows.push(if may_have_arrived { out.unknown(&error) } else { out.not_sent(&error) });
+        if !are_given_up {
+            stop = stop.or(Some(Stop::Because(error)));
+        }
+    }
     // What was not begun because something stands in the way, or because this server may not go on.
     if !by_id.is_empty() {
         stop = stop.or(Some(Stop::Stopping));
     }
-    step.rows.extend(by_id.into_values().map(Outgoing::put_back));
+    step.rows.extend(by_id.into_values().map(|out| match &stop {
+        // When it goes on, it is not looked for once more.
+        Some(Stop::Because(error)) if out.open.looked && verdict(error) == Verdict::Retry => out.not_sent(error),
+        _ => out.put_back(),
+    }));
     job.step(step).await?;
     match stop {
         Some(stop) => Err(stop),
         None => Ok(left),
     }
+}
+
+fn unknown(out: &Outgoing, error: &Error) -> ItemEnd {
+    let remote_id = out.open.known.as_ref().and_then(|known| known.remote_id.clone());
+    ItemEnd { outcome: "unknown", remote_id, ..not_there(out, error) }
+}
+
+fn not_there(out: &Outgoing, error: &Error) -> ItemEnd {
+    failed(&out.open.id, Some(out.name()), error)
 }
 
 fn can_be_found_out(job: &Job, open: &Open, unknown: &LedgerRow) -> bool {

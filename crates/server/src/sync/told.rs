@@ -54,8 +54,8 @@ pub async fn settle(app: &App, sync: &Sync) {
         return app.close_notice(&key).await;
     }
     let detail = match now.unknown {
-        0 => format!("{} were refused", now.failed),
-        unknown => format!("{} were refused; of {unknown} nobody knows whether they are there", now.failed),
+        0 => format!("{} failed", now.failed),
+        unknown => format!("{} failed; of {unknown} nobody knows whether they are there", now.failed),
     };
     app.raise(NewNotice {
         key,

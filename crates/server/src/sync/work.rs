@@ -2,7 +2,7 @@
 
 use super::{
     mapping::{Mapping, hash},
-    page,
+    page::{self, WINDOW},
     plan::Ways,
     settings::Settings,
     told,
@@ -31,6 +31,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(86_400);
 const LONGEST_TURN: Duration = Duration::from_secs(30);
 /// How often something is tried that does not get on.
 const MOST_ATTEMPTS: i64 = 12;
+/// Attempts that do not get on, over two minutes and more, before single records are taken for the reason.
+const MANY_ATTEMPTS: i64 = 8;
 
 /// Why the work on a sync ends before everything was looked at.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ pub enum Stop {
     Until(i64),
     /// Somebody asked for it.
     Cancelled,
-    /// The server stops.
+    /// The server stops, or the connection is at another place by now: it is taken up again at once.
     Stopping,
     /// It belongs to another worker, or the database is gone for good.
     Lost(tercel_store::Error),
@@ -74,6 +76,8 @@ pub struct Job {
     pub mapping: Mapping,
     /// How often the service is asked.
     rate: Option<Rate>,
+    /// Whose ledger it goes by.
+    pub place: SyncPlace,
     /// A dry run at another place than that of the ledger.
     pub knows_nothing: bool,
     /// Something was done since it was taken up.
@@ -103,18 +107,28 @@ pub async fn end(app: &App, sync: &Sync, end: SyncEnd) {
 }
 
 async fn go(app: &Arc<App>, sync: &Sync) -> SyncEnd {
-    let (Ready { part, mapping, rate, .. }, place) = match open(app, sync).await {
+    let (Ready { mut part, mapping, rate, .. }, place) = match open(app, sync).await {
         Ok(opened) => opened,
         Err(error) => return stopped(sync, error, false),
     };
+    // One that the service fails at does not fail those that would leave with it; but some know a repetition only by all
+    // that left together.
+    if sync.attempts >= MANY_ATTEMPTS && !(part.idempotent && part.by_id) {
+        part.batch = 1;
+    }
     let entered = patiently("The place of a sync", || app.store.enter_place(sync, &place)).await;
-    let knows_nothing = match entered.map_err(Stop::from) {
-        Ok(anew) => anew && sync.dry_run,
+    let (begun, knows_nothing) = match entered.map_err(Stop::from) {
+        Ok(true) => (Sync { phase: "records".into(), reached: String::new(), ..sync.clone() }, sync.dry_run),
+        Ok(false) => (sync.clone(), false),
         Err(stop) => return ended(sync, Err(stop), false),
     };
     let (ways, got_on) = (Ways::from(&part), false.into());
-    let job = Job { app: app.clone(), sync: sync.clone(), part, ways, mapping, rate, knows_nothing, got_on };
-    let outcome = pages(&job).await;
+    let job = Job { app: app.clone(), sync: begun, part, ways, mapping, rate, place, knows_nothing, got_on };
+    let outcome = match pages(&job).await {
+        // What stood in the way there says nothing about where it goes on.
+        Err(Stop::Because(_) | Stop::Until(_)) if job.is_elsewhere() => Err(Stop::Stopping),
+        outcome => outcome,
+    };
     ended(sync, outcome, job.got_on.into_inner())
 }
 
@@ -190,6 +204,17 @@ impl Job {
         !self.app.stopping.is_cancelled() && self.app.store.turn().borrow().is_ours()
     }
 
+    /// Whether the connection is at another place by now, whose ledger is another.
+    pub fn is_elsewhere(&self) -> bool {
+        let catalog = self.app.catalog();
+        let entry = catalog.integrations.get(&self.sync.integration);
+        entry.is_some_and(|entry| self.has_left_for(entry))
+    }
+
+    pub fn has_left_for(&self, entry: &Entry) -> bool {
+        self.place.is_left_for(&place(entry, &self.sync.connection))
+    }
+
     /// Waits until the service may be asked once more, or the server stops.
     ///
     /// # Errors
@@ -201,6 +226,23 @@ impl Job {
             () = self.app.stopping.cancelled() => Ok(()),
             turn = self.app.sync_turns.turn(rate, &place, Some(Instant::now() + LONGEST_TURN)) => turn,
         }
+    }
+
+    /// It has not got on for long: single records may be the reason.
+    pub fn is_stuck(&self) -> bool {
+        self.sync.attempts >= MANY_ATTEMPTS
+    }
+
+    /// Whether others are asked about all the same after the service failed at this one.
+    pub fn bears(&self, error: &Error) -> bool {
+        may_be_its_own(error) && (error.retry_after.is_none() || self.is_stuck())
+    }
+
+    /// Whether the service fails at some records for what they are. Where it answers nothing else it is down, as far as
+    /// anybody can tell: then they are only given up when they are few, and after long.
+    pub fn fails_at(&self, troubled: usize, answered: usize) -> bool {
+        let has_got_on = self.got_on.load(std::sync::atomic::Ordering::Relaxed);
+        answered > 0 || self.is_stuck() && troubled < WINDOW && !has_got_on
     }
 
     /// Until when a creation may arrive that was begun and is not there; absent: it will not any more. A service may be
@@ -227,6 +269,11 @@ impl Job {
         let goes_on = patiently("A step of a sync", || self.app.store.step_sync(&self.sync, step.clone())).await?;
         if goes_on { Ok(()) } else { Err(Stop::Cancelled) }
     }
+}
+
+/// The service was reached and failed: at this record, or as it would at each.
+pub fn may_be_its_own(error: &Error) -> bool {
+    error.kind == Kind::Network && error.status.is_some()
 }
 
 /// Why an integration pushes nothing now, whichever connection it is.
@@ -280,7 +327,17 @@ async fn open(app: &Arc<App>, sync: &Sync) -> Result<(Ready, SyncPlace), Error> 
         let message = format!("The connection `{}` of `{}` is not configured", sync.connection, sync.integration);
         return Err(Error::not_configured(message));
     }
-    Ok((ready(app, entry, &sync.connection).await?, place(entry, &sync.connection)))
+    let ready = ready(app, entry, &sync.connection).await?;
+    if ready.collection != sync.collection {
+        let (before, now) = (&sync.collection, &ready.collection);
+        // Its mapping is for the records of that one.
+        let message = format!("This sync is of `{before}`, and the connection is kept in step with `{now}` by now");
+        return Err(Error::new(Kind::Unsupported, message).hint(format!(
+            "Start a sync anew; for one of `{before}`, name it and its mapping first: PUT …/connections/{}/sync",
+            sync.connection
+        )));
+    }
+    Ok((ready, place(entry, &sync.connection)))
 }
 
 /// The settings that somebody gave and that are no secrets, and the account that the test named.
@@ -306,7 +363,8 @@ pub async fn settle(
     let known = all.map(|place| (place.integration, place.connection, place.row));
     let known =
         known.filter(|(integration, connection, _)| (integration.as_str(), connection.as_str()) == (of.0, of.1));
-    let sent = known.filter_map(|(_, _, row)| row.sending).next();
+    // What is there exactly is known of nothing but a creation: an update may have changed it or not.
+    let sent = known.filter(|(_, _, row)| row.change == "create").filter_map(|(_, _, row)| row.sending).next();
     let sent = sent.and_then(|sent| serde_json::from_str(&sent).ok()).map(|sent: serde_json::Value| hash(&sent));
     app.store.settle_record(of, record, there.map(|remote| (remote, sent))).await
 }

@@ -132,6 +132,59 @@ async fn one_that_says_it_does_not_know_is_asked_what_is_there() {
 }
 
 #[tokio::test]
+async fn an_update_that_may_have_arrived_is_made_anew_when_somebody_says_that_the_record_is_there() {
+    let (place, wall) = (place(), Arc::new(Wall::default()));
+    let pushed = wall.clone();
+    let push = move |_: Host, pushes: Vec<Push>| {
+        let wall = pushed.clone();
+        async move {
+            match wall.calls.fetch_add(1, Ordering::SeqCst) {
+                1 => Err(Error::new(Kind::UnknownOutcome, "the line went dead")),
+                _ => Ok(pushes.iter().map(|push| wall.take(push)).collect()),
+            }
+        }
+    };
+    let world = open(place.path(), vec![board().sync(syncs("posts", push))]).await;
+    world.app.work.spawn(sync::run_all(world.app.clone()));
+    world.call("POST", "/api/v1/records/posts", json!({"records": [{"id": "a", "title": "A"}]})).await;
+    assert_eq!(counts(&synced(&world).await), [1, 0, 0, 0, 0, 0]);
+    world.call("PUT", "/api/v1/records/posts/a", json!({"title": "Other"})).await;
+    assert_eq!(counts(&synced(&world).await), [0, 0, 0, 0, 0, 1]);
+    let path = "/api/v1/admin/integrations/board/connections/default/ledger/a";
+    world.call("POST", path, json!({"there": true})).await;
+    let report = synced(&world).await;
+    assert_eq!(counts(&report), [0, 1, 0, 0, 0, 0], "{report:#}");
+    assert_eq!(wall.titles(), [("Other".to_owned(), 1)]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_looked_for_does_not_hold_up_the_others() {
+    let (place, wall) = (place(), Arc::new(Wall::default()));
+    let pushed = wall.clone();
+    let push = move |_: Host, pushes: Vec<Push>| {
+        let done = pushes.iter().map(|push| pushed.take(push)).collect::<Vec<_>>();
+        async move { Ok(done) }
+    };
+    let find = |_: Host, push: Push| async move {
+        match push.key.as_str() {
+            "a" => Err(Error::new(Kind::Timeout, "it did not answer")),
+            "b" => panic!("a test makes a fault here"),
+            _ => Ok(None::<String>),
+        }
+    };
+    let world = open(place.path(), vec![board().sync(syncs("posts", push).batch(2).find(find).by_id())]).await;
+    world.app.work.spawn(sync::run_all(world.app.clone()));
+    let posts = ["a", "b", "c", "d"].map(|id| json!({"id": id, "title": id}));
+    world.call("POST", "/api/v1/records/posts", json!({"records": posts})).await;
+    let report = synced(&world).await;
+    assert_eq!((counts(&report), &report["status"]), ([2, 0, 0, 0, 2, 0], &json!("complete")), "{report:#}");
+    assert_eq!(report["codes"], json!({"error": 1, "timeout": 1}));
+    assert_eq!(wall.titles(), [("c".to_owned(), 1), ("d".to_owned(), 1)]);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_paused_integration_pushes_nothing_until_it_goes_on() {
     let (place, wall) = (place(), Arc::new(Wall::default()));
     let world = open(place.path(), vec![board_that(&wall, Ok)]).await;

@@ -26,6 +26,11 @@ const BEFORE: &str =
     "SELECT target, account FROM ledgers WHERE integration = $1 AND connection = $2 AND collection = $3";
 
 impl SyncPlace {
+    /// Whether who entered this place has to enter that one. An account that was not known may be another one.
+    pub fn is_left_for(&self, now: &Self) -> bool {
+        self.target != now.target || now.account.is_some() && now.account != self.account
+    }
+
     fn is_that_of(&self, (target, account): &Before) -> bool {
         let is_other = self.account.as_ref().zip(account.as_ref()).is_some_and(|(now, before)| now != before);
         self.target == *target && !is_other
@@ -67,10 +72,7 @@ impl Enter {
         let of = list![&sync.integration, &sync.connection, &sync.collection];
         let before: Option<Before> = connection.first(BEFORE, of.clone()).await?;
         let anew = before.as_ref().is_some_and(|before| !place.is_that_of(before));
-        if sync.dry_run {
-            return Ok(Ok(Entered::Here { anew }));
-        }
-        if anew {
+        if anew && !sync.dry_run {
             let sql = "DELETE FROM ledger WHERE integration = $1 AND connection = $2 AND collection = $3 AND record_id IN \
                        (SELECT record_id FROM ledger WHERE integration = $1 AND connection = $2 AND collection = $3 \
                        ORDER BY record_id LIMIT $4)";
@@ -78,7 +80,12 @@ impl Enter {
             if connection.run(sql, args).await? == PIECE as u64 {
                 return Ok(Ok(Entered::Forgets));
             }
-            connection.run("UPDATE syncs SET anew = TRUE WHERE id = $1", list![sync.id]).await?;
+        }
+        if anew && !self.begin_anew(connection).await? {
+            return Ok(Ok(Entered::Forgets));
+        }
+        if sync.dry_run {
+            return Ok(Ok(Entered::Here { anew }));
         }
         let known = before.as_ref().and_then(|(_, account)| account.as_deref()).filter(|_| !anew);
         let sql = "INSERT INTO ledgers (integration, connection, collection, target, account) VALUES ($1, $2, $3, $4, $5) \
@@ -88,10 +95,34 @@ impl Enter {
         connection.run(sql, args).await?;
         Ok(Ok(Entered::Here { anew }))
     }
+
+    /// What the sync did at another place counts for nothing here. Answers whether all of it is forgotten.
+    async fn begin_anew(&self, connection: &mut Connection) -> Result<bool> {
+        let sync = &self.sync;
+        let sql = match sync.partial {
+            true => {
+                "UPDATE sync_items SET change = NULL, outcome = NULL, remote_id = NULL, code = NULL, error = NULL, at = NULL \
+                 WHERE sync_id = $1 AND record_id IN (SELECT record_id FROM sync_items WHERE sync_id = $1 \
+                 AND outcome IS NOT NULL ORDER BY record_id LIMIT $2)"
+            }
+            false => {
+                "DELETE FROM sync_items WHERE sync_id = $1 AND record_id IN \
+                 (SELECT record_id FROM sync_items WHERE sync_id = $1 ORDER BY record_id LIMIT $2)"
+            }
+        };
+        if connection.run(sql, list![sync.id, PIECE]).await? == PIECE as u64 {
+            return Ok(false);
+        }
+        let sql = "UPDATE syncs SET anew = $2, phase = 'records', reached = '', created = 0, updated = 0, deleted = 0, \
+                   skipped = 0, failed = 0, unknown = 0 WHERE id = $1";
+        connection.run(sql, list![sync.id, !sync.dry_run]).await?;
+        Ok(true)
+    }
 }
 
 impl Store {
-    /// Begins the ledger anew when it is of another place; a dry run only says so. Answers whether it is.
+    /// Begins the ledger anew when it is of another place, and the sync with it; in a dry run the sync alone. Answers
+    /// whether it is.
     ///
     /// # Errors
     /// `Fenced` when another worker has the sync.

@@ -246,7 +246,59 @@ async fn the_ledger_of_another_place_is_begun_anew(world: World) {
     assert!(matches!(world.store.enter_place(&held, &place("c", None)).await, Err(Error::Fenced)));
 }
 
+async fn a_sync_that_goes_on_at_another_place_begins_anew(world: World) {
+    let at = |target: &str| SyncPlace { target: target.into(), account: None };
+    world.store.put_records("jobs", vec![record("1", "{}"), record("2", "{}")]).await.unwrap();
+    let some = ["1", "2"].map(|id| NewItem { record_id: id.into(), record: None });
+    for items in [None, Some(some.to_vec())] {
+        start(&world, NewSync { items, ..sync() }).await;
+        let held = claim(&world).await;
+        world.store.enter_place(&held, &at("a")).await.unwrap();
+        let step = SyncStep {
+            rows: vec![there("1", "r1")],
+            items: vec![done("1")],
+            reached: Some(("removals", "1".into())),
+            skipped: 1,
+            ..SyncStep::default()
+        };
+        assert!(world.store.step_sync(&held, step).await.unwrap());
+        assert!(world.store.enter_place(&held, &at("b")).await.unwrap());
+        let anew = world.store.sync(held.id).await.unwrap().unwrap();
+        let begun = (anew.anew, anew.phase.as_str(), anew.reached.as_str(), anew.created, anew.skipped);
+        assert_eq!(begun, (true, "records", "", 0, 0));
+        let page = world.store.sync_page(&anew, "records", "", 9, i64::MAX).await.unwrap();
+        let seen: Vec<_> =
+            page.into_iter().map(|row| (row.record_id, row.ledger.is_some(), row.outcome.is_some())).collect();
+        assert_eq!(seen, [("1".into(), false, false), ("2".into(), false, false)]);
+        world.store.end_sync(&held, SyncEnd::Complete).await.unwrap();
+    }
+}
+
+#[test]
+fn a_place_is_left_for_another_target_and_for_an_account_that_was_not_known() {
+    let place =
+        |target: &str, account: Option<&str>| SyncPlace { target: target.into(), account: account.map(str::to_owned) };
+    let ann = place("a", Some("ann"));
+    assert_eq!([ann.clone(), place("a", None)].map(|now| ann.is_left_for(&now)), [false, false]);
+    assert_eq!([place("b", Some("ann")), place("a", Some("bob"))].map(|now| ann.is_left_for(&now)), [true, true]);
+    assert!(place("a", None).is_left_for(&ann), "the ledger may be of somebody else");
+}
+
+async fn a_sync_that_waits_for_a_time_far_ahead_is_due_when_the_clock_was_put_back(world: World) {
+    start(&world, sync()).await;
+    let held = claim(&world).await;
+    let at = now() + 24 * 3_600_000_000;
+    world.store.end_sync(&held, SyncEnd::Later { at, error: None }).await.unwrap();
+    assert_eq!(world.store.pull_back().await.unwrap(), 0, "a service may ask for a pause of a day");
+    world.rows("UPDATE syncs SET next_at = next_at + 86400000000 RETURNING status").await;
+    assert!(world.store.claim_syncs(9).await.unwrap().0.is_empty());
+    assert_eq!(world.store.pull_back().await.unwrap(), 1);
+    assert_eq!(claim(&world).await.id, held.id);
+}
+
 on_both_engines! {
+    a_sync_that_goes_on_at_another_place_begins_anew,
+    a_sync_that_waits_for_a_time_far_ahead_is_due_when_the_clock_was_put_back,
     a_page_has_about_so_many_bytes_and_one_record_at_least,
     the_ledger_of_another_place_is_begun_anew,
     records_are_counted_and_stand_in_the_order_of_their_bytes,

@@ -10,6 +10,7 @@ from app.agent import dispatchers
 from tercel_worker import calls, exchanges, failure, origin
 from tercel_worker.failure import Failure
 from tercel_worker.folder import Folder
+from tercel_worker.host import HostError
 
 _MESSAGE = (
     "bot_id",
@@ -108,12 +109,19 @@ def outcome(raised: BaseException, call: calls.Call | None) -> Failure:
     refused = known.status is not None and (
         known.status < 500 or (known.status == 503 and known.retry_after is not None)
     )
-    certain = refused or failure.not_connected(raised) or isinstance(raised, Failure)
+    certain = refused or _is_told(raised) or failure.not_connected(raised)
     # A second request that fails does not take back what the first one posted.
     if certain and not (call is not None and exchanges.wrote_to(call, _host(raised))):
         return known
     hint = "Look at the service whether it is there before it is sent again"
     return Failure("unknown_outcome", known.message, hint=hint, status=known.status)
+
+
+def _is_told(raised: BaseException) -> bool:
+    """The folder, or the server that it asked for something, says itself what became of it."""
+    if isinstance(raised, HostError):
+        return failure.told(raised) is not None or 0 < raised.status < 500
+    return isinstance(raised, Failure)
 
 
 def _host(raised: BaseException) -> str | None:

@@ -1,7 +1,7 @@
 //! Records that are pushed to the service.
 
 use crate::manifest::{
-    call::{Action, Service, Shared},
+    call::{Action, Answer, Service, Shared},
     compile::{Attempts, Compiler},
     keys,
     template::{Expression, Names, Scope, Shape, value},
@@ -126,7 +126,10 @@ pub fn part(service: Shared, sync: Sync) -> Part {
             handler(&service, &sync, |service, sync, host, call| async move {
                 let push: Push = serde_json::from_value(call)?;
                 Ok(match &sync.find {
-                    Some(find) => find.ask(&service, &host, &push).await?.map_or(Value::Null, Value::from),
+                    Some(find) => {
+                        let (answer, scope) = find.act(&service, &host, &push).await?;
+                        find.id(&service, &answer, &scope)?.map_or(Value::Null, Value::from)
+                    }
                     None => Value::Null,
                 })
             })
@@ -190,26 +193,34 @@ impl Sync {
             Change::Delete => ("delete", &self.delete),
         };
         let unknown = || Error::new(Kind::Unsupported, format!("The manifest does not say how to {what} a record"));
-        located.as_ref().ok_or_else(unknown)?.ask(service, host, push).await
+        let located = located.as_ref().ok_or_else(unknown)?;
+        let (answer, scope) = located.act(service, host, push).await?;
+        located.id(service, &answer, &scope).map_err(after_success)
     }
 }
 
+/// The service did it, whatever cannot be read in its answer.
+fn after_success(error: Error) -> Error {
+    Error { kind: Kind::UnknownOutcome, ..error }
+}
+
 impl Located {
-    /// The service's id of the record, if the answer says it.
-    async fn ask(&self, service: &Service, host: &Host, push: &Push) -> Result<Option<String>> {
+    /// The answer of the service, and what texts know after it.
+    async fn act(&self, service: &Service, host: &Host, push: &Push) -> Result<(Answer, Scope)> {
         let mut scope = service
             .scope(host)
             .with("row", value(&push.row))
             .with("key", push.key.clone())
             .with("id", push.remote_id.clone().map_or(minijinja::Value::UNDEFINED, Into::into));
         let answer = service.act(host, &self.action, &mut scope, &Default::default()).await?;
-        match &self.id {
-            Some(id) => {
-                answer.must_be(id.reads)?;
-                service.engine.text_of(id, &scope)
-            }
-            None => Ok(None),
-        }
+        Ok((answer, scope))
+    }
+
+    /// The service's id of the record, if the answer says it.
+    fn id(&self, service: &Service, answer: &Answer, scope: &Scope) -> Result<Option<String>> {
+        let Some(id) = &self.id else { return Ok(None) };
+        answer.must_be(id.reads)?;
+        service.engine.text_of(id, scope)
     }
 }
 
@@ -220,7 +231,7 @@ impl Upsert {
         let mut scope = service.scope(host).with("items", value(&items.into())).with("keys", value(&keys.into()));
         let answer = service.act(host, &self.action, &mut scope, &Default::default()).await?;
         let ids = match &self.ids {
-            Some(ids) => service.items(ids, &scope, &answer)?,
+            Some(ids) => service.items(ids, &scope, &answer).map_err(after_success)?,
             None => Vec::new(),
         };
         let done = pushes.iter().enumerate().map(|(place, push)| {

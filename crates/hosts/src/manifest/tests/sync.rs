@@ -102,6 +102,31 @@ async fn several_records_leave_together() {
     assert_eq!(made(text).sync.unwrap().batch, 10);
 }
 
+#[tokio::test]
+async fn what_was_done_and_is_answered_unreadably_was_not_refused() {
+    let by_header = |text: &str| text.replace("{post: /records,", "{post: /records, idempotency: Idempotency-Key,");
+    let rounded = SYNC.replace("id: response.json.id}", "id: response.json.id | round}");
+    for (text, body) in [
+        (SYNC.to_owned(), "<html>"),
+        (by_header(SYNC), "{\"id\": 7"),
+        (rounded.clone(), r#"{"id": "x"}"#),
+        (by_header(&rounded), r#"{"id": "x"}"#),
+    ] {
+        let (_, fake) = bench(&text);
+        fake.on_with("POST /records", move |_| Ok(tercel_sdk::testing::respond(201, &[], body)));
+        let done = call(&text, &fake, vec![push(Change::Create, None, json!({"title": "A"}))]).await;
+        assert_eq!(done[0].error.as_ref().unwrap().kind, Kind::UnknownOutcome, "{body} {text}");
+        assert_eq!(fake.requests().len(), 1);
+    }
+    let text = "http: {base: \"https://api.forge.example\"}\nsync:\n  collection: jobs\n  row: {t: \"{{ record.t }}\"}\n  \
+                upsert: {put: /records, json: \"{{ items }}\", ids: response.json.ids}\n";
+    let (bench, fake) = bench(text);
+    fake.on_with("PUT /records", |_| Ok(tercel_sdk::testing::respond(200, &[], "<html>")));
+    let pushes = json!([push(Change::Create, None, json!({"t": "1"}))]);
+    let error = (made(text).sync.unwrap().push)(bench.host(), pushes.into()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::UnknownOutcome);
+}
+
 #[test]
 fn what_cannot_be_pushed_is_refused() {
     let sync = |rest: &str| {

@@ -43,7 +43,7 @@ pub async fn disconnect(
 ) -> Result<Json<Disconnected>> {
     let entry = find(&app, &id)?;
     there(&entry, &name)?;
-    let disconnected = disconnect::disconnect(&app, &entry, &name).await?;
+    let disconnected = disconnect::disconnect(&app, entry, &name).await?;
     let entry = find(&app, &id)?;
     Ok(Json(Disconnected {
         message: disconnected.message,

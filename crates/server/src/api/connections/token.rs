@@ -3,6 +3,7 @@
 use crate::{
     api::{
         auth::Identity,
+        during::During,
         error::{Error, Result},
         integrations::unlocked,
         request::{Ids, Query},
@@ -10,9 +11,16 @@ use crate::{
     app::App,
     consent::{Place, call},
 };
-use axum::{Extension, Json, extract::State};
+use axum::{
+    Extension, Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::sync::Arc;
+use tercel_sdk::Kind;
 
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -32,29 +40,45 @@ pub struct Token {
 pub async fn show(
     State(app): State<Arc<App>>,
     Extension(identity): Extension<Arc<Identity>>,
+    during: During,
     Ids((id, name)): Ids<(String, String)>,
     Query(Wanted { refused }): Query<Wanted>,
-) -> Result<Json<Token>> {
+) -> Result<Response> {
     let entry = unlocked(&app, &id)?;
     if identity.folder.as_ref().is_none_or(|folder| folder.integration != id) {
         return Err(Error::forbidden(format!("The tokens of `{id}` are for its own code only")));
     }
-    super::there(&entry, &name)?;
+    // What is tested before it is saved: the connection may not be there yet.
+    let lent = during.of(&app, &identity).and_then(|call| call.lent(&name));
+    if lent.is_none() {
+        super::there(&entry, &name)?;
+    }
     if entry.integration.grant.is_none() {
         return Err(Error::invalid(format!("`{id}` has neither `oauth2` nor `service_account` below `http.auth`")));
     }
     if let Some(refused) = refused {
         app.consents.turns.refuse(&Place::new(&id, &name), refused).await;
     }
-    let host =
-        app.host(&id, &name, call()).ok_or_else(|| Error::not_found(format!("There is no connection `{name}`")))?;
-    let access_token = host.token().await.map_err(|error| {
-        let hint = error.hint.as_ref().map(|hint| format!(". {hint}")).unwrap_or_default();
-        let words = format!("{}{hint}", error.message);
-        match error.kind {
-            tercel_sdk::Kind::Auth | tercel_sdk::Kind::NotConfigured => Error::conflict(words),
-            _ => Error::bad_gateway(words),
+    let token = match lent {
+        Some(tokens) => tokens.access().await,
+        None => {
+            let gone = || Error::not_found(format!("There is no connection `{name}`"));
+            app.host(&id, &name, call()).ok_or_else(gone)?.token().await
         }
-    })?;
-    Ok(Json(Token { access_token }))
+    };
+    Ok(match token {
+        Ok(access_token) => Json(Token { access_token }).into_response(),
+        Err(error) => refusal(&error),
+    })
+}
+
+/// Why there is none. By the code, the part that asked says why it failed: runs and answers wait for a consent.
+fn refusal(error: &tercel_sdk::Error) -> Response {
+    let status = match error.kind {
+        Kind::Auth | Kind::NotConfigured => StatusCode::CONFLICT,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    let hint = error.hint.as_ref().map(|hint| format!(". {hint}")).unwrap_or_default();
+    let detail = format!("{}{hint}", error.message);
+    (status, Json(json!({"detail": detail, "code": error.kind.as_str()}))).into_response()
 }
