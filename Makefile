@@ -112,7 +112,8 @@ $(CLIENTS): tests/clients/requirements.txt
 
 # Writes openapi.json anew.
 openapi:
-	UPDATE=1 $(CARGO) test -p tercel-tests --test invariants openapi
+	$(CARGO) test --workspace --no-run
+	UPDATE=1 $(CARGO) test --workspace --test invariants openapi
 
 # What Tercel is measured by: tables, and JSON below bench/results.
 bench: $(POSTGRES) build
