@@ -14,7 +14,10 @@ pub use secret::Vault;
 
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, value::Serde};
 use serde_json::{Map, Value as Plain};
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use tercel_sdk::{Error, Result};
 
 pub use minijinja::Value;
@@ -30,10 +33,12 @@ const XML: &str = ".xml";
 /// The same for calendars.
 const CALENDAR: &str = ".ics";
 
-/// Everything that was compiled of one manifest.
+/// The texts of one manifest.
 pub struct Engine {
     environment: Environment<'static>,
-    sources: Vec<String>,
+    sources: Vec<Arc<str>>,
+    /// Of templates, by name.
+    templates: Arc<Mutex<BTreeMap<String, Arc<str>>>>,
 }
 
 /// A text that is filled in.
@@ -108,14 +113,17 @@ impl Engine {
         calendar::add_to(&mut environment);
         select::add_to(&mut environment);
         signing::add_to(&mut environment);
-        Self { environment, sources: Vec::new() }
+        let templates = Arc::<Mutex<BTreeMap<String, Arc<str>>>>::default();
+        let all = templates.clone();
+        environment.set_loader(move |name| Ok(locked(&all).get(name).map(|source| source.to_string())));
+        Self { environment, sources: Vec::new(), templates }
     }
 
     /// # Errors
     /// In words for whoever writes the manifest.
     pub fn template(&mut self, source: &str, names: &Names) -> Result<Template, Vec<String>> {
         names.check_template(source)?;
-        self.add(source, source.to_owned(), "").map(|(number, name)| Template(number, name))
+        self.add(source, "").map(|(number, name)| Template(number, name))
     }
 
     /// The same for a part of an address: each value is one segment.
@@ -124,7 +132,7 @@ impl Engine {
     /// In words for whoever writes the manifest.
     pub fn url(&mut self, source: &str, names: &Names) -> Result<Template, Vec<String>> {
         names.check_template(source)?;
-        self.add(source, source.to_owned(), URL).map(|(number, name)| Template(number, name))
+        self.add(source, URL).map(|(number, name)| Template(number, name))
     }
 
     /// The same for XML: a value is text between tags, or in an attribute.
@@ -133,7 +141,7 @@ impl Engine {
     /// In words for whoever writes the manifest.
     pub fn xml(&mut self, source: &str, names: &Names) -> Result<Template, Vec<String>> {
         names.check_template(source)?;
-        self.add(source, source.to_owned(), XML).map(|(number, name)| Template(number, name))
+        self.add(source, XML).map(|(number, name)| Template(number, name))
     }
 
     /// The same for a calendar: a value cannot end its line.
@@ -142,7 +150,7 @@ impl Engine {
     /// In words for whoever writes the manifest.
     pub fn calendar(&mut self, source: &str, names: &Names) -> Result<Template, Vec<String>> {
         names.check_template(source)?;
-        self.add(source, source.to_owned(), CALENDAR).map(|(number, name)| Template(number, name))
+        self.add(source, CALENDAR).map(|(number, name)| Template(number, name))
     }
 
     /// # Errors
@@ -152,7 +160,7 @@ impl Engine {
         self.environment
             .compile_expression_owned(source.to_owned())
             .map_err(|error| vec![names::words(source, &error)])?;
-        self.sources.push(source.to_owned());
+        self.sources.push(source.into());
         Ok(Expression { number: self.sources.len() - 1, reads })
     }
 
@@ -162,13 +170,17 @@ impl Engine {
         minijinja::machinery::parse_expr(inner).is_ok().then_some(inner)
     }
 
-    fn add(&mut self, source: &str, compiled: String, kind: &str) -> Result<(usize, String), Vec<String>> {
+    fn add(&mut self, source: &str, kind: &str) -> Result<(usize, String), Vec<String>> {
         let number = self.sources.len();
         let name = format!("{number}{kind}");
         self.environment
-            .add_template_owned(name.clone(), compiled)
+            .add_template_owned(name.clone(), source.to_owned())
             .map_err(|error| vec![names::words(source, &error)])?;
-        self.sources.push(source.to_owned());
+        // What was compiled takes some kilobytes each, and most of what ships is used by nobody: it is kept from the first use.
+        self.environment.remove_template(&name);
+        let source = Arc::<str>::from(source);
+        locked(&self.templates).insert(name.clone(), source.clone());
+        self.sources.push(source);
         Ok((number, name))
     }
 
@@ -179,7 +191,7 @@ impl Engine {
 
     pub fn eval(&self, expression: &Expression, scope: &Scope) -> Result<Value> {
         let wrong = |error: minijinja::Error| self.wrong(expression.number, &error);
-        let source = self.sources.get(expression.number).cloned().unwrap_or_default();
+        let source = self.sources.get(expression.number).map(|source| source.to_string()).unwrap_or_default();
         // It is short, and reading it takes some microseconds: to keep what was read would borrow from ourselves.
         let compiled = self.environment.compile_expression_owned(source).map_err(wrong)?;
         compiled.eval(scope.value()).map_err(wrong)
@@ -223,13 +235,17 @@ impl Engine {
 
     /// Says which text it is, never what was filled in.
     fn wrong(&self, number: usize, error: &minijinja::Error) -> Error {
-        let source = self.sources.get(number).map_or("", String::as_str);
+        let source = self.sources.get(number).map_or("", |source| source);
         let detail = match error.kind() {
             ErrorKind::OutOfFuel => "it computes too much",
             _ => error.detail().unwrap_or("it has no value"),
         };
         Error::schema(format!("`{}` of the manifest cannot be filled in: {detail}", tercel_sdk::text::cut(source, 200)))
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A value as JSON. Secrets are what stands for them until they are sent.
