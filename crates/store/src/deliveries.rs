@@ -5,8 +5,9 @@ use crate::{
     engine::{Connection, list, record},
     writer::Write,
 };
-use flate2::{Compress, Compression, FlushCompress, Status, read::DeflateDecoder};
-use std::{cell::RefCell, io::Read};
+use flate2::read::DeflateDecoder;
+use lz4_flex::block;
+use std::io::Read;
 use uuid::Uuid;
 
 #[derive(Debug, Clone)]
@@ -96,50 +97,47 @@ pub(crate) async fn insert_all(
         .await
 }
 
-/// What is deflated: below it a page is saved at most, and the time is not worth that.
+/// What is compressed: below it a page is saved at most, and the time is not worth that.
 const LARGE: usize = 4096;
 /// The first byte says how the rest is to be read.
 const PLAIN: u8 = 0;
+/// Only what was stored before there was [`LZ4`].
 const DEFLATED: u8 = 1;
-
-thread_local! {
-    // Making one anew costs more than deflating a usual body with it.
-    static DEFLATER: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), false));
-}
+/// The size in four bytes, least first, and one LZ4 block.
+const LZ4: u8 = 2;
+/// No block of LZ4 becomes more than this many times as large.
+const LZ4_RATIO: usize = 255;
 
 /// Done by the caller: the writer has enough to do.
 pub(crate) fn pack(body: &[u8]) -> Vec<u8> {
     if body.len() >= LARGE {
-        let packed = DEFLATER.with_borrow_mut(|deflater| {
-            deflater.reset();
-            let mut packed = Vec::with_capacity(body.len());
-            packed.push(DEFLATED);
-            // When it would not become smaller it does not fit, and stays as it is.
-            let done = deflater.compress_vec(body, &mut packed, FlushCompress::Finish);
-            matches!(done, Ok(Status::StreamEnd)).then_some(packed)
-        });
-        if let Some(mut packed) = packed {
-            packed.shrink_to_fit();
-            return packed;
+        let packed = block::compress_prepend_size(body);
+        if packed.len() < body.len() {
+            return [&[LZ4], &packed[..]].concat();
         }
     }
     [&[PLAIN], body].concat()
 }
 
 fn unpack(packed: &[u8]) -> Result<Vec<u8>> {
-    let mut body = Vec::new();
+    let unreadable = |why: &str| Error::Conflict(format!("The body of the delivery is stored in a way {why}"));
     match packed.split_first() {
-        Some((&PLAIN, rest)) => body.extend_from_slice(rest),
+        Some((&PLAIN, rest)) => Ok(rest.into()),
+        Some((&LZ4, rest)) => {
+            let damaged = || unreadable("that cannot be read: it is damaged");
+            let (size, block) = block::uncompressed_size(rest).map_err(|_| damaged())?;
+            if size > block.len().saturating_mul(LZ4_RATIO) {
+                return Err(damaged());
+            }
+            block::decompress(block, size).map_err(|_| damaged())
+        }
         Some((&DEFLATED, rest)) => {
+            let mut body = Vec::new();
             DeflateDecoder::new(rest).read_to_end(&mut body).map_err(sqlx::Error::Io)?;
+            Ok(body)
         }
-        _ => {
-            return Err(Error::Conflict(
-                "The body of the delivery is stored in a way this version does not know".into(),
-            ));
-        }
+        _ => Err(unreadable("this version does not know")),
     }
-    Ok(body)
 }
 
 /// Raises the generation of a delivery: an operator wants it processed again.
@@ -198,5 +196,39 @@ impl Store {
     /// Notes that a delivery is processed anew and answers its new generation.
     pub async fn replay(&self, id: Uuid) -> Result<i64> {
         self.writer.write(Replay { id }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::DeflateEncoder};
+    use std::io::Write as _;
+
+    #[test]
+    fn bodies_come_back_as_they_were() {
+        let noise: Vec<u8> = (0..9000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        for body in [&b""[..], b"{}", &[b'a'; LARGE - 1], &[b'a'; LARGE], &[b'a'; 3 << 20], &noise] {
+            let packed = pack(body);
+            assert!(packed.len() <= body.len() + 1);
+            assert!(unpack(&packed).unwrap() == body, "{} bytes", body.len());
+        }
+        assert!(pack(&[b'a'; LARGE]).len() < 100);
+    }
+
+    #[test]
+    fn what_earlier_versions_deflated_is_read() {
+        let mut deflater = DeflateEncoder::new(vec![DEFLATED], Compression::fast());
+        deflater.write_all(b"{\"zen\": 1}").unwrap();
+        assert_eq!(unpack(&deflater.finish().unwrap()).unwrap(), b"{\"zen\": 1}");
+    }
+
+    #[test]
+    fn what_is_damaged_is_an_error_and_takes_no_memory() {
+        let whole = pack(&[b'a'; LARGE]);
+        let vast = [&[LZ4], &u32::MAX.to_le_bytes()[..], b"\x10a"].concat();
+        for damaged in [&[][..], &[9], &[LZ4], &[LZ4, 1, 0], &whole[..whole.len() / 2], &vast] {
+            assert!(unpack(damaged).is_err(), "{damaged:?}");
+        }
     }
 }
