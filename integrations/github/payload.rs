@@ -1,7 +1,10 @@
 //! What GitHub sends, read leniently: what is missing or of another type is empty, never an error.
 
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+};
+use std::{fmt, marker::PhantomData};
 
 macro_rules! lenient {
     ($($(#[$doc:meta])* $name:ident { $($(#[$key:meta])* $field:ident: $kind:ty),* $(,)? })*) => {$(
@@ -10,6 +13,12 @@ macro_rules! lenient {
         #[serde(default)]
         pub struct $name {
             $($(#[$key])* #[serde(deserialize_with = "lenient")] pub $field: $kind,)*
+        }
+
+        impl Lenient for $name {
+            fn object<'de, A: MapAccess<'de>>(fields: A) -> Result<Self, A::Error> {
+                Self::deserialize(MapAccessDeserializer::new(fields))
+            }
         }
     )*};
 }
@@ -167,12 +176,149 @@ impl Payload {
     }
 }
 
-/// Passes over a value first and reads it after: passing over is quick, and most of a payload is of no interest.
-fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned + Default,
-{
-    let raw = <&RawValue>::deserialize(deserializer)?;
-    Ok(serde_json::from_str(raw.get()).unwrap_or_default())
+fn lenient<'de, D: Deserializer<'de>, T: Lenient>(deserializer: D) -> Result<T, D::Error> {
+    Any(PhantomData).deserialize(deserializer)
+}
+
+/// What is made of a value of each type; of those that a type does not name: nothing.
+trait Lenient: Default {
+    fn text(_: &str) -> Self {
+        Self::default()
+    }
+
+    fn number(_: u64) -> Self {
+        Self::default()
+    }
+
+    fn flag(_: bool) -> Self {
+        Self::default()
+    }
+
+    fn object<'de, A: MapAccess<'de>>(mut fields: A) -> Result<Self, A::Error> {
+        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Self::default())
+    }
+
+    fn list<'de, A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Self::default())
+    }
+}
+
+impl Lenient for String {
+    fn text(text: &str) -> Self {
+        text.into()
+    }
+}
+
+impl Lenient for u64 {
+    fn number(number: u64) -> Self {
+        number
+    }
+}
+
+impl Lenient for bool {
+    fn flag(flag: bool) -> Self {
+        flag
+    }
+}
+
+impl<T: Lenient> Lenient for Option<T> {
+    fn object<'de, A: MapAccess<'de>>(fields: A) -> Result<Self, A::Error> {
+        T::object(fields).map(Some)
+    }
+}
+
+impl<T: Lenient> Lenient for Vec<T> {
+    fn list<'de, A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error> {
+        let mut all = Self::new();
+        while let Some(item) = items.next_element_seed(Any(PhantomData))? {
+            all.push(item);
+        }
+        Ok(all)
+    }
+}
+
+/// Takes a value of any type.
+struct Any<T>(PhantomData<T>);
+
+impl<'de, T: Lenient> DeserializeSeed<'de> for Any<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, T: Lenient> Visitor<'de> for Any<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("any value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<T, E> {
+        Ok(T::text(text))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<T, E> {
+        Ok(T::number(number))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<T, E> {
+        Ok(T::flag(flag))
+    }
+
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+        T::object(fields)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<T, A::Error> {
+        T::list(items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_another_type_is_empty_and_harms_no_other() {
+        let payload: Payload = serde_json::from_str(
+            r#"{"action": 7, "repository": "acme/site", "sender": {"login": {"deep": [[1], {}]}, "type": "Bot"}, "issue": [1, 2],
+                "pull_request": {"number": 3, "title": null, "labels": [{"name": "bug"}, 5, {"name": [true]}], "draft": "yes",
+                "commits": -1, "additions": 1.5, "head": {"label": "acme:fix", "repo": {"name": "site"}}, "pull_request": {}},
+                "commits": {"id": "a"}, "created": true, "forced": 1, "never_heard_of": {"a": [{"b": "c"}]}}"#,
+        )
+        .unwrap();
+        assert_eq!(payload.action, "");
+        assert_eq!(payload.repository.full_name, "");
+        assert_eq!((payload.sender.login.as_str(), payload.sender.kind.as_str()), ("", "Bot"));
+        assert!(payload.issue.is_none() && payload.commits.is_empty());
+        assert!(payload.created && !payload.forced);
+        let ticket = payload.pull_request.unwrap();
+        assert_eq!((ticket.number, ticket.title.as_str(), ticket.head.label.as_str()), (3, "", "acme:fix"));
+        assert_eq!(ticket.labels.iter().map(|label| label.name.as_str()).collect::<Vec<_>>(), ["bug", "", ""]);
+        assert_eq!((ticket.draft, ticket.commits, ticket.additions), (false, 0, 0));
+        assert!(ticket.pull_request.is_some());
+    }
+
+    #[test]
+    fn what_is_not_json_to_its_end_is_an_error() {
+        for text in ["", "{", r#"{"action": "opened""#, r#"{"issue": {"number": 1, "x": [}}"#, r#"{} {}"#] {
+            assert!(serde_json::from_str::<Payload>(text).is_err(), "{text}");
+        }
+    }
 }

@@ -1,9 +1,8 @@
 //! Cron patterns in local time: what they mean where clocks are changed, and what is wrong with one that cannot be read.
 
 use super::zone;
-use chrono::{DateTime, TimeZone, Utc};
-use chrono_tz::Tz;
 use croner::parser::{CronParser, Seconds, Year};
+use jiff::{Timestamp, tz::TimeZone};
 
 const FIELDS: [(&str, &str); 6] = [
     ("second", "0 to 59"),
@@ -67,19 +66,19 @@ impl Cron {
 
     /// The first time after `after` (microseconds). A local time that a clock change leaves out comes at the end of the
     /// gap, one that comes twice counts the first time. `None`: there is no such time.
-    pub fn next(&self, zone: Tz, after: i64) -> Option<i64> {
-        let after = DateTime::from_timestamp_micros(after)?;
+    pub fn next(&self, zone: &TimeZone, after: i64) -> Option<i64> {
+        let after = Timestamp::from_microsecond(after).ok()?;
         if self.every_hour {
-            let next = self.pattern.find_next_occurrence(&after.with_timezone(&zone), false).ok()?;
-            return Some(next.timestamp() * 1_000_000);
+            let next = self.pattern.find_next_occurrence(&after.to_zoned(zone.clone()), false).ok()?;
+            return Some(next.timestamp().as_second() * 1_000_000);
         }
-        // A walk over the clock on the wall, which is taken for a zone without changes.
-        let mut local = Utc.from_utc_datetime(&after.with_timezone(&zone).naive_local());
+        // A walk over the clock on the wall.
+        let mut local = zone.to_datetime(after);
         loop {
             local = self.pattern.find_next_occurrence(&local, false).ok()?;
-            let next = zone::instant(zone, local.naive_utc())?;
+            let next = zone::instant(zone, local)?;
             if next > after {
-                return Some(next.timestamp() * 1_000_000);
+                return Some(next.as_second() * 1_000_000);
             }
         }
     }

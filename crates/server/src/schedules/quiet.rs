@@ -1,8 +1,7 @@
 //! Hours of the local day in which a heartbeat stays silent.
 
 use super::zone;
-use chrono::{DateTime, Days, NaiveTime};
-use chrono_tz::Tz;
+use jiff::{Timestamp, civil::Time, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 /// `22:00` to `07:00` goes over midnight.
@@ -16,19 +15,19 @@ pub struct QuietHours {
 }
 
 /// The same, parsed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quiet {
-    from: NaiveTime,
-    to: NaiveTime,
-    zone: Tz,
+    from: Time,
+    to: Time,
+    zone: TimeZone,
 }
 
 impl Quiet {
     /// # Errors
     /// Names the field.
-    pub fn parse(hours: &QuietHours, zone: Tz) -> Result<Self, String> {
+    pub fn parse(hours: &QuietHours, zone: TimeZone) -> Result<Self, String> {
         let time = |field: &str, text: &str| {
-            NaiveTime::parse_from_str(text, "%H:%M")
+            Time::strptime("%H:%M", text)
                 .map_err(|_| format!("quiet_hours.{field}: `{text}` is not a time of the day such as 22:00"))
         };
         let (from, to) = (time("from", &hours.from)?, time("to", &hours.to)?);
@@ -40,7 +39,7 @@ impl Quiet {
 
     /// Where a time lies in the quiet hours, their end. It is never before the time.
     pub fn end(&self, at: i64) -> Option<i64> {
-        let local = DateTime::from_timestamp_micros(at)?.with_timezone(&self.zone).naive_local();
+        let local = self.zone.to_datetime(Timestamp::from_microsecond(at).ok()?);
         let (date, time) = (local.date(), local.time());
         let over_midnight = self.from > self.to;
         let is_quiet = match over_midnight {
@@ -50,8 +49,8 @@ impl Quiet {
         if !is_quiet {
             return None;
         }
-        let date = if over_midnight && time >= self.from { date.checked_add_days(Days::new(1))? } else { date };
-        let end = zone::instant(self.zone, date.and_time(self.to))?.timestamp_micros();
+        let date = if over_midnight && time >= self.from { date.tomorrow().ok()? } else { date };
+        let end = zone::instant(&self.zone, date.to_datetime(self.to))?.as_microsecond();
         // Clocks that were put back in between make the wall's end one that has passed.
         Some(end.max(at + 1))
     }

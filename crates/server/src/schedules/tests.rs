@@ -1,14 +1,13 @@
 use super::*;
-use chrono::{DateTime, TimeZone};
-use chrono_tz::Tz;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use proptest::prelude::*;
 
 fn at(text: &str) -> i64 {
-    DateTime::parse_from_rfc3339(text).unwrap().timestamp_micros()
+    text.parse::<Timestamp>().unwrap().as_microsecond()
 }
 
-fn written(micros: i64, zone: Tz) -> String {
-    DateTime::from_timestamp_micros(micros).unwrap().with_timezone(&zone).to_rfc3339()
+fn written(micros: i64, zone: &TimeZone) -> String {
+    Timestamp::from_microsecond(micros).unwrap().to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 fn cron(pattern: &str, zone: &str) -> When {
@@ -22,13 +21,13 @@ fn heartbeat(every: &str, from: &str, to: &str, zone: &str) -> When {
 
 /// The times after a time, as they are written in the zone.
 fn times(when: &When, zone: &str, after: &str, number: usize) -> Vec<String> {
-    let (timing, zone, anchor) = (when.parse().unwrap(), zone.parse().unwrap(), at(after));
+    let (timing, zone, anchor) = (when.parse().unwrap(), zone::parse(zone).unwrap(), at(after));
     let mut time = at(after);
     let mut times = Vec::new();
     while times.len() < number
         && let Some(next) = next_fire(&timing, anchor, time)
     {
-        times.push(written(next, zone));
+        times.push(written(next, &zone));
         time = next;
     }
     times
@@ -252,7 +251,7 @@ fn what_was_missed_is_counted_up_to_a_limit() {
 fn an_interval_keeps_its_beat_when_the_clock_is_put_back() {
     let timing = When::Interval { every: "1h".into() }.parse().unwrap();
     let anchor = at("2026-01-01T00:10:00Z");
-    let next = |after| written(next_fire(&timing, anchor, at(after)).unwrap(), chrono_tz::UTC);
+    let next = |after| written(next_fire(&timing, anchor, at(after)).unwrap(), &TimeZone::UTC);
     assert_eq!(next("2026-01-01T00:10:00Z"), "2026-01-01T01:10:00+00:00");
     assert_eq!(next("2025-12-31T12:00:00Z"), "2025-12-31T12:10:00+00:00");
 }
@@ -276,14 +275,14 @@ proptest! {
         zone in prop::sample::select(&ZONES[..]), hour in 0_u32..24, minute in 0_u32..60, start in 1_500_000_000_i64..2_000_000_000,
     ) {
         let timing = cron(&format!("{minute} {hour} * * *"), zone).parse().unwrap();
-        let zone: Tz = zone.parse().unwrap();
+        let zone = zone::parse(zone).unwrap();
         let mut time = start * 1_000_000;
         let mut day = None;
         for _ in 0..400 {
             let next = next_fire(&timing, 0, time).unwrap();
             prop_assert!(next > time && next - time <= 50 * 3_600_000_000);
-            let local = zone.timestamp_micros(next).unwrap().date_naive();
-            prop_assert!(day.is_none_or(|day: chrono::NaiveDate| day.succ_opt() == Some(local)), "{day:?} {local}");
+            let local = zone.to_datetime(Timestamp::from_microsecond(next).unwrap()).date();
+            prop_assert!(day.is_none_or(|day: Date| day.tomorrow().ok() == Some(local)), "{day:?} {local}");
             day = Some(local);
             time = next;
         }

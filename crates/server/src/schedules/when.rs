@@ -5,7 +5,7 @@ use super::{
     quiet::{Quiet, QuietHours},
     zone,
 };
-use chrono::{DateTime, NaiveDateTime};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 const SECOND: i64 = 1_000_000;
@@ -49,7 +49,7 @@ pub enum When {
 /// The same, parsed.
 #[derive(Debug, Clone)]
 pub enum Timing {
-    Cron(Box<Cron>, chrono_tz::Tz),
+    Cron(Box<Cron>, TimeZone),
     Every(i64, Option<Quiet>),
     Once(i64),
 }
@@ -58,7 +58,7 @@ impl When {
     /// # Errors
     /// Names the field, what is wrong with it and what it takes.
     pub fn parse(&self) -> Result<Timing, String> {
-        let zone = |name: &Option<String>| name.as_deref().map_or(Ok(chrono_tz::UTC), zone::parse);
+        let zone = |name: &Option<String>| name.as_deref().map_or(Ok(TimeZone::UTC), zone::parse);
         Ok(match self {
             Self::Cron { cron, time_zone } => Timing::Cron(Box::new(Cron::parse(cron)?), zone(time_zone)?),
             Self::Interval { every } => Timing::Every(span(every)?, None),
@@ -76,7 +76,7 @@ impl When {
 pub fn next_fire(timing: &Timing, anchor: i64, after: i64) -> Option<i64> {
     match timing {
         Timing::Once(at) => (*at > after).then_some(*at),
-        Timing::Cron(cron, zone) => cron.next(*zone, after),
+        Timing::Cron(cron, zone) => cron.next(zone, after),
         Timing::Every(every, quiet) => {
             let mut next = beat(*every, anchor, after);
             let Some(quiet) = quiet else { return Some(next) };
@@ -131,15 +131,15 @@ fn span(text: &str) -> Result<i64, String> {
     }
 }
 
-fn point(text: &str, zone: chrono_tz::Tz) -> Result<i64, String> {
-    if let Ok(time) = DateTime::parse_from_rfc3339(text.trim()) {
-        return Ok(time.timestamp_micros());
+fn point(text: &str, zone: TimeZone) -> Result<i64, String> {
+    if let Ok(time) = text.trim().parse::<Timestamp>() {
+        return Ok(time.as_microsecond());
     }
     let local = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"]
         .iter()
-        .find_map(|format| NaiveDateTime::parse_from_str(text.trim(), format).ok());
-    let time = local.and_then(|local| zone::instant(zone, local));
-    time.map(|time| time.timestamp_micros()).ok_or_else(|| {
+        .find_map(|format| DateTime::strptime(format, text.trim()).ok());
+    let time = local.and_then(|local| zone::instant(&zone, local));
+    time.map(Timestamp::as_microsecond).ok_or_else(|| {
         format!("at: `{text}` is not a time such as 2030-01-31T09:00:00Z or, in time_zone, 2030-01-31T09:00")
     })
 }

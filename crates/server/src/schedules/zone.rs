@@ -1,12 +1,18 @@
 //! Time zones: their names, and what a local time is where clocks are changed.
 
-use chrono::{DateTime, LocalResult, NaiveDateTime, TimeZone, Utc};
-use chrono_tz::{GapInfo, TZ_VARIANTS, Tz};
+use jiff::{
+    Timestamp,
+    civil::DateTime,
+    tz::{AmbiguousOffset, TimeZone, TimeZoneName, db},
+};
 
 /// # Errors
 /// Says which names are near.
-pub fn parse(name: &str) -> Result<Tz, String> {
-    if let Ok(zone) = name.parse() {
+pub fn parse(name: &str) -> Result<TimeZone, String> {
+    let known: Vec<TimeZoneName> = db().available().collect();
+    let known = known.iter().map(TimeZoneName::as_str);
+    // The library takes names in any case.
+    if let Some(zone) = known.clone().find(|known| *known == name).and_then(|name| TimeZone::get(name).ok()) {
         return Ok(zone);
     }
     let wanted = name.trim().to_lowercase().replace(' ', "_");
@@ -14,7 +20,6 @@ pub fn parse(name: &str) -> Result<Tz, String> {
         let known = known.to_lowercase();
         known == wanted || known.rsplit('/').next() == Some(wanted.as_str())
     };
-    let known = TZ_VARIANTS.iter().map(|zone| zone.name());
     let mut near: Vec<&str> = known.clone().filter(is_near).collect();
     if near.is_empty() {
         near = tercel_agent::nearest(name, known);
@@ -28,9 +33,14 @@ pub fn parse(name: &str) -> Result<Tz, String> {
 }
 
 /// When it is that late somewhere: the first time if it comes twice, the end of the gap if it is left out.
-pub fn instant(zone: Tz, local: NaiveDateTime) -> Option<DateTime<Utc>> {
-    match zone.from_local_datetime(&local) {
-        LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => Some(time.to_utc()),
-        LocalResult::None => Some(GapInfo::new(&local, &zone)?.end?.to_utc()),
+pub fn instant(zone: &TimeZone, local: DateTime) -> Option<Timestamp> {
+    match zone.to_ambiguous_timestamp(local).offset() {
+        AmbiguousOffset::Unambiguous { offset } | AmbiguousOffset::Fold { before: offset, .. } => {
+            offset.to_timestamp(local).ok()
+        }
+        AmbiguousOffset::Gap { after, .. } => {
+            let before_it = after.to_timestamp(local).ok()?;
+            Some(zone.following(before_it).next()?.timestamp())
+        }
     }
 }
