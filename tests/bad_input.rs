@@ -2,7 +2,7 @@
 
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
-use std::io::Write;
+use std::{io::Write, net::TcpStream, thread, time::Duration};
 use tercel_tests::{Event, Options, Server, World, events, events::sign, github::LOGIN};
 
 fn secret(world: &World, event: &Event, headers: &[(&str, &str)]) -> String {
@@ -144,6 +144,28 @@ fn a_huge_body_is_refused_before_it_costs_memory() {
     }
     assert!(world.server.peak_memory() < 150, "{} MiB at the peak", world.server.peak_memory());
     assert_eq!(world.server.github(&event).accepted()["status"], "processed");
+}
+
+#[test]
+fn large_bodies_that_never_end_cost_little_memory_and_keep_no_webhook_out() {
+    let world = World::start();
+    let address = world.server.base.trim_start_matches("http://");
+    let body = vec![b' '; 20 << 20];
+    let head = format!("POST {} HTTP/1.1\r\nhost: here\r\ncontent-length: {}\r\n\r\n", events::PATH, body.len() + 1);
+    let send = || {
+        let mut connection = TcpStream::connect(address).unwrap();
+        connection.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+        // The server may answer and hang up while the body is still on its way.
+        let _ = connection.write_all(head.as_bytes()).and_then(|()| connection.write_all(&body));
+        connection
+    };
+    let open: Vec<TcpStream> = thread::scope(|scope| {
+        let senders: Vec<_> = (0..60).map(|_| scope.spawn(send)).collect();
+        senders.into_iter().map(|sender| sender.join().unwrap()).collect()
+    });
+    assert_eq!(world.server.github(&events::pull_request("opened", 1)).accepted()["status"], "processed");
+    assert!(world.server.peak_memory() < 400, "{} MiB at the peak", world.server.peak_memory());
+    drop(open);
 }
 
 #[test]

@@ -8,8 +8,8 @@ mod stories;
 
 use serde_json::Value;
 use std::time::{Duration, Instant};
-use stories::{Client, Growing, Internal, Message, Parts, Webhook};
-use tercel_tests::{Asked, Engine, FakeGitHub, FakeModel, Life, Options, Server, Turn, github::Comment, wait::pause};
+use stories::{Client, Ends, Growing, Internal, Message, Parts, Webhook, Writing};
+use tercel_tests::{Asked, Engine, FakeGitHub, FakeModel, Life, Options, Server, Turn, wait::pause};
 
 const POINTS: [&str; 4] = ["commit.before", "commit.after", "outbound.before", "outbound.after"];
 /// From where hits of a failpoint are counted. Deaths in the middle of a start are the same in every story: one has them.
@@ -52,6 +52,29 @@ fn a_client_is_asked_and_its_answer_is_taken_once() {
 }
 
 #[test]
+fn a_tool_that_writes_does_so_once_and_what_nobody_knows_is_told_to_the_model() {
+    // From the claim of the run to the end of its tool: before and after, it is a message like the others. The first call
+    // outside is the model's, or the check of the connection.
+    let places =
+        [("outbound.before", 2..=4), ("outbound.after", 2..=4), ("commit.before", 4..=8), ("commit.after", 4..=7)];
+    let ends = Ends::default();
+    std::thread::scope(|scope| {
+        for (point, hits) in places {
+            let ends = &ends;
+            scope.spawn(move || {
+                for n in hits {
+                    dies_at(&format!("{point}{WHEN_REACHABLE}{n}"), Writing::new(ends));
+                }
+            });
+        }
+    });
+    let ends = ends.lock().unwrap();
+    for (issues, why) in [(0, "before the issue was made"), (1, "after the issue was made")] {
+        assert!(ends.contains(&(issues, true)), "no life ended {why}, without knowing of it: {ends:?}");
+    }
+}
+
+#[test]
 fn a_writer_that_has_a_fault_ends_the_process_and_the_next_one_goes_on() {
     let (github, model) = (FakeGitHub::start(), FakeModel::start());
     let calm = Options::new().github(&github).model(&model);
@@ -84,7 +107,7 @@ trait Story: 'static {
     /// Asks as somebody does who asks again until there is an answer: whether there is one by now.
     fn ask(&mut self, server: &Server) -> Option<()>;
     /// Looks at the end, when every run is complete and every answer is sent.
-    fn check(&self, server: &Server, comments: &[Comment], place: &str);
+    fn check(&self, server: &Server, github: &FakeGitHub, place: &str);
 }
 
 fn survives<S: Story>(counted: &'static str, commits: u32, calls: u32, story: fn() -> S) {
@@ -129,7 +152,7 @@ fn dies_at<S: Story>(place: &str, mut story: S) -> bool {
     }
     life.end();
     assert_eq!(is_done(&life.server), Some(true), "{place}: what was done is no longer");
-    story.check(&life.server, &github.comments(), place);
+    story.check(&life.server, &github, place);
     life.died()
 }
 

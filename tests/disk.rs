@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
 use tercel_tests::{
     Engine, FakeModel, Options, Server, Turn, World,
-    disk::{Lock, Mount, SmallDisk},
+    disk::{Lock, Mount, ReadOnly, SmallDisk},
     events, until,
     wait::pause,
 };
@@ -288,6 +288,86 @@ fn a_commit_that_meets_a_full_disk_is_made_when_there_is_room() {
     small.empty();
     assert_eq!(world.server.complete(&task)["result"], long.trim());
     assert_eq!(world.model.calls(), 1, "an answer that was paid for is not asked for again");
+}
+
+#[test]
+fn a_database_that_becomes_read_only_is_reported_and_all_is_written_when_it_can_be() {
+    if !Engine::Sqlite.is_tested() {
+        return;
+    }
+    let mut world = World::start_with(Options::hearing_of_limits);
+    let first = world.server.github_task(&events::pull_request("opened", 1));
+    world.server.complete(&first);
+    world.server.outbox(&first, &["sent"]);
+    let (piece, gate) = Turn::pieces(&["At last."]);
+    world.model.queue([piece]);
+    let under_way = world.server.ask(&world.server.session("web:alice"), "hello");
+    world.model.wait_for_calls(2);
+    let read_only = ReadOnly::make(&world.server);
+    gate.add_permits(9);
+
+    let event = events::pull_request("opened", 2);
+    let refused = world.server.github(&event);
+    assert!(refused.header("retry-after").is_some(), "{:?}", refused.headers);
+    let detail = refused.refused(503, "unavailable");
+    assert!(detail.contains("disk") && detail.contains("nothing was stored"), "{detail}");
+    let ready = until("/ready says it", || Some(world.server.get("/ready")).filter(|answer| answer.status == 503));
+    assert!(ready.text().contains("could not be written"), "{ready}");
+    assert_eq!(world.server.get("/health").status, 200);
+    assert_eq!(world.server.task(&first)["status"], "complete", "reading goes on");
+    until("the answer meets it", || world.server.log().contains("The commit of a step is tried again").then_some(()));
+    assert_eq!(world.server.task(&under_way)["status"], "running");
+
+    drop(read_only);
+    until("/ready is well again", || (world.server.get("/ready").status == 200).then_some(()));
+    assert_eq!(world.server.complete(&under_way)["result"], "At last.");
+    assert_eq!(world.model.calls(), 2, "an answer that was paid for is not asked for again");
+    let second = world.server.github_task(&event);
+    world.server.kill9();
+    world.server.start_again();
+    world.server.complete(&second);
+    assert_eq!(world.server.list("/api/v1/tasks").len(), 3);
+}
+
+#[test]
+fn a_database_that_is_damaged_while_it_is_used_is_reported() {
+    if !Engine::Sqlite.is_tested() {
+        return;
+    }
+    let (mut world, task) = used();
+    world.server.start_again();
+    let file = fs::File::options().read(true).write(true).open(database(&world.server)).unwrap();
+    let mut pages = vec![0; file.metadata().unwrap().len() as usize - 4_096];
+    file.read_exact_at(&mut pages, 4_096).unwrap();
+    // All but the first page, which says what kind of file it is.
+    file.write_all_at(&vec![0xee; pages.len()], 4_096).unwrap();
+
+    let mut accepted = Vec::new();
+    let refused = until("the damage is met", || {
+        // Some pages are still in memory, and what is written meanwhile is good.
+        let answer = world.server.github(&events::push());
+        if answer.status < 300 {
+            accepted.push(answer.json()["delivery_id"].clone());
+        }
+        [answer, world.server.get("/api/v1/keys")].into_iter().find(|answer| answer.status >= 300)
+    });
+    let detail = refused.refused(503, "unavailable");
+    assert!(detail.contains("damaged") && detail.contains("backup"), "{detail}");
+    let ready = world.server.get("/ready");
+    assert!(ready.status == 503 && ready.text().contains("damaged"), "{ready}");
+    assert_eq!(world.server.get("/health").status, 200);
+    assert!(world.server.log().contains("The database is damaged"), "{}", world.server.log());
+    world.server.kill9();
+    does_not_start(&world, &["tercel.db", "damaged", "Restore a backup"]);
+
+    // What was written before, and what was accepted meanwhile, is there once the pages are.
+    file.write_all_at(&pages, 4_096).unwrap();
+    world.server.start_again();
+    assert_eq!(world.server.task(&task)["status"], "complete");
+    let listed: Vec<Value> =
+        world.server.list("/api/v1/deliveries?limit=500").into_iter().map(|delivery| delivery["id"].clone()).collect();
+    assert!(accepted.iter().all(|id| listed.contains(id)), "accepted: {accepted:?}, there: {listed:?}");
+    world.server.github_task(&events::pull_request("opened", 2));
 }
 
 #[test]

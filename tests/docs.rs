@@ -1,16 +1,17 @@
 //! The documents are true: their commands run, their links lead somewhere, and what they name is there.
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::symlink,
+    os::unix::{fs::symlink, process::CommandExt},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 use tercel_tests::{
-    Options, Server,
+    Client, Options, Server,
     python::{python, write},
     tree::{Source, program_text, root, sources},
     wait::until_within,
@@ -126,6 +127,54 @@ fn script(page: &str) -> String {
     // An error that the API answers is a failure of the command, here.
     let curl = "curl() { command curl --fail-with-body --max-time 30 \"$@\"; }";
     format!("set -euo pipefail\n{curl}\nset -x\n{}\n", lines.join("\n"))
+}
+
+/// Ends a program and all that it started.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // An error means that it is gone already.
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn make_run_starts_the_server_with_a_key_of_its_own() {
+    let options = Options::new();
+    let place = options.place();
+    let program = options.command(&[]).get_program().to_str().unwrap().to_owned();
+    // In the place of cargo, which would build the program once more.
+    let cargo = format!("test \"$1 $2 $3 $4\" = 'run -p tercel --' && shift 4 && exec '{program}' \"$@\"\n");
+    write(place, &[("cargo", &cargo)]);
+    let said = fs::File::create(place.join("said")).unwrap();
+    let mut make = Command::new("make");
+    make.arg("-f").arg(root().join("Makefile")).args(["run", "CARGO=sh cargo"]).current_dir(place).env_clear();
+    make.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", place.join("home")).process_group(0);
+    make.env("TERCEL_LISTEN", "127.0.0.1:0");
+    make.envs(options.database_url().map(|url| ("DATABASE_URL", url)));
+    make.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said);
+    let mut started = Started(make.spawn().unwrap());
+    let said = || fs::read_to_string(place.join("said")).unwrap();
+    let address = until_within(Duration::from_secs(60), "the server listens", || {
+        assert!(started.0.try_wait().unwrap().is_none(), "{}", said());
+        fs::read_to_string(place.join("data/address")).ok().filter(|_| said().contains("listens on http://"))
+    });
+    let settings = fs::read_to_string(place.join(".env")).unwrap();
+    let key = settings.lines().find_map(|line| line.strip_prefix("API_KEY=")).unwrap();
+    let client = Client { base: format!("http://{}", address.trim()), key: Some(key.to_owned()) };
+    client.get("/api/v1/tasks").expect(200);
+    Client { key: None, ..client }.get("/api/v1/tasks").expect(401);
+}
+
+#[test]
+fn the_map_of_the_program_is_short_enough_to_be_read() {
+    let lines = page("ARCHITECTURE.md").lines().count();
+    assert!(
+        lines <= 150,
+        "ARCHITECTURE.md has {lines} lines and may have 150: what is about one part belongs to its file"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use tercel_tests::{Client, FakeModel, Options, Server};
+use tercel_tests::{Client, FakeGitHub, FakeModel, Options, Receiver, Server};
 
 const NOWHERE: &str = "00000000-0000-7000-8000-000000000000";
 const OPEN: &[&str] = &["/health", "/ready", "/openapi.json"];
@@ -294,8 +294,9 @@ fn secrets_in_settings_are_masked_and_a_mask_changes_nothing() {
     assert_eq!(stored["source"], "db");
     assert!(!server.get(path).text().contains("ghp_from"), "{stored}");
     server.put(path, json!({"settings": {"GITHUB_TOKEN": stored["value"]}})).expect(200);
-    let github = tercel_tests::FakeGitHub::start();
-    server.put(path, json!({"settings": {"GITHUB_API_URL": github.url()}})).expect(200);
+    let github = FakeGitHub::start();
+    let moved = json!({"settings": {"GITHUB_API_URL": github.url(), "GITHUB_TOKEN": "ghp_from_the_database"}});
+    server.put(path, moved).expect(200);
     server.post("/api/v1/admin/integrations/github/connection/test", json!({})).expect(200);
     let used = github.requests().iter().map(|request| request.header("authorization").to_owned()).collect::<Vec<_>>();
     assert!(used.iter().all(|bearer| bearer == "Bearer ghp_from_the_database") && !used.is_empty(), "{used:?}");
@@ -313,4 +314,89 @@ fn secrets_in_settings_are_masked_and_a_mask_changes_nothing() {
     assert_eq!(setting(&server, "GITHUB_BOT")["value"], "reviewer");
     server.delete(&format!("{path}/GITHUB_TOKEN")).accepted();
     assert_eq!(setting(&server, "GITHUB_TOKEN")["source"], "env");
+}
+
+const GITHUB: &str = "/api/v1/admin/integrations/github";
+
+/// Every way to say where GitHub is, with secrets beside the address.
+fn ways(address: &str, secrets: &Value) -> Vec<(&'static str, String, Value)> {
+    let mut ways = Vec::new();
+    let mut fields = json!({"api_url": address});
+    fields.as_object_mut().unwrap().extend(secrets.as_object().unwrap().clone());
+    for call in ["connection/test", "connection/connect?insist=true", "connections/default/authorize"] {
+        ways.push(("POST", format!("{GITHUB}/{call}"), fields.clone()));
+    }
+    let settings = fields.as_object().unwrap().iter();
+    let settings = settings.map(|(key, value)| (format!("GITHUB_{}", key.to_uppercase()), value.clone()));
+    let settings: serde_json::Map<String, Value> = settings.collect();
+    ways.push(("PUT", format!("{GITHUB}/settings"), json!({"settings": settings})));
+    ways
+}
+
+fn call(client: &Client, (method, path, body): &(&str, String, Value)) -> tercel_tests::Answer {
+    client.call(method, path, &[("content-type", "application/json")], body.to_string())
+}
+
+#[test]
+fn only_an_administrator_says_where_integrations_and_models_are() {
+    let (github, elsewhere) = (FakeGitHub::start(), Receiver::start());
+    let server = Server::start(Options::new().github(&github));
+    let caller = server.key(&["integrations:write", "providers:write"]);
+    for secrets in [json!({}), json!({"token": "ghp_of_the_caller_0123456789"})] {
+        let mut ways = ways(&elsewhere.url(), &secrets);
+        let new = ways[0].2.clone();
+        ways.push(("POST", format!("{GITHUB}/connections/new/test"), new.clone()));
+        ways.push(("POST", format!("{GITHUB}/connections/new/connect?insist=true"), new));
+        for way in ways {
+            let refused = call(&caller, &way).refused(403, "forbidden");
+            assert!(refused.to_lowercase().contains("api_url") && refused.contains("`admin`"), "{way:?}: {refused}");
+        }
+    }
+    // A form that is sent back says the address that is there.
+    let same = json!({"api_url": github.url(), "token": "ghp_of_the_caller_0123456789"});
+    assert_eq!(caller.post(&format!("{GITHUB}/connection/test"), same).expect(200)["ok"], true);
+    let same = json!({"settings": {"GITHUB_API_URL": github.url(), "GITHUB_BOT": "reviewer"}});
+    let told = caller.put(&format!("{GITHUB}/settings"), same).expect(200);
+    let mut all = told["settings"].as_array().unwrap().iter();
+    let address = all.find(|setting| setting["key"] == "GITHUB_API_URL").unwrap();
+    assert_eq!(address["source"], "env", "{told:#}");
+
+    let provider = |address: &str| json!({"kind": "openai", "base_url": address});
+    let with_id = |address: &str| json!({"id": "other", "kind": "openai", "base_url": address});
+    let refused = caller.post("/api/v1/providers", with_id(&elsewhere.url())).refused(403, "forbidden");
+    assert!(refused.starts_with("base_url:"), "{refused}");
+    caller.post("/api/v1/providers", json!({"id": "usual", "kind": "anthropic"})).expect(201);
+    caller.put("/api/v1/providers/usual", provider(&elsewhere.url())).refused(403, "forbidden");
+    server.post("/api/v1/providers", with_id("http://127.0.0.1:9/v1")).expect(201);
+    caller.put("/api/v1/providers/other", provider("http://127.0.0.1:9/v1")).expect(200);
+    caller.put("/api/v1/providers/other", provider("http://127.0.0.1:10/v1")).refused(403, "forbidden");
+    assert!(elsewhere.received().is_empty(), "{:?}", elsewhere.received());
+}
+
+#[test]
+fn a_secret_does_not_follow_an_address_unless_it_is_given_again() {
+    let (github, elsewhere) = (FakeGitHub::start(), Receiver::start());
+    let server = Server::start(Options::new());
+    let stored = json!({"api_url": github.url(), "token": "ghp_stored_0123456789"});
+    assert_eq!(server.post(&format!("{GITHUB}/connection/connect"), stored).expect(200)["ok"], true);
+    for secrets in [json!({}), json!({"token": "••••••••"})] {
+        for way in ways(&elsewhere.url(), &secrets) {
+            let refused = call(&server, &way).refused(422, "invalid");
+            let field = if way.0 == "PUT" { "GITHUB_TOKEN: enter it again" } else { "token: enter it again" };
+            assert!(refused.starts_with(field), "{way:?}: {refused}");
+        }
+    }
+    // What is stored was not entered for the usual address either.
+    server.delete(&format!("{GITHUB}/settings/GITHUB_API_URL")).refused(422, "invalid");
+    server.post(&format!("{GITHUB}/connection/test"), json!({"api_url": ""})).refused(422, "invalid");
+    assert!(elsewhere.received().is_empty(), "{:?}", elsewhere.received());
+
+    // Another path is no other server; with the secret, another server is possible.
+    let path = json!({"settings": {"GITHUB_API_URL": format!("{}/", github.url())}});
+    server.put(&format!("{GITHUB}/settings"), path).expect(200);
+    let again = json!({"api_url": elsewhere.url(), "token": "ghp_entered_again_0123456789"});
+    server.post(&format!("{GITHUB}/connection/test"), again).expect(200);
+    let received = elsewhere.wait_for(1);
+    let all: Vec<&str> = received.iter().map(|request| request.header("authorization")).collect();
+    assert!(all.iter().all(|bearer| *bearer == "Bearer ghp_entered_again_0123456789"), "{all:?}");
 }

@@ -1,7 +1,13 @@
 //! Strangers must not spend the owner's money, and agents must not talk to each other for ever.
 
 use serde_json::{Value, json};
-use tercel_tests::{Turn, World, events, until};
+use std::time::Duration;
+use tercel_tests::{
+    Turn, World, events,
+    github::{Fault, On},
+    until,
+    wait::pause,
+};
 
 /// Waits until nothing runs any more.
 fn settled(world: &World) {
@@ -107,6 +113,38 @@ fn a_session_that_answers_itself_comes_to_an_end() {
     });
     settled(&world);
     assert!(world.model.calls() <= 9, "{} runs", world.model.calls());
+}
+
+#[test]
+fn a_service_that_answers_too_much_is_cut_off() {
+    let world = World::start();
+    world.github.quotes(&"x".repeat(11 << 20));
+    let asked = json!({"arguments": {"repo": "octo/hello", "number": 1}});
+    let answer = world.server.post("/api/v1/tools/github_get_issue/call", asked).expect(200);
+    let message = answer["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("answered with more than"), "{answer}");
+}
+
+#[test]
+fn a_service_is_asked_for_so_much_at_once() {
+    let world = World::start();
+    world.github.fail(On::Reads, Fault::Hang);
+    let asked = |number: u64| json!({"arguments": {"repo": "octo/hello", "number": number}}).to_string();
+    let clients: Vec<_> = (1..=20)
+        .map(|number| {
+            let (client, body) = (tercel_tests::Client::clone(&world.server), asked(number));
+            let headers = [("content-type", "application/json")];
+            std::thread::spawn(move || client.try_call("POST", "/api/v1/tools/github_get_issue/call", &headers, body))
+        })
+        .collect();
+    let read = || world.github.requests().iter().filter(|request| request.path.contains("/issues/")).count();
+    // One of the 16 may be a test of the connection.
+    until("as many are asked as may be", || (read() >= 15).then_some(()));
+    // Those that wait for their turn have had time to ask.
+    pause(Duration::from_millis(500));
+    assert!(read() <= 16, "{} at once", read());
+    drop(world);
+    clients.into_iter().for_each(|client| drop(client.join().unwrap()));
 }
 
 #[test]

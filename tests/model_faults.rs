@@ -155,7 +155,7 @@ fn a_provider_that_stays_broken_fails_the_run() {
 
 #[test]
 fn a_model_that_only_talks_nonsense_fails_the_run() {
-    fails(Turn::Garbage, "", 2..=6);
+    fails(Turn::Garbage, "answer is not JSON", 2..=6);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tercel_tests::{
     anthropic::{KEY, NAME, fails},
     loopback::{Loopback, Reply},
     until,
-    wait::until_within,
+    wait::{pause, until_within},
 };
 
 fn provide(world: &World, id: &str, kind: &str, url: &str, more: Value) -> Value {
@@ -256,6 +256,57 @@ fn a_provider_that_fails_again_and_again_is_passed_over_at_once() {
 }
 
 #[test]
+fn runs_wait_quietly_while_one_of_them_asks_whether_a_provider_is_back() {
+    let world = World::start();
+    let broken = FakeModel::start();
+    provide(&world, "broken", "openai", &broken.url(), json!({}));
+    broken.script(|_| Turn::fails(500));
+    for _ in 0..2 {
+        assert_eq!(asks(&world, &["broken/m", "scripted-1"])["result"], "Understood.");
+    }
+    // Whoever asks it now hears nothing.
+    broken.script(|_| Turn::Never);
+    let waiting: Vec<Value> = (0..2).map(|_| asks(&world, &["broken/m"])).collect();
+    assert!(waiting.iter().all(|task| task["status"] == "waiting"), "{waiting:#?}");
+    let parked = || {
+        let of = |task: &Value| {
+            let trace = world.server.trace(task["id"].as_str().unwrap());
+            trace["steps"].as_array().unwrap().iter().filter(|step| step["kind"] == "parked").count()
+        };
+        waiting.iter().map(of).sum::<usize>()
+    };
+    until_within(Duration::from_secs(60), "one asks and the other one waits again", || {
+        (broken.calls() == 6 && parked() == 3).then_some(())
+    });
+    pause(Duration::from_secs(4));
+    assert_eq!((broken.calls(), parked()), (6, 3), "it looked every second");
+}
+
+#[test]
+fn a_run_goes_on_when_the_model_answers_that_it_waits_for_and_not_for_any_other() {
+    let world = World::start();
+    let (locked, picky) = (FakeModel::start(), FakeModel::start());
+    provide(&world, "locked", "openai", &locked.url(), json!({}));
+    provide(&world, "picky", "openai", &picky.url(), json!({}));
+    locked.script(|_| Turn::fails(401));
+    picky.script(|asked| if asked.question() == "Hello" { Turn::text("Fine.") } else { Turn::fails(400) });
+    let bot = json!({"id": "two", "model": "locked/m", "fallback_models": ["picky/m"]});
+    world.server.post("/api/v1/bots", bot).expect(201);
+    let made = world.server.post("/api/v1/sessions", json!({"client_id": "web:two", "bot_id": "two"})).expect(201);
+    let task = world.server.ask(made["session_id"].as_str().unwrap(), "Refuse this");
+    world.server.wait_for(&task, &["complete", "failed", "waiting"]);
+    for _ in 0..3 {
+        assert_eq!(asks(&world, &["picky/m"])["result"], "Fine.");
+    }
+    let waits = world.server.task(&task);
+    let expected = [json!(["model_failed", "locked/m", null]), json!(["model_failed", "picky/m", null])];
+    assert_eq!((&waits["status"], answered(&world, &waits).as_slice()), (&json!("waiting"), expected.as_slice()));
+    locked.script(|_| Turn::text("Open."));
+    assert_eq!(asks(&world, &["locked/m"])["result"], "Open.");
+    assert_eq!(world.server.complete(&task)["result"], "Open.");
+}
+
+#[test]
 fn ollama_is_found_and_offered() {
     let fake = Loopback::start(|request| async move {
         let body = match request.path.as_str() {
@@ -345,6 +396,36 @@ fn a_whole_answer_that_broke_off_is_asked_for_again() {
         assert_eq!(answer["choices"][0]["message"]["content"], "The whole answer.");
         assert_eq!(asked.load(count), n, "nobody had seen the first half");
     }
+}
+
+#[test]
+fn what_came_of_an_answer_that_broke_off_is_counted() {
+    let (asked, count) = (Arc::new(AtomicUsize::new(0)), Ordering::Relaxed);
+    let model = Loopback::start(move |_| {
+        let piece = |text: &str| json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": text}}]});
+        let pieces = match asked.fetch_add(1, count) {
+            0 => vec![
+                piece(&"word ".repeat(1000)),
+                json!({"error": {"message": "The server had an error", "type": "server_error"}}),
+            ],
+            _ => vec![
+                piece("All of it."),
+                json!({
+                    "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+                    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+                }),
+            ],
+        };
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(bytes::Bytes::from(format!("data: {piece}\n\n")))).collect();
+        async move { Reply::stream("text/event-stream", futures::stream::iter(pieces)) }
+    });
+    let world = World::start_with(|options| options.env("LLM_BASE_URL", &format!("{}/v1", model.url())));
+    let task = world.server.ask(&world.server.session("web:alice"), "Hello");
+    assert_eq!(world.server.complete(&task)["result"], "All of it.");
+    let line = world.server.list("/api/v1/usage?by=model")[0].clone();
+    // About four characters are a token.
+    assert!(line["completion_tokens"].as_u64().unwrap() > 1200, "{line:#}");
+    assert!(line["prompt_tokens"].as_u64().unwrap() > 3, "{line:#}");
 }
 
 #[test]

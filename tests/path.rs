@@ -1,7 +1,17 @@
 //! The path: a signed webhook becomes an agent's answer, and everything on the way can be seen.
 
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use chrono::Utc;
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
-use tercel_tests::{FakeModel, Options, Receiver, Server, Turn, World, events, github::reads_pull_request, until};
+use sha2::Sha256;
+use std::time::Duration;
+use tercel_tests::{
+    FakeModel, Options, Receiver, Server, Turn, World, events,
+    github::reads_pull_request,
+    until,
+    wait::{pause, until_within},
+};
 
 const REVIEW: &str = "Looks good. One greeting too many, though.";
 
@@ -188,10 +198,82 @@ fn a_message_is_not_shown_where_it_came_from_nor_when_the_sender_wants_it_quiet(
 
 #[test]
 fn without_a_model_the_rehearsal_answers_and_says_so() {
-    let server = Server::start(Options::new());
-    let task = server.ask(&server.session("web:alice"), "hello");
-    let result = server.complete(&task)["result"].as_str().unwrap().to_lowercase();
-    assert!(result.contains("rehears"), "the answer does not say that no model is set: {result}");
+    let model = FakeModel::start();
+    let named = |options: Options| options.env("LLM_MODEL", "rehearsal");
+    for options in [Options::new(), named(Options::new()), named(Options::new().model(&model))] {
+        let server = Server::start(options);
+        let task = server.complete(&server.ask(&server.session("web:alice"), "hello"));
+        assert_eq!(task["rehearsal"], true, "{task:#}");
+        let result = task["result"].as_str().unwrap().to_lowercase();
+        assert!(result.contains("rehears"), "the answer does not say that no model gave it: {result}");
+    }
+    assert_eq!(model.calls(), 0);
+}
+
+/// The headers that prove a body, as each scheme is described by those who made it, and not with our own code.
+type Proof = fn(mac: &dyn Fn(&str) -> Vec<u8>, time: i64, body: &str) -> Vec<(&'static str, String)>;
+
+#[test]
+fn an_old_request_is_refused_by_each_scheme_that_signs_the_time() {
+    const SECRET: &str = "the-secret-of-these-tests-0123456789";
+    let mac = |text: &str| {
+        let mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap().chain_update(text);
+        mac.finalize().into_bytes().to_vec()
+    };
+    let slack: Proof = |mac, time, body| {
+        let signature = format!("v0={}", hex::encode(mac(&format!("v0:{time}:{body}"))));
+        vec![("x-slack-request-timestamp", time.to_string()), ("x-slack-signature", signature)]
+    };
+    let standard: Proof = |mac, time, body| {
+        let signature = format!("v1,{}", BASE64.encode(mac(&format!("msg_1.{time}.{body}"))));
+        let id = ("webhook-id", "msg_1".to_owned());
+        vec![id, ("webhook-timestamp", time.to_string()), ("webhook-signature", signature)]
+    };
+    let stripe: Proof = |mac, time, body| {
+        vec![("stripe-signature", format!("t={time},v1={}", hex::encode(mac(&format!("{time}.{body}")))))]
+    };
+    for (scheme, proof) in [("slack", slack), ("standard", standard), ("stripe", stripe)] {
+        let server = Server::start(Options::new().env("WEBHOOK_SCHEME", scheme).env("WEBHOOK_SECRET", SECRET));
+        let send = |age: i64| {
+            let body = json!({"text": "hello"}).to_string();
+            let headers = proof(&mac, Utc::now().timestamp() - age, &body);
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            server.anonymous().call("POST", "/integrations/webhook/webhook", &headers, body)
+        };
+        for age in [3_600, 360, -360] {
+            let said = send(age).refused(403, "forbidden");
+            assert!(said.contains("seconds off; 300 are allowed"), "{scheme}, {age}: {said}");
+        }
+        assert_eq!(server.list("/api/v1/deliveries"), [] as [Value; 0], "{scheme}");
+        assert_eq!(send(200).expect(200)["status"], "processed", "{scheme}");
+    }
+}
+
+/// How often the writer was given something so far.
+fn groups(server: &Server) -> u64 {
+    let text = server.get("/metrics").text();
+    let count = text.lines().find_map(|line| line.strip_prefix("tercel_store_group_size_count "));
+    count.unwrap_or_else(|| panic!("nobody counts what the writer does: {text}")).parse().unwrap()
+}
+
+#[test]
+fn a_server_that_has_nothing_to_do_asks_the_database_for_nothing() {
+    let world = World::start();
+    let task = world.server.github_task(&events::pull_request("opened", 1));
+    world.server.complete(&task);
+    world.server.outbox(&task, &["sent"]);
+    let mut before = groups(&world.server);
+    until_within(Duration::from_secs(60), "all is done", || {
+        pause(Duration::from_secs(2));
+        let now = groups(&world.server);
+        (std::mem::replace(&mut before, now) == now).then_some(())
+    });
+    // A claim is a write, too. A sign that the server is there is left every half minute.
+    pause(Duration::from_secs(6));
+    let more = groups(&world.server) - before;
+    assert!(more < 3, "the writer was given something {more} times");
+    // It sleeps, and is woken at once by what comes.
+    world.server.complete(&world.server.github_task(&events::pull_request("opened", 2)));
 }
 
 #[test]

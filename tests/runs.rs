@@ -69,8 +69,8 @@ fn wrong_arguments_come_back_as_an_error_that_the_model_can_use() {
     let wrong = [
         ("github_get_pr", json!({"repo": "octo/hello"}), "number"),
         ("github_get_pr", json!({"repo": "octo/hello", "number": "many"}), "number"),
-        ("github_get_pr", json!("{\"repo\": \"octo/hello\", "), ""),
-        ("github_get_pr", json!("not JSON at all"), "JSON"),
+        ("github_get_pr", json!("{\"repo\": \"octo/hello\", "), "not valid JSON"),
+        ("github_get_pr", json!("not JSON at all"), "not valid JSON"),
         ("github_get_pull_request", json!({"repo": "octo/hello", "number": 1}), "github_get_pr"),
         ("rm", json!({}), "rm"),
     ];

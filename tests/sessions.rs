@@ -25,6 +25,20 @@ fn a_session_does_one_run_at_a_time_in_the_order_of_its_messages() {
 }
 
 #[test]
+fn a_question_that_waits_for_more_answers_than_a_run_may_see_is_answered() {
+    let world = World::start_with(|options| options.env("TERCEL_RUNS_PER_HOUR", "0"));
+    let (first, gate) = Turn::pieces(&["Answered", " message 1"]);
+    world.model.queue([first]);
+    world.model.script(|asked| Turn::Text(format!("Answered {}", asked.question())));
+    let session = world.server.session("web:alice");
+    let tasks: Vec<String> = (1..=203).map(|n| world.server.ask(&session, &format!("message {n}"))).collect();
+    gate.add_permits(9);
+    for (n, task) in tasks.iter().enumerate() {
+        assert_eq!(world.server.complete(task)["result"], format!("Answered message {}", n + 1));
+    }
+}
+
+#[test]
 fn threads_of_one_place_run_beside_each_other() {
     let world = World::start();
     world.model.script(|_| Turn::Never);

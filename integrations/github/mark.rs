@@ -18,14 +18,19 @@ pub fn carries(body: &str, marker: &str) -> bool {
     unquoted(body).any(|text| text.contains(&line))
 }
 
-/// Whether the event is that we wrote something. A person who comments with the same token carries no marker, and a
+/// Whether the event is that we wrote something, or changed what we wrote. A person who comments with the same token carries no marker, and a
 /// foreign login that copies one is not us.
 pub fn is_own(host: &Host, payload: &Payload) -> bool {
-    let is_new = matches!(payload.action.as_str(), "created" | "opened" | "submitted");
     let (author, body) = payload.written();
+    let is_ours = match payload.action.as_str() {
+        "created" | "opened" | "submitted" => true,
+        // An answer that grows is edited again and again. What somebody else makes of it is theirs.
+        "edited" => payload.comment.is_some() && payload.sender.login.eq_ignore_ascii_case(author),
+        _ => false,
+    };
     let mut own = own_logins(host).peekable();
     let by_us = own.peek().is_none() || own.any(|login| login.eq_ignore_ascii_case(author));
-    is_new && by_us && unquoted(body).any(|text| text.contains(OPENING))
+    is_ours && by_us && unquoted(body).any(|text| text.contains(OPENING))
 }
 
 /// The logins that our posts have, as far as they are known.

@@ -102,6 +102,6 @@ fn lives<S: Story>(database: Database, breaks: Breaks, n: u32, mut story: S) -> 
         pause(Duration::from_millis(10));
     }
     let reached = wire.commits() >= n;
-    story.check(&server, &github.comments(), &place);
+    story.check(&server, &github, &place);
     reached
 }

@@ -2,8 +2,9 @@
 
 use crate::Story;
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
 use tercel_tests::{
-    Asked, Event, Server, Turn,
+    Asked, Event, FakeGitHub, Server, Turn,
     events::{self, REPOSITORY},
     github::{Comment, reads_pull_request},
 };
@@ -32,14 +33,15 @@ impl Story for Webhook {
         send(server, &self.0)
     }
 
-    fn check(&self, server: &Server, comments: &[Comment], place: &str) {
+    fn check(&self, server: &Server, github: &FakeGitHub, place: &str) {
+        let comments = github.comments();
         is_a_duplicate(server, &self.0, place);
         let task = one_task(server, place);
         assert_eq!(task["result"], ANSWER, "{place}: {task:#}");
         assert_eq!(said(server, &task), ["user", "assistant"], "{place}");
         assert_eq!(comments.len(), 1, "{place}: {comments:#?}");
         assert!(comments[0].body.starts_with(ANSWER), "{place}: {comments:#?}");
-        are_receipts(server, comments, place);
+        are_receipts(server, &comments, place);
     }
 }
 
@@ -74,7 +76,8 @@ impl Story for Message {
         Some(())
     }
 
-    fn check(&self, server: &Server, comments: &[Comment], place: &str) {
+    fn check(&self, server: &Server, github: &FakeGitHub, place: &str) {
+        let comments = github.comments();
         let session = self.session.as_deref().unwrap();
         assert_eq!(Self::post(server, session).as_ref(), Some(&self.made), "{place}: the same key, the same message");
         let task = one_task(server, place);
@@ -82,7 +85,7 @@ impl Story for Message {
         assert_eq!(said(server, &task), ["user", "assistant"], "{place}");
         let bodies: Vec<&str> = comments.iter().filter_map(|comment| comment.body.lines().next()).collect();
         assert_eq!(bodies, ["[api] How is it?", ANSWER], "{place}");
-        are_receipts(server, comments, place);
+        are_receipts(server, &comments, place);
     }
 }
 
@@ -112,7 +115,7 @@ impl Story for Internal {
         try_post(server, &format!("/api/v1/sessions/{from}/messages"), "the-only-one", body).map(drop)
     }
 
-    fn check(&self, server: &Server, _: &[Comment], place: &str) {
+    fn check(&self, server: &Server, _: &FakeGitHub, place: &str) {
         let (from, to) = self.sessions.as_ref().unwrap();
         let talk = |session: &str| -> Vec<(String, String)> {
             let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -148,7 +151,8 @@ impl Story for Parts {
         send(server, &self.0)
     }
 
-    fn check(&self, server: &Server, comments: &[Comment], place: &str) {
+    fn check(&self, server: &Server, github: &FakeGitHub, place: &str) {
+        let comments = github.comments();
         is_a_duplicate(server, &self.0, place);
         let task = one_task(server, place);
         assert_eq!(said(server, &task), ["user", "assistant"], "{place}");
@@ -156,7 +160,7 @@ impl Story for Parts {
         let lines = comments.iter().flat_map(|comment| comment.body.lines()).filter_map(|line| line.get(5..10));
         let numbers: Vec<usize> = lines.filter_map(|number| number.parse().ok()).collect();
         assert_eq!(numbers, (0..LINES).collect::<Vec<_>>(), "{place}: a part is missing, doubled or out of order");
-        are_receipts(server, comments, place);
+        are_receipts(server, &comments, place);
     }
 }
 
@@ -186,7 +190,8 @@ impl Story for Growing {
         try_post(server, &path, "the-only-one", body).map(drop)
     }
 
-    fn check(&self, server: &Server, comments: &[Comment], place: &str) {
+    fn check(&self, server: &Server, github: &FakeGitHub, place: &str) {
+        let comments = github.comments();
         let task = one_task(server, place);
         assert_eq!(task["result"], "Looks rather good.", "{place}: {task:#}");
         assert_eq!(said(server, &task), ["user", "assistant"], "{place}");
@@ -253,7 +258,8 @@ impl Story for Client {
         (taken.status == 200).then_some(())
     }
 
-    fn check(&self, server: &Server, comments: &[Comment], place: &str) {
+    fn check(&self, server: &Server, github: &FakeGitHub, place: &str) {
+        let comments = github.comments();
         let task = one_task(server, place);
         let result = task["result"].as_str().unwrap_or_default();
         assert!(result.starts_with(ANSWER) && result.contains("In Bern"), "{place}: {task:#}");
@@ -261,7 +267,61 @@ impl Story for Client {
         let trace = server.trace(task["id"].as_str().unwrap());
         let results = trace["steps"].as_array().unwrap().iter().filter(|step| step["kind"] == "tool").count();
         assert_eq!((results, comments.len()), (1, 1), "{place}: {trace:#}");
-        are_receipts(server, comments, place);
+        are_receipts(server, &comments, place);
+    }
+}
+
+/// How each life ended: issues that there are, and whether the model was told that nobody knows.
+pub type Ends = Arc<Mutex<Vec<(usize, bool)>>>;
+
+/// A tool that writes, called by a run that nobody but trusted people had a say in.
+pub struct Writing {
+    session: Option<String>,
+    ends: Ends,
+}
+
+impl Writing {
+    pub fn new(ends: &Ends) -> Self {
+        Self { session: None, ends: ends.clone() }
+    }
+}
+
+impl Story for Writing {
+    fn model(asked: &Asked) -> Turn {
+        match asked.results().as_slice() {
+            [] => Turn::call("github_create_issue", json!({"repo": REPOSITORY, "title": "Too quiet", "body": "Hm."})),
+            results => Turn::text(&format!("{ANSWER} {}", results.concat())),
+        }
+    }
+
+    fn ask(&mut self, server: &Server) -> Option<()> {
+        if self.session.is_none() {
+            self.session = Some(try_session(server, "web:alice")?);
+        }
+        let body = json!({
+            "content": "Open an issue",
+            "run_agent": true,
+            "notify": false,
+            "execution_config": {"tools": ["github_create_issue"]},
+            "dispatch_config": {"type": "github", "repo": REPOSITORY, "number": 4},
+        });
+        let path = format!("/api/v1/sessions/{}/messages", self.session.as_deref()?);
+        try_post(server, &path, "the-only-one", body).map(drop)
+    }
+
+    fn check(&self, server: &Server, github: &FakeGitHub, place: &str) {
+        let (comments, issues) = (github.comments(), github.created());
+        let task = one_task(server, place);
+        let result = task["result"].as_str().unwrap_or_default();
+        assert!(result.starts_with(ANSWER), "{place}: {task:#}");
+        assert!(issues.len() <= 1, "{place}: {issues:#?}");
+        let is_unknown = result.contains("outcome unknown");
+        let is_told = issues.first().is_some_and(|issue| result.contains(issue["html_url"].as_str().unwrap()));
+        assert!(is_unknown || is_told, "{place}: {task:#}\n{issues:#?}");
+        assert_eq!(said(server, &task), ["user", "assistant"], "{place}");
+        assert_eq!(comments.len(), 1, "{place}: {comments:#?}");
+        are_receipts(server, &comments, place);
+        self.ends.lock().unwrap().push((issues.len(), is_unknown));
     }
 }
 

@@ -2,6 +2,10 @@
 
 use crate::world::{FORGE, PATIENCE, World, loads, root, stands};
 use serde_json::{Value, json};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
 use tercel_tests::{Turn, wait::until_within};
 
 fn texts(world: &World) -> Vec<String> {
@@ -19,18 +23,53 @@ fn count(world: &World, state: &str) -> usize {
 fn a_repetition_gets_the_stored_answer_and_runs_nothing() {
     let world = World::start();
     world.model.script(|_| Turn::text("Yes."));
-    let send = |id: &str| world.event(&[("webhook-id", id)], json!({"text": "once"}));
-    let first = send("m1");
-    let again = send("m1");
+    let send = |id: &str, text: &str| world.event(&[("webhook-id", id)], json!({"text": text}));
+    let first = send("m1", "once");
+    let again = send("m1", "once");
     assert_eq!((again.status, &again.body), (200, &first.body));
     assert_eq!(again.header("content-type"), Some("application/json"));
     assert_eq!(texts(&world), ["once"]);
-    send("m2").expect(200);
-    assert_eq!(texts(&world), ["once", "once"], "another id is another event");
+    send("m2", "more").expect(200);
+    assert_eq!(texts(&world), ["once", "more"], "another id is another event");
     // Without an id, equal bodies within a minute are one.
     let plain = || world.event(&[], json!({"text": "twice"})).expect(200);
     assert_eq!(plain(), plain());
     assert_eq!(texts(&world).len(), 3);
+}
+
+#[test]
+fn a_request_that_somebody_sends_again_under_another_id_runs_nothing() {
+    let world = World::start();
+    world.model.script(|_| Turn::text("Yes."));
+    let send = |name: &str, id: &str| world.event(&[(name, id)], json!({"text": "once"}));
+    let first = send("x-forge-delivery", "m1");
+    first.expect(200);
+    for (name, id) in [("x-forge-delivery", "m2"), ("webhook-id", "m3")] {
+        let again = send(name, id);
+        assert_eq!((again.status, &again.body), (200, &first.body), "{name}");
+    }
+    assert_eq!(texts(&world), ["once"]);
+}
+
+#[test]
+fn senders_that_never_send_a_body_keep_nobody_out() {
+    let world = World::start();
+    let address = world.server.base.trim_start_matches("http://");
+    let head = "POST /integrations/forge/webhook HTTP/1.1\r\nhost: forge\r\ncontent-length: 10\r\n\
+        expect: 100-continue\r\n\r\n";
+    let silent = || {
+        let mut connection = TcpStream::connect(address).unwrap();
+        connection.write_all(head.as_bytes()).unwrap();
+        // The server says when it begins to read.
+        let mut said = [0; 12];
+        connection.read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"HTTP/1.1 100");
+        connection
+    };
+    // As many as may wait for one folder.
+    let silent: Vec<TcpStream> = (0..256).map(|_| silent()).collect();
+    world.event(&[], json!({"text": "a", "run": false})).expect(200);
+    drop(silent);
 }
 
 #[test]

@@ -96,6 +96,19 @@ fn a_syntax_error_is_told_with_its_line_and_the_rest_of_the_folder_works() {
 }
 
 #[test]
+fn a_tool_by_whose_schema_a_check_would_not_end_is_left_out_and_the_card_says_why() {
+    let endless = r##""properties": {}, "allOf": [{"$ref": "#"}, {"$ref": "#"}]"##;
+    let world =
+        with(&[("tools/ends.py", tool("bad_ends", "return 'never'").replace("\"properties\": {}", endless)), well()]);
+    let card = stands(&world.server, "bad", "error");
+    let said = "The tool `bad_ends` is left out: its schema cannot be used: it leads back to itself";
+    assert!(card["error"].as_str().unwrap().contains(said), "{card:#}");
+    world.server.post("/api/v1/tools/bad_ends/call", json!({})).refused(404, "not_found");
+    assert_eq!(world.call("bad_well")["result"], "well");
+    world.is_well();
+}
+
+#[test]
 fn code_that_ends_the_process_while_it_is_imported_ends_its_own() {
     let world = with(&[("tools/ends.py", "import os\nos._exit(7)\n".into())]);
     let card = stands(&world.server, "bad", "error");

@@ -1,6 +1,7 @@
 //! Disks that can be filled, and databases that others hold.
 
-use crate::{Options, postgres::Database, wait::until_within};
+use crate::{Options, Server, postgres::Database, wait::until_within};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
@@ -72,6 +73,33 @@ impl Drop for Mount {
     fn drop(&mut self) {
         // Lazily, because the server may still be on its way out.
         let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+    }
+}
+
+/// A disk that takes no more writes of a server, as one that the kernel has made read-only because of its errors: what is
+/// open stays open and is read, and nothing can be added to it. Until it is dropped.
+pub struct ReadOnly(Pid);
+
+impl ReadOnly {
+    /// More than a server under test logs, less than its database has.
+    const SIZE: u64 = 128 << 10;
+
+    /// The server was started [so that it hears of it](Options::hearing_of_limits).
+    pub fn make(server: &Server) -> Self {
+        let log = server.options.data_directory().join("tercel.db-wal");
+        let written = fs::metadata(&log).map(|log| log.len()).unwrap();
+        assert!(written > Self::SIZE, "there is still room in {log:?}: {written} bytes");
+        let server = Pid::from_raw(server.pid().cast_signed()).unwrap();
+        let limit = Rlimit { current: Some(Self::SIZE), ..getrlimit(Resource::Fsize) };
+        prlimit(Some(server), Resource::Fsize, limit).unwrap();
+        Self(server)
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        // An error means that the server is gone already.
+        let _ = prlimit(Some(self.0), Resource::Fsize, getrlimit(Resource::Fsize));
     }
 }
 

@@ -9,7 +9,7 @@ pub enum Engine {
 }
 
 /// Tests that are about the embedded database alone. All others run on both, except those of `postgres.rs`.
-pub const ON_SQLITE: [(&str, &str); 6] = [
+pub const ON_SQLITE: [(&str, &str); 8] = [
     ("a_file_that_is_no_database_is_not_overwritten", "PostgreSQL looks after its own files"),
     ("a_damaged_database_is_not_overwritten", "PostgreSQL looks after its own files"),
     ("a_database_that_was_cut_short_is_not_overwritten", "PostgreSQL looks after its own files"),
@@ -21,6 +21,11 @@ pub const ON_SQLITE: [(&str, &str); 6] = [
         "a_commit_that_meets_a_full_disk_is_made_when_there_is_room",
         "PostgreSQL is elsewhere: its full disks are in postgres.rs",
     ),
+    (
+        "a_database_that_becomes_read_only_is_reported_and_all_is_written_when_it_can_be",
+        "PostgreSQL is elsewhere: its full disks are in postgres.rs",
+    ),
+    ("a_database_that_is_damaged_while_it_is_used_is_reported", "PostgreSQL looks after its own files"),
     ("a_copy_of_the_directory_of_a_server_that_died_goes_on_held", "the conversations are not in the directory"),
 ];
 

@@ -75,6 +75,7 @@ struct State {
     quoted: String,
     /// Issues and comments that polls find, in order.
     issues: Vec<Value>,
+    created: Vec<Value>,
     remarks: Vec<Value>,
     deliveries: Vec<Undelivered>,
     asked_again: Vec<Event>,
@@ -120,6 +121,11 @@ impl FakeGitHub {
     /// Every comment that was made, in order.
     pub fn comments(&self) -> Vec<Comment> {
         self.state.lock().unwrap().comments.clone()
+    }
+
+    /// Every issue that was made by the API, in order.
+    pub fn created(&self) -> Vec<Value> {
+        self.state.lock().unwrap().created.clone()
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -351,6 +357,12 @@ fn serve(state: &mut State, request: &Request) -> Reply {
         }
         ("GET", ["search", _]) => {
             Reply::json(200, &json!({"total_count": 1, "incomplete_results": false, "items": [issue(7)]}))
+        }
+        ("POST", ["repos", _, _, "issues"]) => {
+            let mut made = issue(100 + state.created.len() as u64);
+            made["title"] = request.json()["title"].clone();
+            state.created.push(made.clone());
+            Reply::json(201, &made)
         }
         ("POST", ["repos", owner, name, "issues", number, "comments"]) => {
             made(state, request, format!("{owner}/{name}"), number.parse().unwrap(), None)

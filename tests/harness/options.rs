@@ -25,6 +25,8 @@ pub struct Options {
     pub(crate) database: Option<Arc<Database>>,
     pub(crate) data: PathBuf,
     pub(crate) program: PathBuf,
+    /// Whether writes beyond a limit of the process are errors to it, and not its end.
+    hears_of_limits: bool,
 }
 
 impl Default for Options {
@@ -50,8 +52,14 @@ impl Options {
         fs::create_dir(&home).unwrap();
         let data = place.path().join("data");
         let database = database.map(Arc::new);
-        let mut options =
-            Self { environment: BTreeMap::new(), place, database, data: data.clone(), program: program() };
+        let mut options = Self {
+            environment: BTreeMap::new(),
+            place,
+            database,
+            data: data.clone(),
+            program: program(),
+            hears_of_limits: false,
+        };
         if let Some(database) = &options.database {
             options.environment.insert("DATABASE_URL".into(), database.url.clone());
         }
@@ -111,6 +119,11 @@ impl Options {
         self.env("LLM_BASE_URL", &model.url())
             .env("LLM_API_KEY", "sk-of-the-tests-0123456789")
             .env("LLM_MODEL", crate::model::NAME)
+    }
+
+    /// For servers whose disk becomes [`ReadOnly`](crate::disk::ReadOnly).
+    pub fn hearing_of_limits(self) -> Self {
+        Self { hears_of_limits: true, ..self }
     }
 
     /// Callers of the API may name addresses on loopback: where receivers of the tests listen.
@@ -220,7 +233,14 @@ impl Options {
 
     /// A command of the program, in the same place and environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.hears_of_limits {
+            // What a shell ignores, the program in its place does.
+            true => Command::new("/bin/sh"),
+            false => Command::new(&self.program),
+        };
+        if self.hears_of_limits {
+            command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(&self.program);
+        }
         command.args(arguments).current_dir(self.place.path()).env_clear().envs(&self.environment);
         command
     }

@@ -1,12 +1,12 @@
 //! A person agrees in the browser: what may come of it, and tokens that are renewed from then on.
 
 use crate::{
-    provider::{CONNECTION, Provider, begin, come_back, connection, songs},
+    provider::{CONNECTION, Provider, SECRET, begin, come_back, connection, songs},
     world::put,
 };
 use serde_json::{Value, json};
 use std::{fs, thread, time::Duration};
-use tercel_tests::{Server, until, wait::until_within};
+use tercel_tests::{Options, Receiver, Server, until, wait::until_within};
 
 fn url(begun: &Value) -> &str {
     begun["url"].as_str().unwrap()
@@ -214,4 +214,26 @@ fn code_of_a_folder_is_given_tokens_and_nobody_else_is() {
         provider.forget_access();
     }
     server.get(&format!("{CONNECTION}/token")).refused(403, "forbidden");
+}
+
+#[test]
+fn what_somebody_agreed_to_does_not_follow_an_address() {
+    let (provider, elsewhere) = (Provider::start(), Receiver::start());
+    let (options, service) = (Options::new().allow_loopback(), provider.service.url());
+    let field = format!("fields:\n  - {{key: server, label: Server, type: url, default: \"{service}\"}}\n");
+    let manifest = provider.manifest("code", "read, write").replace("fields:\n", &field);
+    let manifest = manifest.replace(&format!("base: \"{service}/v1\""), "base: \"{{ fields.server }}/v1\"");
+    put(&options, "music", &manifest);
+    let server = provider.agreed(options);
+    assert_eq!(songs(&server).expect(200)["ok"], true);
+    let moved = json!({"server": elsewhere.url()});
+    let refused = server.post(&format!("{CONNECTION}/connect"), moved).refused(422, "invalid");
+    assert!(refused.starts_with("client_secret: enter it again"), "{refused}");
+    let moved = json!({"server": elsewhere.url(), "client_secret": SECRET});
+    for how in ["test", "connect?insist=true"] {
+        let refused = server.post(&format!("{CONNECTION}/{how}"), moved.clone()).refused(422, "invalid");
+        assert!(refused.starts_with("server: ask again by `authorize`"), "{refused}");
+    }
+    server.post(&format!("{CONNECTION}/authorize"), moved).expect(200);
+    assert!(elsewhere.received().is_empty(), "{:?}", elsewhere.received());
 }

@@ -1,6 +1,8 @@
 //! What may have arrived, and what arrives late: it is not made a second time.
 
-use crate::register::{Fate, ONE_BY_ONE, PATH, Register, counts, ended, job, options, start, store, sync};
+use crate::register::{
+    Fate, ONE_BY_ONE, PATH, Register, counts, ended, job, know_the_account, options, start, store, sync,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tercel_tests::{
@@ -134,6 +136,7 @@ fn a_server_that_was_replaced_begins_nothing_more() {
     let frozen = Server::start(options().on(postgres.database_as("")));
     let jobs: Vec<Value> = (100..140).map(|n| job(n, &format!("Job {n}"))).collect();
     store(&frozen, &jobs);
+    know_the_account(&frozen);
     register.next((0..4).map(|_| Fate::Held));
     let id = start(&frozen, json!({}));
     until("four are on their way", || (register.rows().len() == 4).then_some(()));

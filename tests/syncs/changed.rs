@@ -1,8 +1,8 @@
 //! What becomes something else while it is pushed: the place it goes to, the record, what the service makes of it, the time.
 
 use crate::register::{
-    Fate, NAMED, ONE_BY_ONE, PATH, Register, TOKEN, counts, ended, in_batches, job, options, start, store, sync,
-    without_find,
+    Fate, NAMED, ONE_BY_ONE, PATH, Register, TOKEN, counts, ended, in_batches, job, know_the_account, options, start,
+    store, sync, without_find,
 };
 use serde_json::{Value, json};
 use std::{
@@ -127,6 +127,7 @@ fn a_sync_whose_connection_gets_another_target_begins_anew_there() {
         let server = Server::start(options(&first, &manifest));
         let jobs: Vec<Value> = (0..10).map(|n| job(n, &format!("Job {n}"))).collect();
         store(&server, &jobs);
+        know_the_account(&server);
         first.next((0..on_their_way).map(|_| Fate::Held));
         let id = start(&server, json!({}));
         until("some are on their way", || (first.rows().len() == on_their_way).then_some(()));

@@ -302,6 +302,13 @@ pub fn start(server: &Server, body: Value) -> String {
     started["task_id"].as_str().unwrap().to_owned()
 }
 
+/// Whose ledger a sync goes by is known from here on: one that begins before enters its place once more, and begins
+/// nothing until what is on its way has ended.
+#[track_caller]
+pub fn know_the_account(server: &Server) {
+    assert_eq!(server.post(&format!("{NAMED}/test"), json!({})).expect(200)["account"], "tester");
+}
+
 #[track_caller]
 pub fn ended(server: &Server, id: &str) -> Value {
     // Some wait before they go on, and some push a thousand records.

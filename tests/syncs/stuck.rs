@@ -1,6 +1,8 @@
 //! What stands in the way of a sync does not do so for ever, and what only looks like it is not given up.
 
-use crate::register::{Fate, NAMED, ONE_BY_ONE, Register, counts, ended, job, options, start, store, sync};
+use crate::register::{
+    Fate, NAMED, ONE_BY_ONE, Register, counts, ended, job, know_the_account, options, start, store, sync,
+};
 use serde_json::{Value, json};
 use tercel_tests::{
     Server,
@@ -59,8 +61,7 @@ fn what_was_looked_for_before_a_pause_is_pushed_after_it() {
     let asked = |what: &str| register.asked().into_iter().filter(|asked| asked == what).count();
     plan(json!("2/h"));
     store(&server, &[job(1, "Cook"), job(2, "Baker")]);
-    // Else the sync enters the place of the account once more, and its turns are used up.
-    assert_eq!(server.post(&format!("{NAMED}/test"), json!({})).expect(200)["account"], "tester");
+    know_the_account(&server);
     let id = start(&server, json!({}));
     let waits = put_off(&server, &id);
     assert_eq!((&waits["error"]["code"], counts(&waits)), (&json!("rate_limited"), [0; 6]), "{waits:#}");

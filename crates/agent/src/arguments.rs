@@ -1,6 +1,9 @@
 //! What a model wrote as the arguments of a tool: read, mended where nothing is lost, checked.
 
-use crate::coerce::{coerce, resolve};
+use crate::{
+    bounds,
+    coerce::{coerce, resolve},
+};
 use jsonschema::{
     ValidationError, Validator,
     error::{TypeKind, ValidationErrorKind},
@@ -43,12 +46,13 @@ pub fn parse(written: &str) -> Result<Value, String> {
 /// others are refused: a misspelt name would be dropped in silence.
 pub fn check(spec: &ToolSpec, arguments: Value) -> Checked {
     let schema = strict(&spec.parameters);
-    let arguments = coerce(arguments, &schema, &schema);
-    let problems = match compile(&schema) {
-        _ if !arguments.is_object() => vec![format!("they must be an object, not {}", type_name(&arguments))],
-        Ok(validator) => validator.iter_errors(&arguments).take(MOST_PROBLEMS).map(|e| sentence(&e, &schema)).collect(),
-        // A schema that cannot be used says nothing; `usable` tells the operator when the tool is loaded.
-        Err(_) => Vec::new(),
+    let arguments = coerce(arguments, &schema);
+    let problems = match &arguments {
+        Value::Object(_) if !bounds::allow(&schema, &arguments) => {
+            vec!["there are too many ways to read them: write less at once".to_owned()]
+        }
+        Value::Object(_) => problems(&schema, &arguments),
+        other => vec![format!("they must be an object, not {}", type_name(other))],
     };
     let problem = (!problems.is_empty()).then(|| {
         let fitting =
@@ -58,18 +62,29 @@ pub fn check(spec: &ToolSpec, arguments: Value) -> Checked {
     Checked { arguments, problem }
 }
 
-/// Whether arguments can be checked against a schema.
+/// Whether arguments can be checked against a schema. Asked once, wherever schemas come in: [`check`] lets through what it
+/// cannot compile.
 ///
 /// # Errors
 /// What is wrong with the schema.
 pub fn usable(schema: &Value) -> Result<(), String> {
+    bounds::check(schema)?;
     compile(schema).map(drop)
 }
 
 const MOST_PROBLEMS: usize = 20;
 
+fn problems(schema: &Value, arguments: &Value) -> Vec<String> {
+    let Ok(validator) = compile(schema) else { return Vec::new() };
+    validator.iter_errors(arguments).take(MOST_PROBLEMS).map(|error| sentence(&error, schema)).collect()
+}
+
+/// Asks nobody for what a schema names elsewhere.
 fn compile(schema: &Value) -> Result<Validator, String> {
-    jsonschema::validator_for(schema).map_err(|error| error.masked().to_string())
+    jsonschema::options().offline().build(schema).map_err(|error| match error.instance_path().as_str() {
+        "" => error.masked().to_string(),
+        place => format!("`{place}`: {}", error.masked()),
+    })
 }
 
 fn strict(schema: &Value) -> Cow<'_, Value> {

@@ -1,19 +1,21 @@
 //! Mending of values that have the wrong JSON type and only one meaning.
 
+use crate::bounds::{looks, target};
 use serde_json::{Map, Number, Value};
+use std::cell::Cell;
 
 /// Gives a value the type that its schema asks for, where nothing is lost: `"5"` is 5 and 5 is `"5"`, `"true"` is true,
 /// a single value is an array of one, JSON text is the object in it, a null for what may be left out is left out.
-/// Whatever has more than one meaning stays as it is.
-pub(crate) fn coerce(value: Value, schema: &Value, root: &Value) -> Value {
-    within(value, schema, root, DEEPEST)
+/// Whatever has more than one meaning stays as it is, and so does what is left when a schema leads to too many places.
+pub(crate) fn coerce(value: Value, schema: &Value) -> Value {
+    let left = Cell::new(looks(&value));
+    within(value, schema, &Root { schema, left }, DEEPEST)
 }
 
 /// Follows `$ref` inside the document.
 pub(crate) fn resolve<'s>(mut schema: &'s Value, root: &'s Value) -> &'s Value {
     for _ in 0..DEEPEST {
-        let Some(pointer) = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#')) else { break };
-        let Some(found) = root.pointer(pointer) else { break };
+        let Some(found) = schema.get("$ref").and_then(|reference| target(reference, root)) else { break };
         schema = found;
     }
     schema
@@ -21,9 +23,23 @@ pub(crate) fn resolve<'s>(mut schema: &'s Value, root: &'s Value) -> &'s Value {
 
 const DEEPEST: usize = 64;
 
-fn within(mut value: Value, schema: &Value, root: &Value, depth: usize) -> Value {
-    let Some(depth) = depth.checked_sub(1) else { return value };
-    let schema = resolve(schema, root);
+/// The whole schema, and how many looks are left.
+struct Root<'s> {
+    schema: &'s Value,
+    left: Cell<usize>,
+}
+
+impl Root<'_> {
+    /// Takes a look, when there is one left and so deep.
+    fn look(&self, depth: usize) -> Option<usize> {
+        self.left.set(self.left.get().checked_sub(1)?);
+        depth.checked_sub(1)
+    }
+}
+
+fn within(mut value: Value, schema: &Value, root: &Root<'_>, depth: usize) -> Value {
+    let Some(depth) = root.look(depth) else { return value };
+    let schema = resolve(schema, root.schema);
     for part in list(schema, "allOf") {
         value = within(value, part, root, depth);
     }
@@ -53,7 +69,7 @@ fn within(mut value: Value, schema: &Value, root: &Value, depth: usize) -> Value
     }
 }
 
-fn members(object: Map<String, Value>, schema: &Value, root: &Value, depth: usize) -> Map<String, Value> {
+fn members(object: Map<String, Value>, schema: &Value, root: &Root<'_>, depth: usize) -> Map<String, Value> {
     let is_required = |name: &str| list(schema, "required").any(|required| required == name);
     let member = |(name, value): (String, Value)| {
         let Some(of) = schema.get("properties").and_then(|properties| properties.get(&name)) else {
@@ -69,9 +85,9 @@ fn members(object: Map<String, Value>, schema: &Value, root: &Value, depth: usiz
 }
 
 /// Whether a schema takes values of this type, as far as it says so by `type`, `enum` and `const`.
-fn takes(schema: &Value, root: &Value, value: &Value, depth: usize) -> bool {
-    let Some(depth) = depth.checked_sub(1) else { return true };
-    let schema = resolve(schema, root);
+fn takes(schema: &Value, root: &Root<'_>, value: &Value, depth: usize) -> bool {
+    let Some(depth) = root.look(depth) else { return true };
+    let schema = resolve(schema, root.schema);
     let types = types(schema);
     let by_type = types.is_empty() || types.iter().any(|name| is(value, name));
     let by_enum = schema.get("enum").and_then(Value::as_array).is_none_or(|options| options.contains(value));

@@ -37,6 +37,13 @@ pub(crate) fn choose<'r>(run: &'r Run, history: &History<'r>) -> Choice<'r> {
     none_left(&tried)
 }
 
+/// The models whose failures a run waits for that parks now: when one of them answers, it can go on.
+pub fn awaited(run: &Run) -> Vec<String> {
+    let history = History::read(&run.steps);
+    let is_awaited = |model: &&String| matches!(state(run, &history, model), State::Out { needs_person: true, .. });
+    run.models.iter().filter(is_awaited).cloned().collect()
+}
+
 struct Out<'r> {
     model: &'r str,
     error: &'r Error,

@@ -4,6 +4,7 @@
 //! again. Going on after a crash is the same call with a higher attempt. Nothing here has a clock, a database or a socket.
 
 pub mod arguments;
+mod bounds;
 mod calls;
 mod coerce;
 pub mod context;
@@ -21,6 +22,7 @@ mod transcript;
 
 pub use calls::reads_untrusted;
 pub use context::{Parts, Past, assemble, skill_tags};
+pub use fallback::awaited;
 pub use limits::Limits;
 pub use nearest::nearest;
 pub use next::{next, tools_used};

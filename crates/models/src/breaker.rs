@@ -40,7 +40,8 @@ impl Breaker {
                 Ok(())
             }
             State::Open { until } => Err(until - now),
-            State::Probing => Err(Duration::from_secs(1)),
+            // It may take minutes: who asks again each second would be told the same.
+            State::Probing => Err(PAUSE),
         }
     }
 
@@ -125,7 +126,7 @@ mod tests {
         let start = Instant::now();
         let mut breaker = opened(start);
         assert_eq!(breaker.enter(after(start, 34)), Ok(()));
-        assert!(breaker.enter(after(start, 34)).is_err(), "only one at a time");
+        assert_eq!(breaker.enter(after(start, 34)), Err(PAUSE), "only one at a time, and nobody waits for it closely");
         breaker.failed(after(start, 35));
         assert_eq!(breaker.enter(after(start, 36)), Err(Duration::from_secs(29)));
         assert_eq!(breaker.enter(after(start, 65)), Ok(()));

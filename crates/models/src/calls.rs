@@ -4,6 +4,9 @@ use serde_json::Value;
 use std::collections::HashSet;
 use tercel_sdk::chat::{Request, ToolCall, ToolSpec};
 
+/// Calls of one answer. A model that repeats itself writes thousands, and each takes its place in the run.
+pub const MOST: usize = 128;
+
 /// A call without its final id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draft {
@@ -43,7 +46,10 @@ pub fn mend(drafts: Vec<Draft>, request: &Request, repairs: &mut Vec<String>) ->
     let mut taken: HashSet<String> =
         request.messages.iter().flat_map(|message| &message.tool_calls).map(|call| call.id.clone()).collect();
     let mut calls = Vec::new();
-    for draft in drafts {
+    if drafts.len() > MOST {
+        repairs.push(format!("left out the tool calls after the first {MOST}"));
+    }
+    for draft in drafts.into_iter().take(MOST) {
         if draft.name.is_empty() {
             repairs.push(format!("left out a tool call without a name ({} characters)", draft.arguments.len()));
             continue;

@@ -38,6 +38,14 @@ impl<'a> Meter<'a> {
         }
     }
 
+    /// The same for a call that failed: one of which nothing came took what the provider says, and else nothing.
+    pub fn broken_off(&self, request: &Request) -> Usage {
+        match self.came.load(Ordering::Relaxed) {
+            0 => self.reading(),
+            _ => self.cut_off(request),
+        }
+    }
+
     fn count(&self, delta: &str) {
         self.came.fetch_add(delta.chars().count() as u64, Ordering::Relaxed);
     }

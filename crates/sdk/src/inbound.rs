@@ -19,7 +19,16 @@ pub struct Inbound {
     received_at: SystemTime,
     origin: Origin,
     source: Option<IpAddr>,
-    verified_by: Arc<OnceLock<String>>,
+    witness: Arc<OnceLock<Witness>>,
+}
+
+/// What vouches for a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witness {
+    /// The scheme, or why there is none.
+    pub name: String,
+    /// The header that holds the scheme's proof.
+    pub header: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -34,12 +43,12 @@ enum Origin {
 
 impl Inbound {
     pub fn new(headers: HeaderMap, body: Bytes, received_at: SystemTime) -> Self {
-        Self { headers, body, received_at, origin: Origin::Network, source: None, verified_by: Arc::default() }
+        Self { headers, body, received_at, origin: Origin::Network, source: None, witness: Arc::default() }
     }
 
     /// A request that was verified when it came, and is read again: its signature is not kept.
     pub fn stored(headers: HeaderMap, body: Bytes, received_at: SystemTime) -> Self {
-        Self { headers, body, received_at, origin: Origin::Stored, source: None, verified_by: Arc::default() }
+        Self { headers, body, received_at, origin: Origin::Stored, source: None, witness: Arc::default() }
     }
 
     /// The address that it came from, as far as that is known.
@@ -72,21 +81,21 @@ impl Inbound {
                 return Err(Refusal::signature("This request was only to be signed"));
             }
         }
-        Ok(self.read(scheme.name()))
+        Ok(self.read(scheme.name().into(), Some(scheme.proof_header().into())))
     }
 
     /// For a service that cannot sign; `reason` is shown on the card.
     pub fn unsigned(self, reason: impl Into<String>) -> Signed {
-        self.read(reason)
+        self.read(reason.into(), None)
     }
 
-    /// Filled in once somebody has read the body: the scheme that vouches for it, or why none does.
-    pub fn witness(&self) -> Arc<OnceLock<String>> {
-        self.verified_by.clone()
+    /// Filled in once somebody has read the body.
+    pub fn witness(&self) -> Arc<OnceLock<Witness>> {
+        self.witness.clone()
     }
 
-    fn read(self, verified_by: impl Into<String>) -> Signed {
-        self.verified_by.get_or_init(|| verified_by.into());
+    fn read(self, name: String, header: Option<String>) -> Signed {
+        self.witness.get_or_init(|| Witness { name, header });
         Signed { headers: self.headers, body: self.body }
     }
 }

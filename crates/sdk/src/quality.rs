@@ -93,7 +93,7 @@ fn is_guarded(integration: &Integration) -> bool {
     let request = Inbound::new(HeaderMap::new(), Bytes::from_static(b"{}"), SystemTime::now());
     let witness = request.witness();
     let received = webhook.receive(&host(integration), request);
-    received.is_err() || witness.get().is_some_and(|reason| !reason.is_empty())
+    received.is_err() || witness.get().is_some_and(|witness| !witness.name.is_empty())
 }
 
 /// What is made of a sample that is signed as it has to be.

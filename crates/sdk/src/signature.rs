@@ -147,6 +147,16 @@ impl Scheme {
         }
     }
 
+    /// The header that holds the signature, or the secret itself.
+    pub fn proof_header(&self) -> &str {
+        match &self.proof {
+            Proof::Token { header, .. } => header,
+            Proof::Hmac(recipe) => &recipe.header,
+            Proof::Stripe => "stripe-signature",
+            Proof::Standard => "webhook-signature",
+        }
+    }
+
     /// # Errors
     /// A refusal that says what is missing or wrong, never what would have been right.
     pub fn verify(&self, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Result<(), Refusal> {
@@ -394,6 +404,7 @@ mod tests {
         ] {
             let scheme = make("secret", &recipe);
             let signed = scheme.sign(b"body", now);
+            assert!(signed.contains_key(scheme.proof_header()), "{}", scheme.name());
             assert_eq!(scheme.verify(&signed, b"body", now), Ok(()), "{}", scheme.name());
             assert!(make("other", &recipe).verify(&signed, b"body", now).is_err(), "{}", scheme.name());
             assert!(make("", &recipe).verify(&signed, b"body", now).is_err(), "{}", scheme.name());

@@ -7,6 +7,7 @@ use crate::{
     consent::over,
     pause::{self, Paused},
     queue::patiently,
+    runner::RunConfig,
     unpriced::{self, Unpriced},
 };
 use std::{
@@ -14,7 +15,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, RwLock},
     time::Duration,
 };
-use tercel_sdk::{Brief, Error, Kind, chat::Usage};
+use tercel_sdk::{Error, Kind, chat::Usage};
 use tercel_store::{Action, Ceiling, Counts, Held, NewNotice, Notice, Release, Result, Spent, Store, Task, Uuid, now};
 use tokio::sync::Notify;
 
@@ -138,8 +139,12 @@ pub fn reason(ceiling: &Ceiling) -> String {
     format!("The ceiling of `{}` is reached: {then}", ceiling.scope)
 }
 
-/// Says once that a ceiling is reached, and what lifts it.
+/// Says once that a ceiling is reached, and what lifts it. Called when what waits for it is stored: if it was lifted
+/// meanwhile, who looked then did not see that.
 pub async fn report(app: &App, ceiling: &Ceiling) {
+    if is_lifted(app, ceiling) {
+        return look(app);
+    }
     if pause::of(ceiling).is_some() || !app.ceilings.told().insert(ceiling.scope.clone()) {
         return;
     }
@@ -171,6 +176,16 @@ pub fn repair(app: &App, ceiling: &Ceiling) -> String {
 
 fn limit_of<'a>(rules: &'a Rules, ceiling: &Ceiling) -> Option<&'a Limit> {
     rules.of(&ceiling.scope, true).find(|limit| limit.ceiling(&ceiling.scope, ceiling.hour) == *ceiling)
+}
+
+/// Whether a ceiling is not one of now any more: its window is over, or its limit is another one.
+fn is_lifted(app: &App, ceiling: &Ceiling) -> bool {
+    let rules = app.ceilings.rules();
+    let is_over = |limit: &Limit| limit.period.since(this_hour()) != ceiling.since;
+    match pause::of(ceiling) {
+        Some(paused) => !app.ceilings.paused.has(paused),
+        None => limit_of(&rules, ceiling).is_none_or(is_over),
+    }
 }
 
 /// How long the window of a ceiling goes on.
@@ -277,7 +292,8 @@ pub async fn go_on(app: &Arc<App>, hour: i64) -> Result<()> {
 async fn release(app: &Arc<App>, all: Vec<Held>, hour: i64) -> Result<Vec<Uuid>> {
     let rules = app.ceilings.rules();
     let release = |held: Held| {
-        let mut ceilings = rules.ceilings(&whose(app, &held.bot_id, &held.origin, &held.client_id), hour);
+        let whose = whose(app, &held.bot_id, &held.origin, &held.client_id);
+        let mut ceilings = if held.rehearse { Vec::new() } else { rules.ceilings(&whose, hour) };
         ceilings.extend(pause::ceiling(app, &held.origin, hour));
         ceilings.extend(over::ceiling(app, &held.scope, hour));
         Release { held, ceilings, by: "the ceiling that it waited for" }
@@ -291,34 +307,40 @@ async fn release(app: &Arc<App>, all: Vec<Held>, hour: i64) -> Result<Vec<Uuid>>
 
 /// Says to the one run that it answers several messages.
 fn gathered(mut held: Held) -> Held {
-    if held.messages > 1 {
-        let brief = held.execution_config.as_deref().map(serde_json::from_str::<Brief>);
-        // One that cannot be read fails the run, which says so.
-        if let Some(Ok(mut brief)) = brief.or(Some(Ok(Brief::default()))) {
-            let note = format!(
-                "{} messages came here while they could not be answered. The newest comes next, the others stand before it: \
-                 answer all of them in one answer.",
-                held.messages
-            );
-            brief.preamble = Some(brief.preamble.map_or(note.clone(), |own| format!("{own}\n\n{note}")));
-            held.execution_config = serde_json::to_string(&brief).ok().or(held.execution_config);
-        }
+    if held.messages < 2 {
+        return held;
     }
+    let stored = held.execution_config.as_deref();
+    // One that cannot be read fails the run, which says so.
+    let Ok(mut config) = stored.map_or_else(|| Ok(RunConfig::default()), serde_json::from_str::<RunConfig>) else {
+        return held;
+    };
+    let note = format!(
+        "{} messages came here while they could not be answered. The newest comes next, the others stand before it: \
+         answer all of them in one answer.",
+        held.messages
+    );
+    let preamble: Vec<String> = config.brief.preamble.take().into_iter().chain([note]).collect();
+    config.brief.preamble = Some(preamble.join("\n\n"));
+    held.execution_config = serde_json::to_string(&config).ok().or(held.execution_config);
     held
 }
 
-/// Lets one task go on that waits for a ceiling, because a person says so. It is counted all the same.
+/// Lets one task go on that waits for a ceiling, because a person says so. It is counted all the same, unless it is a
+/// rehearsal.
 pub async fn let_go(app: &App, task: &Task) -> Result<()> {
     let Some(session) = app.store.session(task.session_id).await? else { return Ok(()) };
     let hour = this_hour();
     let whose = whose(app, &task.bot_id, &task.origin, &session.client_id);
-    let ceilings = whose.counters().into_iter().map(|scope| counter(scope, hour)).collect();
+    let counters = whose.counters().into_iter().filter(|_| !task.rehearse);
+    let ceilings = counters.map(|scope| counter(scope, hour)).collect();
     let held = Held {
         id: task.id,
         bot_id: task.bot_id.clone(),
         origin: task.origin.clone(),
         client_id: session.client_id,
         execution_config: None,
+        rehearse: task.rehearse,
         messages: 0,
         scope: String::new(),
         created_at: task.created_at,
@@ -339,81 +361,4 @@ async fn is_full(app: &App, scope: &str, hour: i64) -> Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        config::{Config, Environment},
-        inject::{Injected, Input, inject},
-    };
-    use tercel_store::Budget;
-
-    /// A server in a directory, with a budget of one run in an hour for each channel.
-    async fn app(directory: &std::path::Path, action: &str) -> Arc<App> {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let mut environment = Environment::default();
-        environment.set("TERCEL_DATA_DIR", directory.to_str().unwrap());
-        environment.set("LLM_BASE_URL", "http://127.0.0.1:1/v1");
-        environment.set("LLM_MODEL", "m");
-        let app = App::open(Config::from(environment).unwrap(), Vec::new()).await.unwrap();
-        let budget = Budget {
-            id: Uuid::now_v7(),
-            scope: "channel:*".into(),
-            period: "hour".into(),
-            runs: Some(1),
-            tokens: None,
-            cost: None,
-            action: action.into(),
-            created_at: 0,
-        };
-        app.store.create_budget(budget).await.unwrap();
-        reload(&app).await.unwrap();
-        app
-    }
-
-    async fn ask(app: &Arc<App>, session: Uuid) -> Injected {
-        inject(app, Input { run_agent: true, ..Input::new(session, "hello".into()) }).await.unwrap()
-    }
-
-    async fn statuses(app: &App) -> Vec<String> {
-        let mut tasks = app.store.tasks(None, None, None, 9).await.unwrap();
-        tasks.reverse();
-        tasks.into_iter().map(|task| task.status).collect()
-    }
-
-    #[tokio::test]
-    async fn at_the_turn_of_the_hour_a_parked_run_goes_on_and_the_next_one_waits_for_the_next() {
-        let directory = tempfile::tempdir().unwrap();
-        let app = app(directory.path(), "park").await;
-        let session = app.store.open_session("a:b", "default", "", None, None).await.unwrap().0.id;
-        for _ in 0..3 {
-            assert!(ask(&app, session).await.task_id.is_some());
-        }
-        assert_eq!(statuses(&app).await, ["pending", "waiting", "waiting"]);
-        let hour = this_hour();
-        go_on(&app, hour).await.unwrap();
-        assert_eq!(statuses(&app).await, ["pending", "waiting", "waiting"], "the hour is not over");
-        assert_eq!(app.store.notices(Some(true), None, 9).await.unwrap().len(), 1);
-        for (turn, expected) in [(1, ["pending", "pending", "waiting"]), (2, ["pending"; 3])] {
-            go_on(&app, hour + turn).await.unwrap();
-            assert_eq!(statuses(&app).await, expected);
-        }
-        go_on(&app, hour + 3).await.unwrap();
-        assert_eq!(app.store.notices(Some(true), None, 9).await.unwrap().len(), 0, "there is room again");
-    }
-
-    #[tokio::test]
-    async fn at_the_turn_of_the_hour_one_run_answers_what_waits_in_a_session() {
-        let directory = tempfile::tempdir().unwrap();
-        let app = app(directory.path(), "digest").await;
-        let session = app.store.open_session("a:b", "default", "", None, None).await.unwrap().0.id;
-        for _ in 0..4 {
-            ask(&app, session).await;
-        }
-        assert_eq!(statuses(&app).await, ["pending"]);
-        go_on(&app, this_hour() + 1).await.unwrap();
-        go_on(&app, this_hour() + 1).await.unwrap();
-        let task = app.store.tasks(None, None, None, 9).await.unwrap().remove(0);
-        assert_eq!(statuses(&app).await, ["pending", "pending"]);
-        assert!(task.execution_config.unwrap().contains("3 messages came here"));
-    }
-}
+mod tests;

@@ -181,7 +181,7 @@ pub struct Keep {
 #[derive(Clone)]
 pub struct Config {
     pub listen: SocketAddr,
-    /// A further address that serves webhooks and nothing else.
+    /// A further address that serves what is below `/integrations/` and nothing else.
     pub webhook_listen: Option<SocketAddr>,
     pub data_dir: PathBuf,
     /// Absent: the embedded database in the data directory.

@@ -3,6 +3,7 @@
 pub mod choice;
 pub mod disconnect;
 pub mod draft;
+pub mod elsewhere;
 pub mod files;
 pub mod name;
 pub mod retest;

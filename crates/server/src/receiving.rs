@@ -4,10 +4,13 @@
 //! that has the request, but never on all of them at once: one thread is left for everything else, and what is large or
 //! comes meanwhile is read beside them.
 
+pub mod body;
+
 use crate::{
     app::App,
     part::{within, words},
 };
+use body::Bodies;
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -26,6 +29,8 @@ const LARGE: usize = 256 << 10;
 /// Requests that are being read.
 #[derive(Default)]
 pub struct Readers {
+    /// What their bodies take while they come.
+    pub bodies: Bodies,
     /// On threads that serve everybody else.
     inline: AtomicUsize,
     /// When they began, by integration.

@@ -6,16 +6,26 @@ use crate::{
     telemetry, watchman,
 };
 use anyhow::{Context, Result};
-use axum::serve::ListenerExt;
+use axum::{Extension, Router, extract::ConnectInfo, serve::Listener};
 use futures::future::try_join_all;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 use tercel_sdk::Integration;
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{Signal, SignalKind, signal},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Layer;
 
+/// How long a connection may take to say what it wants, and stay open between two requests. Many proxies keep theirs for
+/// two minutes: hanging up before them can lose a request that is on its way.
+const SILENCE: Duration = Duration::from_secs(180);
 /// What a process that does not hear gets after its time is over.
 const MARGIN: Duration = Duration::from_secs(1);
 /// How long runs and answers may go on after the server was told to stop. What is not done then is taken up at the
@@ -40,12 +50,12 @@ pub async fn serve(config: Config, native: Vec<Integration>) -> Result<()> {
     app.folders.listens_on(address);
     let servers = TaskTracker::new();
     let router = api::router(app.clone());
-    servers.spawn(listen(app.clone(), listener, router.clone()));
+    servers.spawn(listen(listener, router.clone(), SILENCE, app.stopping.clone()));
     if let Some(address) = app.config.webhook_listen {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("Nothing can listen on {address} (TERCEL_WEBHOOK_LISTEN)"))?;
-        servers.spawn(listen(app.clone(), listener, api::webhook_router(app.clone())));
+        servers.spawn(listen(listener, api::webhook_router(app.clone()), SILENCE, app.stopping.clone()));
     }
     let socket = open_socket(&app, router, &servers)?;
     #[cfg(feature = "failpoints")]
@@ -142,21 +152,27 @@ async fn go_on(app: &App) -> Result<(), tercel_store::Error> {
     watchman::begin(app).await
 }
 
-async fn listen(app: Arc<App>, listener: TcpListener, router: axum::Router) {
-    let stopping = app.stopping.clone();
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    // An answer in two pieces must not wait 40 ms for the acknowledgement of the first.
-    let listener = listener.tap_io(|connection| {
+/// Answers whoever connects, until `stopping`; then only what was asked before.
+async fn listen(mut listener: TcpListener, router: Router, silence: Duration, stopping: CancellationToken) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(silence);
+    let connections = GracefulShutdown::new();
+    loop {
+        let (connection, peer) = tokio::select! {
+            accepted = Listener::accept(&mut listener) => accepted,
+            () = stopping.cancelled() => break,
+        };
+        // An answer in two pieces must not wait 40 ms for the acknowledgement of the first.
         let _ = connection.set_nodelay(true);
-    });
-    let served = axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await;
-    if let Err(error) = served {
-        tracing::error!("The listener failed: {error}");
+        let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(router.clone()));
+        tokio::spawn(connections.watch(http.serve_connection(TokioIo::new(connection), service)));
     }
+    drop(listener);
+    connections.shutdown().await;
 }
 
 /// The commands' way in: whoever may open the file is an administrator.
-fn open_socket(app: &Arc<App>, router: axum::Router, servers: &TaskTracker) -> Result<PathBuf> {
+fn open_socket(app: &Arc<App>, router: Router, servers: &TaskTracker) -> Result<PathBuf> {
     let path = app.config.data_dir.join("tercel.sock");
     // Nobody listens there any more: the lock on the directory is ours.
     let _ = std::fs::remove_file(&path);
@@ -248,5 +264,44 @@ impl StopSignals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    async fn asked(ConnectInfo(peer): ConnectInfo<SocketAddr>) -> String {
+        format!("{} asked", peer.ip())
+    }
+
+    /// All that comes until the server hangs up.
+    async fn answered(address: SocketAddr, says: &str) -> String {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(says.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn who_does_not_say_what_they_want_is_hung_up_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stopping, silence) = (CancellationToken::new(), Duration::from_secs(2));
+        let router = Router::new().route("/", get(asked));
+        let listening = tokio::spawn(listen(listener, router, silence, stopping.clone()));
+        let says = ["", "GET / HTTP/1.1\r\nhost: a\r\n", "GET / HTTP/1.1\r\nhost: a\r\n\r\n"];
+        let [nothing, half, all] = says.map(|says| answered(address, says));
+        let (nothing, half, all) = tokio::join!(nothing, half, all);
+        assert_eq!((nothing.as_str(), half.as_str()), ("", ""));
+        assert!(all.starts_with("HTTP/1.1 200") && all.ends_with("127.0.0.1 asked"), "{all}");
+        stopping.cancel();
+        listening.await.unwrap();
     }
 }

@@ -1,10 +1,12 @@
 //! The front door for services: verify, take apart, store in one commit, answer.
 
 mod dedupe;
+mod kept;
 mod places;
 mod refusals;
 
 pub use dedupe::keys;
+pub use kept::kept;
 pub use refusals::{Refusals, Refused};
 
 use crate::{
@@ -99,6 +101,7 @@ pub async fn receive(
         app.refusals.note(integration, &refusal.to_string(), source);
         tracing::info!(integration, "Refused a webhook: {refusal}");
     })?;
+    let witness = witness.get();
     let delivery = NewDelivery {
         id: Uuid::now_v7(),
         integration: integration.into(),
@@ -106,8 +109,8 @@ pub async fn receive(
         event: received.name.clone(),
         outcome: "ignored",
         reason: None,
-        verified_by: witness.get().cloned().unwrap_or_else(|| "nobody".into()),
-        headers: serde_json::to_string(&kept(&headers)).unwrap_or_default(),
+        verified_by: witness.map_or_else(|| "nobody".into(), |witness| witness.name.clone()),
+        headers: kept(&app.catalog().redactor, &headers, witness.and_then(|witness| witness.header.as_deref())),
         body: body.to_vec(),
         answer: None,
         sealed_request: None,
@@ -317,20 +320,4 @@ impl From<StoredReply> for Answer {
     fn from(reply: StoredReply) -> Self {
         Self::Reply { status: reply.status, content_type: reply.content_type, body: reply.body.into() }
     }
-}
-
-/// The headers that are kept with a delivery: what describes it, nothing that proves it.
-pub fn kept(headers: &HeaderMap) -> BTreeMap<&str, &str> {
-    const PROOFS: [&str; 6] = ["signature", "token", "secret", "auth", "key", "cookie"];
-    headers
-        .iter()
-        .filter(|(name, _)| {
-            let name = name.as_str();
-            let describes = name.starts_with("x-")
-                || name.starts_with("webhook-")
-                || ["content-type", "user-agent"].contains(&name);
-            describes && !PROOFS.iter().any(|word| name.contains(word))
-        })
-        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
-        .collect()
 }

@@ -15,7 +15,7 @@ use crate::{
     usage::{Asked, admit},
     writer::{Bell, Write},
 };
-use fewer::{Verdict, decide};
+use fewer::{Verdict, decide, settle};
 use place::{Place, place};
 use repeats::first_of_each;
 use uuid::Uuid;
@@ -175,11 +175,12 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
     let first = first_of_each(group, connection, time).await?;
     let fresh: Vec<usize> = (0..group.len()).filter(|&i| first[i].is_none()).collect();
     let items: Vec<&Item> = fresh.iter().flat_map(|&i| &group[i].items).collect();
-    let verdicts = decide(&items, connection, time).await?;
-    let full = count_runs(&items, &verdicts, connection).await?;
+    let (mut verdicts, taken) = decide(&items, connection, time).await?;
+    let mut full = count_runs(&items, &verdicts, connection).await?;
+    settle(&items, &mut verdicts, &mut full, taken, connection).await?;
     let mut interrupted = vec![Vec::new(); items.len()];
     for (i, item) in items.iter().enumerate() {
-        interrupted[i] = make_way(item, full[i].is_some(), connection).await?;
+        interrupted[i] = make_way(item, full[i].is_some(), connection, time).await?;
     }
     let places = place(&items, &full, &verdicts, connection, time).await?;
 
@@ -205,7 +206,7 @@ async fn store_all(group: &[&Accept], connection: &mut Connection) -> Result<Vec
             let task = item.task.as_ref().filter(|_| full.is_none_or(|ceiling| ceiling.action == Action::Park));
             let task = task.filter(|_| verdict == Verdict::Made);
             let joined = if let Verdict::Joins(run) = verdict { Some(run) } else { None };
-            cools |= verdict == Verdict::Cools;
+            cools |= matches!(verdict, Verdict::Cools(_));
             let shown = item.shown.iter().cloned();
             outbox.extend(shown.map(|shown| NewOutbox { session_id: Some(place.session), ..shown }));
             attached.extend(item.message.attachments.iter().map(|id| (*id, item.message.id)));
@@ -289,7 +290,7 @@ async fn count_runs<'a>(
 }
 
 /// Carries out what an item says about a busy session.
-async fn make_way(item: &Item, refused: bool, connection: &mut Connection) -> Result<Vec<Uuid>> {
+async fn make_way(item: &Item, refused: bool, connection: &mut Connection, time: i64) -> Result<Vec<Uuid>> {
     if item.busy == Busy::Enqueue {
         return Ok(Vec::new());
     }
@@ -314,12 +315,12 @@ async fn make_way(item: &Item, refused: bool, connection: &mut Connection) -> Re
         return Ok(Vec::new());
     }
     let mut stopped = Vec::new();
-    // One statement for both could use no index.
+    // One statement for both could use no index. What waited for others does so no longer: it is in the way.
     for sql in [
         "UPDATE tasks SET cancelled = TRUE WHERE id = $1 AND status = 'running' AND session_id = $2 AND NOT cancelled RETURNING id",
-        "UPDATE tasks SET cancelled = TRUE WHERE session_id = $2 AND status = 'pending' AND NOT cancelled RETURNING id",
+        "UPDATE tasks SET cancelled = TRUE, run_at = $3 WHERE session_id = $2 AND status = 'pending' AND NOT cancelled RETURNING id",
     ] {
-        stopped.extend(connection.all::<(Uuid,)>(sql, list![head, session]).await?.into_iter().map(|(id,)| id));
+        stopped.extend(connection.all::<(Uuid,)>(sql, list![head, session, time]).await?.into_iter().map(|(id,)| id));
     }
     Ok(stopped)
 }

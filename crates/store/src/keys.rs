@@ -37,9 +37,15 @@ impl Write for Change {
         for change in group {
             answers.push(match change {
                 Self::Create(key) => {
-                    let sql = "INSERT INTO api_keys (id, name, hash, prefix, scopes, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
-                    connection.run(sql, list![key.id, &key.name, key.hash.clone(), &key.prefix, &key.scopes, now()]).await?;
-                    Ok(())
+                    let sql = "INSERT INTO api_keys (id, name, hash, prefix, scopes, created_at) \
+                               VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING";
+                    let row = list![key.id, &key.name, key.hash.clone(), &key.prefix, &key.scopes, now()];
+                    match connection.run(sql, row).await? {
+                        0 => Err(Error::Conflict(
+                            "This key was made before and cannot be shown again; revoke it and make another".into(),
+                        )),
+                        _ => Ok(()),
+                    }
                 }
                 Self::Revoke(id) => {
                     let sql = "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1";
@@ -55,6 +61,8 @@ impl Write for Change {
 }
 
 impl Store {
+    /// # Errors
+    /// [`Error::Conflict`] when there is one with this id.
     pub async fn create_key(&self, key: ApiKey) -> Result<()> {
         self.writer.write(Change::Create(key)).await
     }

@@ -149,15 +149,21 @@ impl Error {
         matches!(engine::postgres::code(self), Some("40001" | "40P01"))
     }
 
-    /// Whether waiting may help: the disk is full, the file locked, the writer behind, the database away.
+    /// Whether pages of the embedded database do not hold what was written there.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(engine::sqlite::code(self), Some(11 | 26))
+    }
+
+    /// Whether waiting may help: the disk is full, the file locked, the writer behind, the database away, or damaged until
+    /// somebody puts a backup in its place.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Stopping | Self::Away(_) | Self::Unanswered => true,
             Self::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed) => true,
             _ => match engine::postgres::code(self) {
                 Some(code) => engine::postgres::is_passing(code),
-                // BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN.
-                None => matches!(engine::sqlite::code(self), Some(5 | 6 | 8 | 10 | 13 | 14)),
+                // BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB.
+                None => matches!(engine::sqlite::code(self), Some(5 | 6 | 8 | 10 | 11 | 13 | 14 | 26)),
             },
         }
     }
@@ -172,6 +178,7 @@ impl Error {
             }
             (_, Some("25006"), _) | (_, _, Some(8)) => "The database cannot be written; nothing was stored",
             (_, _, Some(10 | 14)) => "The disk of the database does not work; nothing was stored",
+            (_, _, Some(11 | 26)) => "The database is damaged: a backup has to be restored; nothing was stored",
             (Self::Unanswered, ..) => {
                 "The database did not say whether this was stored before the server stopped: send it again, and what was \
                  stored is known by its Idempotency-Key or the id of its delivery"

@@ -69,7 +69,7 @@ impl Store {
     }
 
     /// What a run may see: all up to `context_seq` but the questions of others that came after its own, newest `limit`,
-    /// oldest first.
+    /// oldest first. Its own question is always there, however many answers came while it waited.
     pub async fn context(&self, task: &Task, limit: i64) -> Result<Vec<Message>> {
         let seen = task.context_seq.unwrap_or(task.seq);
         let sql = format!(
@@ -79,6 +79,11 @@ impl Store {
         let mut messages: Vec<Message> =
             self.engine.read(sql, list![task.session_id, task.seq, seen, limit, task.id]).await?;
         messages.reverse();
+        if messages.iter().all(|message| message.id != task.message_id)
+            && let Some(own) = self.message(task.message_id).await?
+        {
+            messages.insert(0, own);
+        }
         Ok(messages)
     }
 }

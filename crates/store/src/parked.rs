@@ -19,6 +19,7 @@ pub struct Held {
     pub origin: String,
     pub client_id: String,
     pub execution_config: Option<String>,
+    pub rehearse: bool,
     /// 0 for a task.
     pub messages: i64,
     /// The scope that was full.
@@ -26,7 +27,7 @@ pub struct Held {
     pub created_at: i64,
 }
 
-record!(Held { id, bot_id, origin, client_id, execution_config, messages, scope, created_at });
+record!(Held { id, bot_id, origin, client_id, execution_config, rehearse, messages, scope, created_at });
 
 /// What shall go on if its ceilings let it.
 #[derive(Debug, Clone)]
@@ -163,10 +164,11 @@ async fn release(all: &[Release], connection: &mut Connection) -> Result<Vec<Uui
         released.extend(crate::tasks::go_on(Some(one.held.id), one.by, connection, time).await?);
     }
 
-    let open: Vec<(Uuid,)> =
-        connection.all_rows("SELECT session_id FROM digests WHERE session_id IN (VALUES", ids(&digests), ")").await?;
-    let digests: Vec<&Release> =
-        digests.into_iter().filter(|one| open.iter().any(|(session,)| *session == one.held.id)).collect();
+    let sql = "SELECT session_id, messages, created_at FROM digests WHERE session_id IN (VALUES";
+    let open: Vec<(Uuid, i64, i64)> = connection.all_rows(sql, ids(&digests), ")").await?;
+    // One to which a message has come since it was read waits for the next look: its run would not be that message's.
+    let is_as_read = |Held { id, messages, created_at, .. }: &Held| open.contains(&(*id, *messages, *created_at));
+    let digests: Vec<&Release> = digests.into_iter().filter(|one| is_as_read(&one.held)).collect();
     let asked: Vec<Asked> = digests.iter().map(|one| Asked { ceilings: &one.ceilings, is_counted: false }).collect();
     let full = admit(&asked, connection).await?;
     for (one, _) in digests.iter().zip(full).filter(|(_, full)| full.is_none()) {
@@ -197,7 +199,8 @@ impl Store {
     /// Tasks that wait for a ceiling, oldest first, after that one.
     pub async fn parked(&self, after: Option<&Held>, limit: i64) -> Result<Vec<Held>> {
         let (at, id) = after.map_or((0, Uuid::nil()), |held| (held.created_at, held.id));
-        let sql = "SELECT p.task_id AS id, t.bot_id, t.origin, s.client_id, t.execution_config, CAST(0 AS BIGINT) AS messages, p.scope, p.created_at \
+        let sql = "SELECT p.task_id AS id, t.bot_id, t.origin, s.client_id, t.execution_config, t.rehearse, \
+                   CAST(0 AS BIGINT) AS messages, p.scope, p.created_at \
                    FROM parked p CROSS JOIN tasks t CROSS JOIN sessions s WHERE t.id = p.task_id AND s.id = t.session_id \
                    AND (p.created_at, p.task_id) > ($1, $2) ORDER BY p.created_at, p.task_id LIMIT $3";
         self.engine.read(sql, list![at, id, limit]).await
@@ -206,7 +209,8 @@ impl Store {
     /// Sessions with messages that wait for their one run, longest first, after that one.
     pub async fn digests(&self, after: Option<&Held>, limit: i64) -> Result<Vec<Held>> {
         let (at, id) = after.map_or((0, Uuid::nil()), |held| (held.created_at, held.id));
-        let sql = "SELECT d.session_id AS id, d.bot_id, d.origin, s.client_id, d.execution_config, d.messages, d.scope, d.created_at \
+        let sql = "SELECT d.session_id AS id, d.bot_id, d.origin, s.client_id, d.execution_config, FALSE AS rehearse, \
+                   d.messages, d.scope, d.created_at \
                    FROM digests d CROSS JOIN sessions s WHERE s.id = d.session_id \
                    AND (d.created_at, d.session_id) > ($1, $2) ORDER BY d.created_at, d.session_id LIMIT $3";
         self.engine.read(sql, list![at, id, limit]).await

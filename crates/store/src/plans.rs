@@ -1,6 +1,10 @@
 //! Keeps every statement that tests run, to prove that none of them reads a large table from end to end.
 
-use crate::{AttemptEnd, Commit, End, Item, SessionRef, accept::Busy, engine::Arg};
+use crate::{
+    AttemptEnd, Commit, End, Item, SessionRef,
+    accept::{Busy, Fewer, Merge},
+    engine::Arg,
+};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -250,6 +254,12 @@ async fn use_everything(world: &mut world::World) {
     store.delivery(store.deliveries(None, None, 1).await.unwrap()[0].id).await.unwrap();
     let _ = store.replay(task.id).await;
     use_budgets(&store).await;
+    for _ in 0..2 {
+        let mut accept = ask("merged");
+        let merge = Some(Merge { key: "merged".into(), wait: i64::MAX, most: 9 });
+        accept.items[0].task.as_mut().unwrap().fewer = Fewer { merge, cooldown: None };
+        store.accept(accept).await.unwrap();
+    }
     store.spend(vec![world::spent("server", 1, 1)]).await.unwrap();
     store.providers().await.unwrap();
     store.delete_provider("none").await.unwrap();

@@ -106,4 +106,10 @@ impl Store {
         }
         refused
     }
+
+    /// Whether the embedded database was found damaged since the start: what can be read and written still is, until a
+    /// backup is restored.
+    pub fn is_damaged(&self) -> bool {
+        self.engine.is_damaged() || self.writer.is_damaged()
+    }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use std::path::PathBuf;
 use tercel_sdk::{
     Effect, Host, Kind, Mode, Result, Trust,
@@ -213,6 +214,35 @@ async fn a_file_that_is_no_text_or_too_large_says_so() {
         github().world(&lines).call("github_get_file", json!({"repo": "o/h", "path": "f", "from_line": 2})).await;
     let told = told.unwrap();
     assert_eq!((&told["content"], &told["note"]), (&json!("b\nc\n"), &json!("lines 2 to 3 of 3")));
+}
+
+#[tokio::test]
+async fn a_file_is_read_to_its_end_whatever_its_lines_are() {
+    let long = "x".repeat(50_000);
+    for (content, read) in [
+        (format!("first\n{long}\nlast\n"), &[1, 2, 3][..]),
+        (format!("first\n{long}"), &[1, 2][..]),
+        (format!("{long}\nlast\n"), &[1, 2][..]),
+        // One more than is shown: the sign that it was cut is as long as what was cut.
+        ("x".repeat(40_001), &[1][..]),
+        ("short\n".repeat(10_000), &[1, 6667][..]),
+    ] {
+        let file =
+            json!({"path": "f", "type": "file", "size": 9, "content": BASE64.encode(&content), "encoding": "base64"});
+        let bench = github().world(&world().on("GET /repos/o/h/contents/f", 200, file));
+        let (mut from, mut seen) = (Some(1), Vec::new());
+        while let Some(line) = from {
+            assert!(seen.len() < 9, "it goes in circles: {seen:?}");
+            seen.push(line);
+            let told =
+                bench.call("github_get_file", json!({"repo": "o/h", "path": "f", "from_line": line})).await.unwrap();
+            let note = told["note"].as_str().unwrap_or_default();
+            let whole = told["content"].as_str().is_some_and(|shown| content.ends_with(shown));
+            assert_eq!(note.contains("too long") || note.contains("continue"), !whole, "{note}");
+            from = note.split_once("continue with from_line ").map(|(_, line)| line.parse::<usize>().unwrap());
+        }
+        assert_eq!(seen, read);
+    }
 }
 
 #[tokio::test]

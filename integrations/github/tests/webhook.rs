@@ -230,6 +230,24 @@ fn the_bot_does_not_answer_itself_and_answers_everybody_else() {
 }
 
 #[test]
+fn our_comment_that_we_edit_while_it_grows_is_ours_and_what_others_make_of_it_is_theirs() {
+    let edited = |sender: &str, accounts: &[&str]| {
+        let mut comment = sample("issue_comment.created");
+        comment.body["action"] = json!("edited");
+        comment.body["comment"]["user"]["login"] = json!("octobot");
+        comment.body["comment"]["body"] = json!("Half of an ans …\n\n<!-- tercel:0123abcd -->");
+        comment.body["sender"]["login"] = json!(sender);
+        let bench = accounts.iter().fold(github(), |bench, account| bench.account(account));
+        bench.receive(&comment).unwrap().outcome
+    };
+    for accounts in [&["octobot"][..], &[]] {
+        assert_eq!(edited("OctoBot", accounts), Outcome::Ignored("own comment".into()));
+        assert!(matches!(edited("alice", accounts), Outcome::Events(events) if events[0].brief.is_none()));
+    }
+    assert!(matches!(edited("octobot", &["somebody"]), Outcome::Events(_)), "a mark that was copied is not ours");
+}
+
+#[test]
 fn an_issue_that_a_tool_opened_starts_no_run_and_is_followed_all_the_same() {
     let by_us = json!({"number": 1, "title": "T", "body": "B\n\n<!-- tercel:tool -->", "user": {"login": "octobot"}});
     let happened = |action: &str| {

@@ -87,10 +87,16 @@ fn told_text(told: &mut Value, content: &str, from_line: usize) {
     let shown = text::cut(&rest, CONTENT);
     let last = from_line - 1 + shown.lines().count();
     told["lines"] = json!(lines);
-    if from_line > 1 || last < lines || shown.len() < rest.len() {
-        let more =
-            if last < lines { format!("; continue with from_line {}", last.max(from_line)) } else { String::new() };
-        put(told, "note", Some(format!("lines {from_line} to {last} of {lines}{more}")));
+    let is_cut = shown != rest;
+    if from_line > 1 || is_cut {
+        let part = match is_cut && last == from_line {
+            true => format!("the beginning of line {last} of {lines}, which is too long to be shown whole"),
+            false => format!("lines {from_line} to {last} of {lines}"),
+        };
+        // A line that was cut is read again, unless there is no room for more of it.
+        let next = last.max(from_line + 1);
+        let more = if is_cut && next <= lines { format!("; continue with from_line {next}") } else { String::new() };
+        put(told, "note", Some(format!("{part}{more}")));
     }
     put(told, "content", Some(shown));
 }

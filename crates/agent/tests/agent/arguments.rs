@@ -143,7 +143,7 @@ fn arguments_are_an_object_whatever_the_schema_says() {
 }
 
 #[test]
-fn an_unusable_schema_is_reported_when_it_is_loaded_and_lets_calls_through() {
+fn an_unusable_schema_is_reported_when_it_comes_in_and_lets_calls_through() {
     let broken = json!({"type": "object", "properties": {"x": {"type": "any"}}});
     assert!(usable(&broken).is_err());
     assert!(usable(&json!({"type": "object", "properties": {"x": {"$ref": "https://example.com/s.json"}}})).is_err());
@@ -162,6 +162,66 @@ fn references_are_followed_and_circles_end() {
     assert_eq!((checked.arguments, checked.problem), (json!({"x": {"n": 1, "of": {"n": 2}}}), None));
     for schema in [json!({"$ref": "#"}), json!({"anyOf": [{"$ref": "#"}, {"$ref": "#"}, {"$ref": "#"}]})] {
         assert_eq!(check(&spec(schema), json!({"x": 1})).arguments, json!({"x": 1}));
+    }
+}
+
+/// A schema in which each of so many places leads twice to the next one, by this keyword.
+fn doubling(keyword: &str, places: usize, last: Value) -> Value {
+    let name = |n: usize| format!("#/$defs/d{n}");
+    let next = |n: usize| json!({keyword: [{"$ref": name(n + 1)}, {"$ref": name(n + 1)}]});
+    let mut defs: serde_json::Map<String, Value> = (0..places).map(|n| (format!("d{n}"), next(n))).collect();
+    defs.insert(format!("d{places}"), last);
+    json!({"type": "object", "properties": {"x": {"$ref": name(0)}}, "$defs": defs})
+}
+
+#[test]
+fn a_schema_by_which_a_check_would_not_end_is_refused_and_ends_all_the_same() {
+    let circle = json!({"type": "object", "allOf": [{"$ref": "#"}, {"$ref": "#"}]});
+    assert_eq!(usable(&circle).unwrap_err(), "it leads back to itself by `$ref` without going into the value");
+    let doubling = |keyword: &str| doubling(keyword, 60, json!({"type": "boolean"}));
+    for schema in [circle, doubling("allOf"), doubling("anyOf"), doubling("oneOf")] {
+        assert!(usable(&schema).is_err(), "{schema}");
+        let checked = check(&spec(schema), json!({"x": "1"}));
+        let said = "The arguments of `t` do not fit: there are too many ways to read them: write less at once.";
+        assert!(checked.problem.as_deref().is_some_and(|problem| problem.starts_with(said)), "{:?}", checked.problem);
+    }
+    let chain = (0..100).fold(json!({}), |inner, _| json!({"not": inner}));
+    assert_eq!(usable(&chain).unwrap_err(), "more than 64 places lead to one another by `$ref`, `allOf` and the like");
+    let again = (0..5).fold(json!({}), |inner, _| json!({"allOf": [inner], "unevaluatedProperties": false}));
+    assert!(usable(&again).unwrap_err().contains("unevaluatedProperties"));
+}
+
+#[test]
+fn schemas_as_programs_write_them_can_be_used() {
+    let kinds = |n: usize| {
+        let kind =
+            json!({"properties": {"kind": {"const": n}, "of": {"type": "array", "items": {"$ref": "#/$defs/block"}}}});
+        (format!("k{n}"), kind)
+    };
+    let mut defs: serde_json::Map<String, Value> = (0..20).map(kinds).collect();
+    let any: Vec<Value> = (0..20).map(|n| json!({"$ref": format!("#/$defs/k{n}")})).collect();
+    defs.insert("block".into(), json!({"anyOf": any}));
+    let schema = json!({"$id": "https://example.com/blocks", "type": "object", "$defs": defs, "properties": {
+        "block": {"$ref": "#/$defs/block"},
+        "$id": {"type": "string"},
+    }});
+    assert_eq!(usable(&schema), Ok(()));
+    let nested = |depth| json!({"block": (0..depth).fold(json!({"kind": 1}), |of, _| json!({"kind": 2, "of": [of]}))});
+    assert_eq!(check(&spec(schema.clone()), nested(2)).problem, None);
+    // Each of the twenty kinds looks at what is inside of a block, and so on.
+    assert!(check(&spec(schema), nested(30)).problem.unwrap().contains("too many ways"));
+}
+
+#[test]
+fn a_schema_names_nothing_that_lies_elsewhere() {
+    for (schema, said) in [
+        (json!({"$ref": "https://example.com/s.json"}), "`$ref` can only name a place in the schema, as `#/…`"),
+        (json!({"$ref": "#/$defs/none"}), "`$ref` can only name a place in the schema, as `#/…`"),
+        (json!({"$dynamicRef": "#x"}), "`$dynamicRef` is not taken: use `$ref`"),
+        (json!({"$defs": {"a": {"$id": "https://example.com/a"}}}), "`$id` can only stand at its beginning"),
+    ] {
+        let refused = usable(&schema).unwrap_err();
+        assert!(refused.starts_with(said), "{refused}");
     }
 }
 

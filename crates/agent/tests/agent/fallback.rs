@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use std::time::Duration;
-use tercel_agent::{Next, Run, Step, next};
+use tercel_agent::{Next, Run, Step, awaited, next};
 use tercel_sdk::{Error, Kind};
 
 /// `model after wait`, `park` or `fail`.
@@ -123,4 +123,12 @@ fn a_bot_without_a_model_parks() {
     let mut run = run();
     run.models.clear();
     assert_eq!(outcome(&run), "park not_configured");
+}
+
+#[test]
+fn a_run_waits_for_those_models_only_that_a_person_must_help() {
+    let parked = run().fails("big", error(Kind::Auth)).fails("small", error(Kind::Schema));
+    assert_eq!((outcome(&parked).as_str(), awaited(&parked)), ("park auth", vec!["big".to_owned()]));
+    let both = run().fails("big", error(Kind::Network).not_asked()).fails("small", error(Kind::NotConfigured));
+    assert_eq!(awaited(&both), ["big", "small"]);
 }

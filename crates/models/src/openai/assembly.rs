@@ -92,6 +92,8 @@ impl<'a> Assembly<'a> {
             Some(at) => at,
             None => {
                 let draft = Draft { id: None, name: String::new(), arguments: String::new() };
+                // Those that are left out in the end all take the place of one.
+                self.calls.truncate(calls::MOST);
                 self.calls.push(Building { index: call.index, draft });
                 self.calls.len() - 1
             }
@@ -159,6 +161,7 @@ impl adapter::Assembly for Assembly<'_> {
         }
         let mut repairs = self.repairs;
         let mut found = self.content.finish();
+        found.calls.truncate(calls::MOST + 1);
         let mut drafts: Vec<_> = self.calls.into_iter().map(|call| call.draft).collect();
         if drafts.is_empty() {
             drafts = std::mem::take(&mut found.calls);

@@ -216,6 +216,21 @@ fn calls_are_told_apart_however_a_server_counts_them() {
 }
 
 #[test]
+fn of_thousands_of_calls_in_one_answer_the_first_are_made() {
+    let call =
+        |n: usize| json!({ "index": n, "id": format!("i{n}"), "function": { "name": "wait", "arguments": "{}" } });
+    let said = "left out the tool calls after the first 128";
+    let all: Vec<Value> = (0..3000).map(call).collect();
+    let (_, calls, repairs) = read(json!({ "tool_calls": all }));
+    let first: Vec<String> = (0..128).map(|n| format!("i{n} wait {{}}")).collect();
+    assert_eq!((&calls, repairs.as_slice()), (&first, [said.to_owned()].as_slice()));
+    assert_eq!(streamed(&all), first, "and no piece of another is taken for theirs");
+    let (_, calls, repairs) = written(&"<tool_call>{\"name\": \"wait\", \"arguments\": {}}</tool_call>\n".repeat(3000));
+    assert_eq!(calls.len(), 128);
+    assert!(repairs.iter().any(|repair| repair == said), "{repairs:?}");
+}
+
+#[test]
 fn what_cannot_be_mended_is_left_to_the_agent() {
     let call = json!({ "id": "a", "function": { "name": "unknown", "arguments": "{\"s\":" } });
     assert_eq!(read(json!({ "tool_calls": [call] })), ("".into(), vec!["a unknown {\"s\":".into()], vec![]));

@@ -15,6 +15,7 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeSet, HashMap},
+    net::IpAddr,
     sync::{Arc, RwLock},
     time::{Duration, Instant},
 };
@@ -36,6 +37,8 @@ pub struct Access {
     /// One reading at a time: an older one must not replace a newer one.
     reading: tokio::sync::Mutex<()>,
     rates: Rates,
+    /// Of requests that need no key: what they bear is often for somebody else, and is counted apart.
+    strange: Rates,
 }
 
 /// On whose behalf a request is.
@@ -129,7 +132,21 @@ impl Access {
             return Some(Arc::new(Identity::operator()));
         }
         let hash: [u8; 32] = Sha256::digest(bearer(headers)?).into();
-        self.find(&hash).or_else(|| is_bootstrap(config, &hash).then(|| Arc::new(Identity::operator())))
+        if let Some(identity) = self.find(&hash) {
+            return Some(identity);
+        }
+        let (time, source) = (Instant::now(), source(config, request, headers));
+        // Whoever tries many must not learn here which of them is the bootstrap key.
+        if source.is_some_and(|source| self.strange.is_guessing(source, time).is_some()) {
+            return None;
+        }
+        if is_bootstrap(config, &hash) {
+            return Some(Arc::new(Identity::operator()));
+        }
+        if let Some(source) = source {
+            self.strange.note_guess(source, time);
+        }
+        None
     }
 }
 
@@ -206,8 +223,7 @@ fn identify(app: &App, request: &Request, time: Instant) -> Result<Arc<Identity>
     if let Some(identity) = app.access.find(&hash) {
         return Ok(identity);
     }
-    let source =
-        rate::source(&app.config, request.extensions(), request.headers()).filter(|_| app.config.capacity.rate > 0);
+    let source = source(&app.config, request.extensions(), request.headers());
     if let Some(seconds) = source.and_then(|source| app.access.rates.is_guessing(source, time)) {
         return Err(Error::rate_limited("Too many wrong keys came from this address", seconds));
     }
@@ -219,6 +235,11 @@ fn identify(app: &App, request: &Request, time: Instant) -> Result<Arc<Identity>
         app.access.rates.note_guess(source, time);
     }
     Err(Error::unauthorized("This key is not known, or was revoked"))
+}
+
+/// Where a request comes from, if guesses are counted.
+fn source(config: &Config, request: &http::Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+    rate::source(config, request, headers).filter(|_| config.capacity.rate > 0)
 }
 
 fn is_bootstrap(config: &Config, hash: &[u8; 32]) -> bool {
@@ -236,6 +257,9 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Environment;
+    use axum::extract::ConnectInfo;
+    use std::net::SocketAddr;
 
     #[test]
     fn write_implies_read_and_admin_implies_all() {
@@ -243,5 +267,25 @@ mod tests {
         assert!(may("tasks:read", "tasks:read") && may("tasks:write", "tasks:read") && may("admin", "keys:write"));
         assert!(!may("tasks:read", "tasks:write") && !may("tasks:write", "sessions:read") && !may("", "tasks:read"));
         assert!(!may("tasks:write", ADMIN) && may("a:read tasks:write", "tasks:write"));
+    }
+
+    #[test]
+    fn who_tries_many_keys_where_none_is_needed_does_not_learn_which_is_right() {
+        let mut environment = Environment::default();
+        environment.set("API_KEY", "right");
+        let (config, access) = (Config::from(environment).unwrap(), Access::default());
+        let is_known = |from: u8, key: &str| {
+            let mut request = http::Extensions::new();
+            request.insert(ConnectInfo(SocketAddr::from(([192, 0, 2, from], 1))));
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
+            access.known(&config, &request, &headers).is_some()
+        };
+        assert!(is_known(1, "right"));
+        for n in 0..40 {
+            assert!(!is_known(1, &format!("wrong-{n}")));
+        }
+        assert!(!is_known(1, "right"));
+        assert!(is_known(2, "right"), "others are not kept from anything");
     }
 }

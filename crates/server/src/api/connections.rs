@@ -10,6 +10,7 @@ pub mod token;
 pub use shown::{Connection, Outcome};
 
 use super::{
+    auth::{ADMIN, Identity},
     error::{Error, Result},
     integrations::{find, unlocked},
     request::{Body, Ids, Query},
@@ -20,15 +21,17 @@ use crate::{
     catalog::{DEFAULT, Entry},
     connection::{
         self,
-        draft::{Draft as Drafted, Fault, draft},
+        draft::{Change, Draft as Drafted, Fault, draft},
+        elsewhere::{self, LeftBehind, Name},
         name,
         value::Wrong,
     },
 };
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use tercel_sdk::Field;
 use tercel_store::Saved;
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -36,7 +39,8 @@ pub struct Connections {
     connections: Vec<Connection>,
 }
 
-/// Values by field key. A blank or masked secret keeps the stored one.
+/// Values by field key. A blank or masked secret keeps the stored one, unless an address names another server: then secrets
+/// are given again. Without the scope `admin`, addresses stay as they are.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[schema(value_type = Object)]
 pub struct Draft(Map<String, Value>);
@@ -71,6 +75,7 @@ pub async fn show(State(app): State<Arc<App>>, Ids((id, name)): Ids<(String, Str
 #[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/connections/{name}/test", tag = "connections", params(("id" = String, Path), ("name" = String, Path)), request_body = Draft, responses((status = 200, body = Outcome), (status = 403, description = "The tier in force does not have it")))]
 pub async fn test(
     State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
     Ids((id, name)): Ids<(String, String)>,
     Body(Draft(given)): Body<Draft>,
 ) -> Result<Json<Outcome>> {
@@ -79,7 +84,8 @@ pub async fn test(
     if given.is_empty() && entry.connections.contains_key(&name) {
         return Ok(Json(connection::check(&app, &id, &name).await.into()));
     }
-    let drafted = drafted(&entry, &name, &given)?;
+    let drafted = drafted(&identity, &entry, &name, given)?;
+    all_stays(&entry, &name, &drafted.changes, key)?;
     Ok(Json(connection::test_with(&app, &id, &name, &drafted.values).await.into()))
 }
 
@@ -90,13 +96,15 @@ pub async fn test(
 #[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/connections/{name}/connect", tag = "connections", params(("id" = String, Path), ("name" = String, Path), Insist), request_body = Draft, responses((status = 200, body = Outcome), (status = 403, description = "The tier in force does not have it")))]
 pub async fn connect(
     State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
     Ids((id, name)): Ids<(String, String)>,
     Query(Insist { insist }): Query<Insist>,
     Body(Draft(given)): Body<Draft>,
 ) -> Result<Json<Outcome>> {
     let entry = unlocked(&app, &id)?;
     name::check(&name).map_err(Error::invalid)?;
-    let Drafted { values, changes, generated } = drafted(&entry, &name, &given)?;
+    let Drafted { values, changes, generated } = drafted(&identity, &entry, &name, given)?;
+    all_stays(&entry, &name, &changes, key)?;
     let tested = connection::test_with(&app, &id, &name, &values).await;
     let passed = tested.result.is_ok();
     if !passed && !insist {
@@ -116,19 +124,25 @@ pub async fn show_default(state: State<Arc<App>>, Ids(id): Ids<String>) -> Resul
 
 /// Test values for the default connection before they are saved; without any, those that are
 #[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/connection/test", tag = "connections", operation_id = "test_default_connection", params(("id" = String, Path)), request_body = Draft, responses((status = 200, body = Outcome)))]
-pub async fn test_default(state: State<Arc<App>>, Ids(id): Ids<String>, draft: Body<Draft>) -> Result<Json<Outcome>> {
-    test(state, Ids((id, DEFAULT.into())), draft).await
+pub async fn test_default(
+    state: State<Arc<App>>,
+    identity: Extension<Arc<Identity>>,
+    Ids(id): Ids<String>,
+    draft: Body<Draft>,
+) -> Result<Json<Outcome>> {
+    test(state, identity, Ids((id, DEFAULT.into())), draft).await
 }
 
 /// Test values and save them as the default connection if the test passes
 #[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/connection/connect", tag = "connections", operation_id = "connect_default_connection", params(("id" = String, Path), Insist), request_body = Draft, responses((status = 200, body = Outcome)))]
 pub async fn connect_default(
     state: State<Arc<App>>,
+    identity: Extension<Arc<Identity>>,
     Ids(id): Ids<String>,
     insist: Query<Insist>,
     draft: Body<Draft>,
 ) -> Result<Json<Outcome>> {
-    connect(state, Ids((id, DEFAULT.into())), insist, draft).await
+    connect(state, identity, Ids((id, DEFAULT.into())), insist, draft).await
 }
 
 fn there(entry: &Entry, name: &str) -> Result<()> {
@@ -142,12 +156,59 @@ fn there(entry: &Entry, name: &str) -> Result<()> {
     }
 }
 
-fn drafted(entry: &Entry, name: &str, given: &Map<String, Value>) -> Result<Drafted> {
-    let keys = entry.integration.fields.iter().map(|field| field.key.as_str());
-    draft(entry, name, given).map_err(|fault| match fault {
+fn drafted(identity: &Identity, entry: &Entry, name: &str, mut given: Map<String, Value>) -> Result<Drafted> {
+    keeps_addresses(identity, entry, name, &mut given, key)?;
+    let keys = entry.integration.fields.iter().map(key);
+    draft(entry, name, &given).map_err(|fault| match fault {
         Fault::Unknown(key) => unknown_key("fields", &key, keys),
         Fault::Wrong(wrong) => wrong.into(),
     })
+}
+
+fn key(field: &Field) -> &str {
+    &field.key
+}
+
+/// Whoever says where an integration calls is sent its secrets, and reaches what only this server reaches: that is for
+/// administrators. What is in force already is taken out of what is given.
+pub fn keeps_addresses(
+    identity: &Identity,
+    entry: &Entry,
+    connection: &str,
+    given: &mut Map<String, Value>,
+    name: Name,
+) -> Result<()> {
+    if identity.scopes.allow(ADMIN) {
+        return Ok(());
+    }
+    elsewhere::take_out_known(entry, connection, given, name).map_err(|field| {
+        let why = "secrets are sent there, so that only a key with the scope `admin` gives another address";
+        Error::forbidden(format!("{}: {why}", name(field)))
+    })
+}
+
+/// A secret is for the server that it was entered for, whoever names another one.
+pub fn secrets_stay(entry: &Entry, connection: &str, changes: &[Change], name: Name) -> Result<()> {
+    match elsewhere::left_behind(entry, connection, changes) {
+        Some(LeftBehind { address, secrets, .. }) if !secrets.is_empty() => {
+            let names = secrets.into_iter().map(name).collect::<Vec<_>>().join(", ");
+            let why = format!("`{}` names another server now, and it was entered for the one before", name(address));
+            Err(Error::invalid(format!("{names}: enter it again, because {why}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The same of secrets and of what a person agreed to.
+pub fn all_stays(entry: &Entry, connection: &str, changes: &[Change], name: Name) -> Result<()> {
+    secrets_stay(entry, connection, changes, name)?;
+    match elsewhere::left_behind(entry, connection, changes) {
+        Some(LeftBehind { address, consent: true, .. }) => {
+            let why = "it names another server now, and somebody agreed at the one before";
+            Err(Error::invalid(format!("{}: ask again by `authorize`, because {why}", name(address))))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl From<Wrong> for Error {

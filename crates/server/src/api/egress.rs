@@ -23,12 +23,17 @@ pub struct Filter {
 /// List requests that went out, newest first
 #[utoipa::path(get, path = "/api/v1/egress", tag = "egress", params(Piece, Filter), responses((status = 200, body = Vec<Call>)))]
 pub async fn list(State(app): State<Arc<App>>, page: Page, Query(filter): Query<Filter>) -> Result<List<Call>> {
-    let rows = app.store.egress(page.before()?, filter.integration.as_deref(), filter.task_id, page.limit).await?;
-    let next = rows.last().filter(|_| rows.len() as i64 >= page.limit).map(|row| row.at.to_string());
+    let Filter { integration, task_id } = filter;
+    let rows = app.store.egress(page.before()?, integration.as_deref(), task_id, page.limit).await?;
+    let mut next = rows.last().filter(|_| rows.len() as i64 >= page.limit).map(|row| row.at);
+    // What went out at the same time stands in one piece, so that only a look tells whether there is more.
+    if next.is_some() && app.store.egress(next, integration.as_deref(), task_id, 1).await?.is_empty() {
+        next = None;
+    }
     let redactor = &app.catalog().redactor;
     let shown = |mut call: tercel_store::Egress| {
         call.path = redactor.text(&call.path).into_owned();
         Call::from(call)
     };
-    Ok(page.list(rows.into_iter().map(shown).collect(), next))
+    Ok(page.list(rows.into_iter().map(shown).collect(), next.map(|at| at.to_string())))
 }

@@ -196,8 +196,15 @@ impl Follower {
             _ => return,
         };
         let was_shown = std::mem::take(&mut self.shown.text);
-        if self.shown.is_doubtful || was_shown.trim_end() != text.trim_end() {
-            let reset = self.shown.is_doubtful || !was_shown.is_empty();
+        let is_doubtful = self.shown.is_doubtful;
+        let piece = match text.strip_prefix(&was_shown).filter(|_| !is_doubtful) {
+            Some("") => None,
+            // It was committed before its last piece was looked at.
+            Some(more) => Some((more.to_owned(), false)),
+            None if !is_doubtful && was_shown.trim_end() == text.trim_end() => None,
+            None => Some((text, true)),
+        };
+        if let Some((text, reset)) = piece {
             self.ready.push_back(Seen::Text { text, reset, is_committed: true });
         }
         self.shown.is_doubtful = false;

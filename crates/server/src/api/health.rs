@@ -37,10 +37,12 @@ pub async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Ready>) {
     let stuck = (lag > STUCK).then(|| format!("The database has not taken a write for {} seconds", lag.as_secs()));
     let refused = (stuck.is_none() && app.store.is_refused())
         .then(|| "The database could not be written when it was tried last; the log says why".to_owned());
+    let damaged =
+        app.store.is_damaged().then(|| "The database is damaged: stop the server and restore a backup".to_owned());
     let replaced = succession::obstacle(&app).map(str::to_owned);
     let behind = (!app.folders.is_ready()).then(|| "The folders of integrations are being looked at".to_owned());
     let stopping = app.stopping.is_cancelled().then(|| "The server is stopping".to_owned());
-    let problems = [stuck, refused, replaced, disk::floor(&app), behind, stopping];
+    let problems = [stuck, refused, damaged, replaced, disk::floor(&app), behind, stopping];
     let problems: Vec<String> = problems.into_iter().flatten().collect();
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Ready { ready: problems.is_empty(), problems, held: app.hold.held().map(|held| held.reason) }))

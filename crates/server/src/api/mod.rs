@@ -93,7 +93,7 @@ pub fn for_operator(router: Router) -> Router {
     }))
 }
 
-/// What services send, and nothing else.
+/// All below `/integrations/`: what services send, and the pages and routes of folders.
 pub fn webhook_router(app: Arc<App>) -> Router {
     let inbound = table().into_iter().filter(|row| row.route.path.starts_with("/integrations/")).collect();
     build(&app, inbound)

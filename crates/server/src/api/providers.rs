@@ -1,6 +1,7 @@
 //! Model providers: which there are, how they are, and their keys, which come in and never out.
 
 use super::{
+    auth::{ADMIN, Identity},
     error::{Error, Result},
     request::{Body, Ids, name, present},
 };
@@ -8,7 +9,7 @@ use crate::{
     app::App,
     providers::{Defaults, OF_ENVIRONMENT, Provider, ProviderKind, REHEARSAL, place},
 };
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tercel_store::MASK;
@@ -28,7 +29,7 @@ pub struct NewProvider {
 #[derive(Deserialize, utoipa::ToSchema)]
 pub struct ProviderSettings {
     kind: ProviderKind,
-    /// The public address of the kind when absent.
+    /// The usual address of the kind when absent; another one is given with the scope `admin`.
     base_url: Option<String>,
     /// Absent or masked: the stored one stays. Null or empty: it is removed.
     #[serde(default, deserialize_with = "present")]
@@ -83,6 +84,7 @@ pub async fn list(State(app): State<Arc<App>>) -> Json<Vec<ShownProvider>> {
 #[utoipa::path(post, path = "/api/v1/providers", tag = "providers", request_body = NewProvider, responses((status = 201, body = ShownProvider), (status = 409, description = "The id is taken")))]
 pub async fn create(
     State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
     Body(new): Body<NewProvider>,
 ) -> Result<(StatusCode, Json<ShownProvider>)> {
     let valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -95,7 +97,7 @@ pub async fn create(
     if app.providers.find(&new.id).is_some() {
         return Err(Error::conflict(format!("There is a provider `{}` already; PUT changes it", new.id)));
     }
-    Ok((StatusCode::CREATED, save(&app, &new.id, new.settings, None).await?))
+    Ok((StatusCode::CREATED, save(&app, &identity, &new.id, new.settings, None).await?))
 }
 
 /// Show a model provider
@@ -110,11 +112,12 @@ pub async fn show(State(app): State<Arc<App>>, Ids(id): Ids<String>) -> Result<J
 #[utoipa::path(put, path = "/api/v1/providers/{id}", tag = "providers", params(("id" = String, Path)), request_body = ProviderSettings, responses((status = 200, body = ShownProvider)))]
 pub async fn put(
     State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
     Ids(id): Ids<String>,
     Body(settings): Body<ProviderSettings>,
 ) -> Result<Json<ShownProvider>> {
     let old = changeable(&app, &id)?;
-    save(&app, &id, settings, Some(&old)).await
+    save(&app, &identity, &id, settings, Some(&old)).await
 }
 
 /// Remove a model provider
@@ -164,20 +167,24 @@ fn changeable(app: &App, id: &str) -> Result<Arc<Provider>> {
 
 async fn save(
     app: &Arc<App>,
+    identity: &Identity,
     id: &str,
     settings: ProviderSettings,
     old: Option<&Provider>,
 ) -> Result<Json<ShownProvider>> {
     let ProviderSettings { kind, base_url, api_key, models, defaults } = settings;
-    let base_url = base_url.unwrap_or_else(|| {
-        let public = match kind {
-            ProviderKind::OpenAi => "https://api.openai.com/v1",
-            ProviderKind::Anthropic => "https://api.anthropic.com",
-            ProviderKind::Ollama => "http://127.0.0.1:11434",
-        };
-        public.to_owned()
-    });
+    let usual = match kind {
+        ProviderKind::OpenAi => "https://api.openai.com/v1",
+        ProviderKind::Anthropic => "https://api.anthropic.com",
+        ProviderKind::Ollama => "http://127.0.0.1:11434",
+    };
+    let base_url = base_url.unwrap_or_else(|| usual.to_owned());
     check(&base_url, &models, &defaults)?;
+    // It may be an address that only this server reaches.
+    let is_known = base_url == usual || old.is_some_and(|old| old.base_url == base_url);
+    if !is_known && !identity.scopes.allow(ADMIN) {
+        return Err(Error::forbidden("base_url: only a key with the scope `admin` gives another address"));
+    }
     let sealed = match api_key {
         Some(Some(key)) if key != MASK => {
             let key = key.trim();

@@ -1,6 +1,7 @@
 //! Reading requests. What does not fit is refused with the name of the field and the reason.
 
 use super::error::{Error, Result};
+use crate::receiving::body::Unread;
 use axum::{
     Json,
     body::Bytes,
@@ -41,6 +42,16 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
             Ok(bytes) => Ok(Self(bytes)),
             Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Error::too_large(TOO_LARGE)),
             Err(rejection) => Err(Error::bad_request(format!("The body could not be read: {}", rejection.body_text()))),
+        }
+    }
+}
+
+impl From<Unread> for Error {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLarge => Self::too_large(TOO_LARGE),
+            Unread::Full => Self::unavailable(unread.to_string()),
+            Unread::Late(_) | Unread::Broken(_) => Self::bad_request(unread.to_string()),
         }
     }
 }

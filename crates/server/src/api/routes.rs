@@ -7,11 +7,12 @@ use super::{
 use crate::{
     app::App,
     folders::route::{self, Asked},
+    receiving,
 };
 use axum::{
     body::Body,
     extract::{ConnectInfo, Path, Request, State},
-    http::{header::CONTENT_LENGTH, request::Parts},
+    http::request::Parts,
     response::Response,
 };
 use futures::StreamExt;
@@ -71,7 +72,7 @@ pub async fn pass_on(app: &Arc<App>, id: &str, parts: Parts, body: Body) -> Resu
             "WebSockets are not passed on to folders; let the page ask again, or stream the answer",
         ));
     }
-    let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let length = receiving::body::length(&parts.headers);
     if length.is_some_and(|length| length > app.config.capacity.body) {
         return Err(Error::too_large(super::request::TOO_LARGE));
     }

@@ -2,6 +2,7 @@
 
 use super::{
     auth::Identity,
+    connections::{all_stays, keeps_addresses},
     error::{Error, Result},
     integrations::{find, unlocked},
     request::{Body, Ids, no_such},
@@ -45,7 +46,8 @@ pub struct Setting {
     problem: Option<String>,
 }
 
-/// Values by environment name. A mask changes nothing; null or a blank removes the stored value.
+/// Values by environment name. A mask changes nothing; null or a blank removes the stored value. Where an address names
+/// another server, secrets are given again; without the scope `admin`, addresses stay as they are.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
@@ -70,10 +72,12 @@ pub async fn show(
 #[utoipa::path(put, path = "/api/v1/admin/integrations/{id}/settings", tag = "integrations", params(("id" = String, Path)), request_body = Change, responses((status = 200, body = Settings)))]
 pub async fn put(
     State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
     Ids(id): Ids<String>,
-    Body(change): Body<Change>,
+    Body(mut change): Body<Change>,
 ) -> Result<Json<Settings>> {
     let entry = unlocked(&app, &id)?;
+    keeps_addresses(&identity, &entry, DEFAULT, &mut change.settings, env)?;
     let mut values = Vec::new();
     for (key, value) in change.settings {
         let field = by_env(&entry, &key)?;
@@ -83,6 +87,7 @@ pub async fn put(
             Given::Value(value) => values.push((field.key.clone(), Some(value))),
         }
     }
+    all_stays(&entry, DEFAULT, &values, env)?;
     save(&app, &entry, DEFAULT, values).await?;
     test_in_background(&app, &id);
     Ok(Json(shown(&*find(&app, &id)?)))
@@ -93,13 +98,19 @@ pub async fn put(
 pub async fn delete(State(app): State<Arc<App>>, Ids((id, key)): Ids<(String, String)>) -> Result<StatusCode> {
     let entry = find(&app, &id)?;
     let field = by_env(&entry, &key)?;
-    save(&app, &entry, DEFAULT, vec![(field.key.clone(), None)]).await?;
+    let changes = vec![(field.key.clone(), None)];
+    all_stays(&entry, DEFAULT, &changes, env)?;
+    save(&app, &entry, DEFAULT, changes).await?;
     test_in_background(&app, &id);
     Ok(StatusCode::NO_CONTENT)
 }
 
+fn env(field: &Field) -> &str {
+    &field.env
+}
+
 fn by_env<'e>(entry: &'e Entry, key: &str) -> Result<&'e Field> {
-    let unknown = || unknown_key("settings", key, entry.integration.fields.iter().map(|field| field.env.as_str()));
+    let unknown = || unknown_key("settings", key, entry.integration.fields.iter().map(env));
     entry.field_by_env(key).ok_or_else(unknown)
 }
 

@@ -3,18 +3,19 @@
 use super::{
     error::{Error, Result},
     rate,
-    request::{Ids, Raw},
+    request::Ids,
     routes,
 };
 use crate::{
     app::App,
     catalog::DEFAULT,
+    receiving::body::{Room, Whole},
     webhook::{self, Answer, Taken},
 };
 use axum::{
     Json,
     body::{Body, Bytes},
-    extract::{FromRequest, State},
+    extract::State,
     http::{Extensions, HeaderMap, Method, Request, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -33,7 +34,7 @@ pub async fn take(State(app): State<Arc<App>>, Ids(id): Ids<String>, request: Re
     if is_code(&app, &id) {
         return routes::answer(app, request).await;
     }
-    receive(&app, &id, DEFAULT, Incoming::read(request).await?).await
+    receive(&app, &id, DEFAULT, Incoming::read(&app, request).await?).await
 }
 
 /// What the address of a webhook ends in, unless a manifest says another.
@@ -63,7 +64,7 @@ pub fn elsewhere(app: &App, id: &str, method: &Method, path: &str) -> Option<Str
 
 /// Takes a request to such an address.
 pub async fn take_elsewhere(app: &Arc<App>, id: &str, connection: &str, request: Request<Body>) -> Result<Response> {
-    receive(app, id, connection, Incoming::read(request).await?).await
+    receive(app, id, connection, Incoming::read(app, request).await?).await
 }
 
 /// Take a webhook request for another connection than the default one
@@ -83,10 +84,10 @@ pub async fn take_for(
     if is_code(&app, &id) {
         return routes::answer(app, request).await;
     }
-    receive(&app, &id, &connection, Incoming::read(request).await?).await
+    receive(&app, &id, &connection, Incoming::read(&app, request).await?).await
 }
 
-async fn receive(app: &Arc<App>, id: &str, connection: &str, request: Incoming) -> Result<Response> {
+async fn receive(app: &Arc<App>, id: &str, connection: &str, request: Incoming<'_>) -> Result<Response> {
     let source: Option<IpAddr> = rate::source(&app.config, &request.extensions, &request.headers);
     match webhook::receive(app, id, connection, request.headers, request.body, source).await? {
         Answer::Taken(taken) => Ok(Json(taken).into_response()),
@@ -98,17 +99,18 @@ async fn receive(app: &Arc<App>, id: &str, connection: &str, request: Incoming) 
 }
 
 /// A request whose body was read to its end.
-pub struct Incoming {
+struct Incoming<'a> {
     extensions: Extensions,
     headers: HeaderMap,
     body: Bytes,
+    _room: Room<'a>,
 }
 
-impl Incoming {
-    async fn read(request: Request<Body>) -> Result<Self> {
+impl<'a> Incoming<'a> {
+    async fn read(app: &'a App, request: Request<Body>) -> Result<Self> {
         let (parts, body) = request.into_parts();
-        let (headers, extensions) = (parts.headers.clone(), parts.extensions.clone());
-        let Raw(body) = Raw::from_request(Request::from_parts(parts, body), &()).await?;
-        Ok(Self { extensions, headers, body })
+        let body = app.readers.bodies.read(&parts.headers, body.into_data_stream(), app.config.capacity.body);
+        let Whole { bytes, room } = body.await?;
+        Ok(Self { extensions: parts.extensions, headers: parts.headers, body: bytes, _room: room })
     }
 }

@@ -134,13 +134,16 @@ impl Values {
         })
     }
 
-    /// Addresses that the operator gave: they may be called, private or not. Variables of a Python folder have no type but
-    /// their name.
+    /// Whether a field says where the integration calls. Variables of a Python folder have no type but their name.
+    pub fn is_address(field: &Field) -> bool {
+        field.kind == FieldType::Url || field.env.ends_with("_URL")
+    }
+
+    /// Addresses that the operator gave: they may be called, private or not.
     pub fn granted(&self, fields: &[Field]) -> Vec<url::Url> {
-        let is_address = |field: &&Field| field.kind == FieldType::Url || field.env.ends_with("_URL");
         fields
             .iter()
-            .filter(is_address)
+            .filter(|field| Self::is_address(field))
             .filter(|field| self.sources.get(&field.key) != Some(&Source::Default))
             .filter_map(|field| self.fields.get(&field.key)?.parse().ok())
             .collect()

@@ -5,7 +5,7 @@ use super::{
     terminal::say,
 };
 use crate::config::Config;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -37,8 +37,7 @@ pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
 
 async fn call(client: &Client, arguments: &Arguments, given: Value) -> Result<Value> {
     let name = &arguments.tool;
-    let tools = client.get("/api/v1/tools?limit=500").await?;
-    let tools = tools.as_array().context("The server's list of tools is not a list")?;
+    let tools = client.list("/api/v1/tools?limit=500").await?;
     // A name that is not there is left to the server: it names the nearest.
     if let Some(tool) = tools.iter().find(|tool| tool["name"] == name.as_str()) {
         consent(name, tool["effect"].as_str().unwrap_or("write"), arguments.yes)?;

@@ -4,7 +4,7 @@ use crate::{api, app::App, config::Config, folders};
 use anyhow::{Context, Result, bail};
 use axum::{Router, body::Body};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -61,6 +61,20 @@ impl Client {
         self.ask(Method::GET, path, None).await
     }
 
+    /// All of a list, piece by piece.
+    pub async fn list(&self, path: &str) -> Result<Vec<Value>> {
+        let (mut all, mut next) = (Vec::new(), Some(path.to_owned()));
+        while let Some(path) = next {
+            let (headers, piece) = self.exchange(Method::GET, &path, None).await?;
+            match piece {
+                Value::Array(piece) => all.extend(piece),
+                other => bail!("{path} is not answered with a list: {other}"),
+            }
+            next = following(&headers);
+        }
+        Ok(all)
+    }
+
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         self.ask(Method::POST, path, Some(body)).await
     }
@@ -82,15 +96,7 @@ impl Client {
             .header(header::HOST, "tercel")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::<Bytes>::from(body.to_string()))?;
-        let response = match self {
-            Self::Running(socket) => {
-                let stream = UnixStream::connect(socket).await.context("The server has ended")?;
-                let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-                tokio::spawn(connection);
-                sender.send_request(request).await.context("The server does not answer")?.map(Body::new)
-            }
-            Self::Here { router, .. } => router.clone().oneshot(request.map(Body::new)).await?,
-        };
+        let response = self.begin(request).await?;
         let status = response.status();
         let mut body = response.into_body();
         if !status.is_success() {
@@ -114,28 +120,45 @@ impl Client {
         }
     }
 
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        self.exchange(method, path, body).await.map(|(_, answer)| answer)
+    }
+
     /// # Errors
     /// What the API said, for an answer that is not a success.
-    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+    async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(HeaderMap, Value)> {
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, "tercel")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::from(body.map(Value::to_string).unwrap_or_default()))?;
-        let (status, answer) = match self {
-            Self::Running(socket) => {
-                let stream = UnixStream::connect(socket).await.context("The server has ended")?;
-                send(stream, request).await?
-            }
-            Self::Here { router, .. } => through(router, request).await?,
-        };
-        let answer = read(&answer);
-        match status.is_success() {
-            true => Ok(answer),
-            false => bail!("{}", complaint(status, &answer)),
+        let (parts, body) = self.begin(request).await?.into_parts();
+        let answer = read(&body.collect().await.context("The server did not finish its answer")?.to_bytes());
+        match parts.status.is_success() {
+            true => Ok((parts.headers, answer)),
+            false => bail!("{}", complaint(parts.status, &answer)),
         }
     }
+
+    /// The answer, of which the body may still be on its way.
+    async fn begin(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>> {
+        match self {
+            Self::Running(socket) => {
+                let stream = UnixStream::connect(socket).await.context("The server has ended")?;
+                let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+                tokio::spawn(connection);
+                Ok(sender.send_request(request).await.context("The server does not answer")?.map(Body::new))
+            }
+            Self::Here { router, .. } => Ok(router.clone().oneshot(request.map(Body::new)).await?),
+        }
+    }
+}
+
+/// Where a list goes on.
+fn following(headers: &HeaderMap) -> Option<String> {
+    let link = headers.get(header::LINK)?.to_str().ok()?;
+    Some(link.strip_prefix('<')?.split_once('>')?.0.to_owned())
 }
 
 /// Sends one request over a connection of its own.
@@ -185,6 +208,23 @@ pub fn complaint(status: StatusCode, answer: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Environment;
+
+    #[tokio::test]
+    async fn a_list_is_read_to_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut environment = Environment::default();
+        environment.set("TERCEL_DATA_DIR", directory.path().to_str().unwrap());
+        let client = Client::here(App::open(Config::from(environment).unwrap(), Vec::new()).await.unwrap());
+        for name in ["a", "b", "c", "d", "e"] {
+            client.post("/api/v1/keys", &json!({"name": name, "scopes": ["tasks:read"]})).await.unwrap();
+        }
+        let keys = client.list("/api/v1/keys?limit=2").await.unwrap();
+        let names: Vec<&str> = keys.iter().map(|key| key["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["e", "d", "c", "b", "a"]);
+        assert!(client.list("/health").await.is_err());
+        client.close().await;
+    }
 
     #[test]
     fn a_failure_says_what_the_server_said() {

@@ -10,6 +10,8 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
+const ALL: &str = "/api/v1/keys?limit=500";
+
 #[derive(Subcommand)]
 pub enum Command {
     /// Make a key; it is shown once
@@ -60,7 +62,7 @@ async fn create(client: &Client, name: &str, scopes: &[String], json: bool) -> R
 }
 
 async fn list(client: &Client, json: bool) -> Result<()> {
-    let keys = all(client).await?;
+    let keys = client.list(ALL).await?;
     if json {
         return Ok(say(&format!("{:#}", Value::Array(keys)))?);
     }
@@ -71,7 +73,7 @@ async fn list(client: &Client, json: bool) -> Result<()> {
 }
 
 async fn revoke(client: &Client, named: &str) -> Result<()> {
-    let keys = all(client).await?;
+    let keys = client.list(ALL).await?;
     let key = find(&keys, named)?;
     let id = key["id"].as_str().unwrap_or_default();
     client.delete(&format!("/api/v1/keys/{id}")).await?;
@@ -84,13 +86,6 @@ async fn rotate_seal(client: &Client) -> Result<()> {
     let left = "The key before it is removed at the next start of the server. Backups that were made before do not need it: \
                 each has its own, sealed to its passphrase.";
     Ok(say(&format!("{count} values are sealed with the new key {key}. {left}"))?)
-}
-
-async fn all(client: &Client) -> Result<Vec<Value>> {
-    match client.get("/api/v1/keys?limit=500").await? {
-        Value::Array(keys) => Ok(keys),
-        other => bail!("The server's list of keys is not a list: {other}"),
-    }
 }
 
 /// The one key that an id or a prefix means. Of keys with the same beginning, those that still count are meant.

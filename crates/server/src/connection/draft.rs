@@ -6,8 +6,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// What would be saved, by field key; `None` removes a value.
-pub type Changes = Vec<(String, Option<String>)>;
+/// A value by its field key; `None` removes it.
+pub type Change = (String, Option<String>);
+
+/// What would be saved.
+pub type Changes = Vec<Change>;
 
 /// A connection as it would be.
 pub struct Draft {

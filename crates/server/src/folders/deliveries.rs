@@ -9,7 +9,7 @@ use super::{
     Standing,
     route::{self, Asked, Failure},
 };
-use crate::{app::App, catalog::Values, disk, webhook};
+use crate::{app::App, catalog::Values, disk, receiving::body::Whole, webhook};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -18,7 +18,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tercel_sdk::{Dedupe, Error, Kind, routes::Body};
+use tercel_sdk::{Dedupe, Error, Kind, Scheme, routes::Body};
 use tercel_store::{Accept, Accepted, Delivery, Handled, NewDelivery, Uuid};
 use tokio::sync::Semaphore;
 
@@ -69,12 +69,13 @@ pub async fn receive(app: &Arc<App>, id: &str, asked: Asked, body: Body) -> Resu
     if disk::is_full(app) {
         return Err(Failure::Unavailable("The disk is almost full: nothing was stored".into(), 60));
     }
+    let Whole { bytes: body, room } = app.readers.bodies.read(&asked.headers, body, app.config.capacity.body).await?;
+    let scheme = verified(app, id, &asked, &body)?;
+    // Who does not send a body, or cannot sign one, takes nobody's turn.
     let Some(turn) = Running::enter(app, id) else {
         return Err(Failure::Unavailable(format!("`{id}` has too much to do: nothing was stored"), 5));
     };
-    let body = read(body, app.config.capacity.body).await?;
-    let verified_by = verified(app, id, &asked, &body)?;
-    let keys = webhook::keys(id, crate::catalog::DEFAULT, &dedupe(&asked.headers), &body);
+    let keys = webhook::keys(id, crate::catalog::DEFAULT, &dedupe(&asked.headers, scheme.as_ref()), &body);
     let names: Vec<String> = keys.iter().map(|(key, _)| key.clone()).collect();
     let delivery = NewDelivery {
         id: Uuid::now_v7(),
@@ -83,8 +84,8 @@ pub async fn receive(app: &Arc<App>, id: &str, asked: Asked, body: Body) -> Resu
         event: event(&asked.headers),
         outcome: "reply",
         reason: None,
-        verified_by: verified_by.into(),
-        headers: serde_json::to_string(&webhook::kept(&asked.headers)).unwrap_or_default(),
+        verified_by: scheme.as_ref().map_or(BY_CODE, Scheme::name).into(),
+        headers: webhook::kept(&app.catalog().redactor, &asked.headers, scheme.as_ref().map(Scheme::proof_header)),
         body: body.to_vec(),
         answer: None,
         sealed_request: Some(request::sealed(app, &asked)),
@@ -104,6 +105,8 @@ pub async fn receive(app: &Arc<App>, id: &str, asked: Asked, body: Body) -> Resu
             first.id
         }
     };
+    // The code may take long, and those that wait for it have turns.
+    drop(room);
     let Some(generation) = app.store.begin_delivery(delivery).await? else {
         return Err(Failure::Unavailable(format!("The delivery {delivery} is being processed"), 5));
     };
@@ -112,10 +115,10 @@ pub async fn receive(app: &Arc<App>, id: &str, asked: Asked, body: Body) -> Resu
     finished(app.work.spawn(work.process(asked, body))).await
 }
 
-/// Who vouches for a request: a scheme that the folder declares, else its code, later.
-fn verified(app: &Arc<App>, id: &str, asked: &Asked, body: &Bytes) -> Result<&'static str, Failure> {
+/// The scheme that vouches for a request, where the folder declares one. Else its code does, later.
+fn verified(app: &Arc<App>, id: &str, asked: &Asked, body: &Bytes) -> Result<Option<Scheme>, Failure> {
     let entry = route::find(app, id)?;
-    let Some(verify) = route::routes(&entry)?.verify else { return Ok(BY_CODE) };
+    let Some(verify) = route::routes(&entry)?.verify else { return Ok(None) };
     let gone = || Failure::NotFound(format!("The integration `{id}` is not there any more"));
     let values = entry.values(crate::catalog::DEFAULT).ok_or_else(gone)?;
     let time = std::time::SystemTime::now();
@@ -123,7 +126,7 @@ fn verified(app: &Arc<App>, id: &str, asked: &Asked, body: &Bytes) -> Result<&'s
         let host = app.host_with(id, crate::catalog::DEFAULT, values, crate::app::Call::default()).ok_or_else(gone)?;
         let scheme = verify(&host).map_err(|error| route::failed(app, id, &error))?;
         let checked = scheme.verify(&asked.headers, body, time);
-        checked.map(|()| scheme.name()).map_err(|refusal| Failure::Refused(refusal.to_string()))
+        checked.map(|()| scheme).map_err(|refusal| Failure::Refused(refusal.to_string()))
     };
     let verified = match verified_with(values) {
         // A secret that was replaced may still count.
@@ -132,7 +135,7 @@ fn verified(app: &Arc<App>, id: &str, asked: &Asked, body: &Bytes) -> Result<&'s
         }
         verified => verified,
     };
-    verified.inspect_err(|failure| {
+    verified.map(Some).inspect_err(|failure| {
         if let Failure::Refused(words) = failure {
             app.refusals.note(id, words, asked.source);
         }
@@ -207,7 +210,8 @@ async fn take_up(app: &Arc<App>, id: Uuid, integration: &str) -> Result<(), Fail
     let Some(generation) = app.store.begin_delivery(id).await? else { return Ok(()) };
     let Some(turn) = Running::enter(app, integration) else { return Ok(()) };
     let keys = match &asked {
-        Ok(asked) => webhook::keys(integration, &delivery.connection, &dedupe(&asked.headers), &body),
+        // All that it may be known by: what is released is its own.
+        Ok(asked) => webhook::keys(integration, &delivery.connection, &dedupe(&asked.headers, None), &body),
         Err(_) => Vec::new(),
     };
     let released = keys.into_iter().map(|(key, _)| key).collect();
@@ -331,11 +335,16 @@ fn read_headers(pairs: &[(String, String)], value: impl Fn(&str) -> String) -> H
     pairs.iter().filter_map(pair).collect()
 }
 
-/// How a repetition is known: by the id that the service gave it, else by what it says.
-fn dedupe(headers: &HeaderMap) -> Dedupe {
+/// How a repetition is known: by the id that the service gave it, else by what it says. Nobody knows what code checks:
+/// without a scheme the id may be anybody's.
+fn dedupe(headers: &HeaderMap, scheme: Option<&Scheme>) -> Dedupe {
     let names = ["webhook-id"].into_iter().chain(ending(headers, &["-delivery", "-delivery-id"]));
     let id = names.filter_map(|name| headers.get(name)?.to_str().ok()).find(|id| !id.trim().is_empty());
-    id.map_or(Dedupe::Body, |id| Dedupe::SignedId(id.to_owned()))
+    match id {
+        None => Dedupe::Body,
+        Some(id) if scheme.is_some_and(Scheme::covers_headers) => Dedupe::SignedId(id.into()),
+        Some(id) => Dedupe::UnsignedId(id.into()),
+    }
 }
 
 /// What the service calls it, as far as that is seen from outside.
@@ -346,18 +355,6 @@ fn event(headers: &HeaderMap) -> String {
 
 fn ending<'h>(headers: &'h HeaderMap, endings: &'h [&str]) -> impl Iterator<Item = &'h str> {
     headers.keys().map(HeaderName::as_str).filter(|name| endings.iter().any(|ending| name.ends_with(ending)))
-}
-
-async fn read(mut body: Body, most: usize) -> Result<Bytes, Failure> {
-    let mut bytes = BytesMut::new();
-    while let Some(piece) = body.next().await {
-        let piece = piece.map_err(|error| Failure::Malformed(format!("The body ended in the middle: {error}")))?;
-        if bytes.len() + piece.len() > most {
-            return Err(Failure::TooLarge);
-        }
-        bytes.extend_from_slice(&piece);
-    }
-    Ok(bytes.freeze())
 }
 
 async fn gather(mut body: Body) -> tercel_sdk::Result<Bytes> {
@@ -381,12 +378,21 @@ mod tests {
 
     #[test]
     fn a_repetition_is_known_by_the_id_of_the_service() {
-        let id = |name, value| dedupe(&headers(name, value));
+        let id = |name, value| dedupe(&headers(name, value), Some(&Scheme::standard("secret")));
         assert_eq!(id("webhook-id", "m1"), Dedupe::SignedId("m1".into()));
-        assert_eq!(id("x-forge-delivery", "d1"), Dedupe::SignedId("d1".into()));
         assert_eq!(id("webhook-id", " "), Dedupe::Body);
         assert_eq!(id("x-other", "m1"), Dedupe::Body);
         assert_eq!(event(&headers("x-forge-event", "push")), "push");
         assert_eq!(event(&HeaderMap::new()), "webhook");
+    }
+
+    #[test]
+    fn an_id_that_nobody_signed_is_not_enough() {
+        for scheme in [None, Some(Scheme::token("x-forge-token", "secret")), Some(Scheme::stripe("secret"))] {
+            for name in ["webhook-id", "x-forge-delivery", "forge-delivery-id"] {
+                let known_by = dedupe(&headers(name, "d1"), scheme.as_ref());
+                assert_eq!(known_by, Dedupe::UnsignedId("d1".into()), "{name}");
+            }
+        }
     }
 }

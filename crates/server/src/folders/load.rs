@@ -16,7 +16,8 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tercel_hosts::{Folder, Found, Hosts, Loaded, RootKind, sandbox::Sandbox};
+use tercel_agent::arguments::usable;
+use tercel_hosts::{Folder, Found, Hosts, Loaded, Problem, RootKind, sandbox::Sandbox};
 use tercel_store::NewNotice;
 use tokio::task::JoinHandle;
 
@@ -190,6 +191,7 @@ async fn load_one(app: &Arc<App>, hosts: &Hosts, folder: Folder) -> Option<Loade
     } else {
         Some(hosts.load(&folder, last.as_ref()).await)
     };
+    let loaded = loaded.map(with_usable_tools);
     let replaced = app.folders.write(|state| match &loaded {
         // It may have gone meanwhile.
         Some(loaded) if !state.found.folders.contains(&folder) => Some(loaded.clone()),
@@ -202,6 +204,20 @@ async fn load_one(app: &Arc<App>, hosts: &Hosts, folder: Folder) -> Option<Loade
     let now = app.folders.loaded(&id);
     let is_same = |old: &Loaded| now.as_ref().is_some_and(|new| Arc::ptr_eq(&old.worker, &new.worker));
     replaced.filter(|old| !is_same(old))
+}
+
+/// Without the tools whose arguments cannot be checked. Model providers refuse them, and all others beside them.
+fn with_usable_tools(mut loaded: Loaded) -> Loaded {
+    let Loaded { integration, problems, .. } = &mut loaded;
+    integration.tools.retain(|tool| match usable(&tool.parameters) {
+        Ok(()) => true,
+        Err(why) => {
+            let message = format!("The tool `{}` is left out: its schema cannot be used: {why}", tool.name);
+            problems.push(Problem::new("", message));
+            false
+        }
+    });
+    loaded
 }
 
 /// Nothing of a folder that a bot wrote runs unless exactly this state of it was approved.

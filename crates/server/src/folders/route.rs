@@ -9,6 +9,7 @@ use crate::{
     app::{App, Call},
     catalog::{DEFAULT, Entry},
     folders::card,
+    receiving::body::Unread,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -59,6 +60,16 @@ impl std::fmt::Display for Failure {
 impl From<tercel_store::Error> for Failure {
     fn from(error: tercel_store::Error) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<Unread> for Failure {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLarge => Self::TooLarge,
+            Unread::Full => Self::Unavailable(unread.to_string(), 5),
+            Unread::Late(_) | Unread::Broken(_) => Self::Malformed(unread.to_string()),
+        }
     }
 }
 

@@ -82,13 +82,14 @@ impl Calling<'_> {
         };
         let catalog = app.catalog();
         let duration_ms = began.elapsed().as_millis() as u64;
+        let costs = |taken: Usage| if provider.is_rehearsal() { Usage::default() } else { taken };
         let Some(answered) = answered else {
-            let taken = if provider.is_rehearsal() { Usage::default() } else { meter.cut_off(&request) };
+            let taken = costs(meter.cut_off(&request));
             let error = Error::new(Kind::Error, "The call was cut off");
             return (Step::ModelFailed { iteration, model, error, duration_ms }, taken);
         };
         metrics::histogram!("tercel_model_seconds").record(began.elapsed().as_secs_f64());
-        let step = match answered {
+        match answered {
             Ok(answer) => {
                 let answer = catalog.redactor.answer(answer);
                 crate::hooks::fire(app, ids, || hook::AfterLlmCall {
@@ -104,16 +105,17 @@ impl Calling<'_> {
                     iteration,
                     provider_id: provider.id().into(),
                 });
-                Step::Model { iteration, model, provider: provider.id().into(), answer, duration_ms, fallback }
+                let provider = provider.id().into();
+                (Step::Model { iteration, model, provider, answer, duration_ms, fallback }, Usage::default())
             }
             Err(error) => {
                 let error = catalog.redactor.error(error);
                 let task = ids.task.map(tracing::field::display);
                 tracing::warn!(task.id = task, model, "The model did not answer: {error}");
-                Step::ModelFailed { iteration, model, error, duration_ms }
+                let taken = costs(meter.broken_off(&request));
+                (Step::ModelFailed { iteration, model, error, duration_ms }, taken)
             }
-        };
-        (step, meter.reading())
+        }
     }
 
     pub async fn tool(&self, tools: &Tools<'_>, call: Planned) -> Called {

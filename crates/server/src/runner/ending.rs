@@ -9,7 +9,7 @@ use super::{
 use crate::{app::App, ceilings, consent::over, emission, hooks, queue::patiently};
 use serde_json::Value;
 use std::sync::Arc;
-use tercel_agent::Step;
+use tercel_agent::{Step, awaited};
 use tercel_sdk::{
     Error, Kind,
     hook::{AfterTaskComplete, HookEvent},
@@ -93,11 +93,11 @@ pub async fn wait_for(
     log: &mut Log,
     ceiling: &Ceiling,
 ) -> tercel_store::Result<&'static str> {
-    ceilings::report(app, ceiling).await;
     let error = ceilings::error(ceiling);
     log.add(&Step::Parked { error: error.clone() })?;
     let end = Some(End::Waiting(json(&error)));
     log.commit_waiting(app, &prepared.session.client_id, end, Some(ceiling.scope.clone())).await?;
+    ceilings::report(app, ceiling).await;
     tell_if_cancelled(app, &prepared.ids).await;
     Ok("waiting")
 }
@@ -154,7 +154,7 @@ pub async fn park(
             }
         });
     }
-    app.runs.miss(&prepared.run.models);
+    app.runs.miss(awaited(&prepared.run));
     app.raise(no_model(error)).await;
     Ok(status)
 }

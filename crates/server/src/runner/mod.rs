@@ -130,8 +130,8 @@ impl Runs {
     }
 
     /// Notes that runs wait for a model; or that it answers, and whether any waited.
-    fn miss(&self, models: &[String]) {
-        self.missed.lock().expect("no holder of this lock panics").extend(models.iter().cloned());
+    fn miss(&self, models: Vec<String>) {
+        self.missed.lock().expect("no holder of this lock panics").extend(models);
     }
 
     fn found(&self, model: &str) -> bool {

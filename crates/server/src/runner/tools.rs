@@ -1,4 +1,5 @@
-//! Runs the tool calls of one turn, side by side; each result is committed when it is there.
+//! Runs the tool calls of one turn, side by side; each result is committed when it is there, and with the first one what
+//! is said instead of calls that are not run.
 
 use super::{
     calling::{Called, Calling, Lacking, Tools},
@@ -34,7 +35,8 @@ pub async fn run_all(
         call.action == Action::Run && prepared.config.client_tools.iter().any(|tool| tool.name == call.name)
     };
     let (clients, ours): (Vec<_>, Vec<_>) = calls.into_iter().partition(is_the_clients);
-    let mut done = Vec::with_capacity(ours.len());
+    let (run, said): (Vec<_>, Vec<_>) = ours.into_iter().partition(|call| call.action == Action::Run);
+    let mut done = Vec::with_capacity(run.len() + said.len());
     let mut lacking = None;
     prepared.feed.after(log.count());
     {
@@ -46,7 +48,12 @@ pub async fn run_all(
             message: Some(prepared.task.message_id),
             run: &prepared.run,
         };
-        let mut running: FuturesUnordered<_> = ours.into_iter().map(|call| calling.tool(&tools, call)).collect();
+        for call in said {
+            let Called { step, .. } = calling.tool(&tools, call).await;
+            log.add(&step)?;
+            done.push(Committed { attempt: prepared.run.attempt, step });
+        }
+        let mut running: FuturesUnordered<_> = run.into_iter().map(|call| calling.tool(&tools, call)).collect();
         loop {
             // What is being committed is waited for.
             let step = tokio::select! {
@@ -64,6 +71,7 @@ pub async fn run_all(
             done.push(Committed { attempt: prepared.run.attempt, step });
         }
     }
+    log.flush(app, &prepared.session.client_id).await?;
     prepared.run.steps.extend(done);
     if prepared.stop.is_cancelled() {
         return Ok(Open::Nothing);

@@ -135,9 +135,8 @@ fn point(text: &str, zone: TimeZone) -> Result<i64, String> {
     if let Ok(time) = text.trim().parse::<Timestamp>() {
         return Ok(time.as_microsecond());
     }
-    let local = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"]
-        .iter()
-        .find_map(|format| DateTime::strptime(format, text.trim()).ok());
+    let local =
+        ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"].iter().find_map(|format| DateTime::strptime(format, text.trim()).ok());
     let time = local.and_then(|local| zone::instant(&zone, local));
     time.map(Timestamp::as_microsecond).ok_or_else(|| {
         format!("at: `{text}` is not a time such as 2030-01-31T09:00:00Z or, in time_zone, 2030-01-31T09:00")

@@ -131,3 +131,28 @@ async fn a_mirrored_message_goes_out_under_the_name_of_who_typed_it() {
     assert!(posts.iter().any(|(by, text)| by.is_null() && text.starts_with("You said")), "{posts:?}");
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_tool_whose_arguments_cannot_be_checked_is_refused_with_the_reason() {
+    let place = place();
+    let world = start(place.path(), vec![board()]).await;
+    for (parameters, why) in [
+        (json!({"type": "object", "allOf": [{"$ref": "#"}, {"$ref": "#"}]}), "it leads back to itself"),
+        (json!({"type": "objekt"}), "`/type`"),
+    ] {
+        let tool = json!({"name": "get_x", "parameters": parameters});
+        let offer = json!({"message": "hello", "client_tools": [tool]});
+        let (status, said) = world.try_call("POST", "/chat/stream", offer).await;
+        let detail = said["detail"].as_str().unwrap_or_default();
+        assert_eq!((status, &said["code"]), (422, &json!("invalid")), "{said}");
+        assert!(detail.contains("the schema of `get_x` cannot be used") && detail.contains(why), "{said}");
+
+        let tools = json!([{"type": "function", "function": tool}]);
+        let ask = json!({"model": "default", "messages": [{"role": "user", "content": "hello"}], "tools": tools});
+        let (status, said) = world.try_call("POST", "/v1/chat/completions", ask).await;
+        assert_eq!((status, &said["error"]["param"]), (400, &json!("tools")), "{said}");
+        assert!(said["detail"].as_str().unwrap().contains(why), "{said}");
+    }
+    assert_eq!(world.model_calls(), 0);
+    world.stop().await;
+}

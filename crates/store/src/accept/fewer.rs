@@ -2,10 +2,10 @@
 
 use super::Item;
 use crate::{
-    Result,
+    Action, Ceiling, Result,
     engine::{Connection, list},
 };
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 
 /// How the runs of events that are alike are made fewer.
@@ -36,37 +36,40 @@ pub struct Cooldown {
 /// What becomes of the run that an item asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is made, as always.
+    /// It is made, as always, if no ceiling refuses it.
     Made,
     /// That run, which has not begun, answers this too.
     Joins(Uuid),
-    /// One that was like it was run a short while ago.
-    Cools,
+    /// That run, of one that was like it, was made a short while ago.
+    Cools(Uuid),
 }
 
 /// The open keys: what each leads to, and until when.
 type Known = HashMap<String, (Uuid, i64)>;
 
-/// For each item, what becomes of its run. The keys of those that are made are taken.
-pub(super) async fn decide(items: &[&Item], connection: &mut Connection, time: i64) -> Result<Vec<Verdict>> {
+/// The same for the keys that runs of a group want to take.
+pub(super) type Taken = BTreeMap<String, (Uuid, i64)>;
+
+/// For each item, what becomes of its run; and the keys of those that are made.
+pub(super) async fn decide(items: &[&Item], connection: &mut Connection, time: i64) -> Result<(Vec<Verdict>, Taken)> {
     let fewer =
         |item: &&Item| item.task.as_ref().map(|task| task.fewer.clone()).filter(|fewer| *fewer != Fewer::default());
     let wanted: Vec<Option<Fewer>> = items.iter().map(fewer).collect();
     let keys: BTreeSet<&str> = wanted.iter().flatten().flat_map(Fewer::keys).collect();
     if keys.is_empty() {
-        return Ok(vec![Verdict::Made; items.len()]);
+        return Ok((vec![Verdict::Made; items.len()], Taken::new()));
     }
     let mut known = open(&keys, connection, time).await?;
     let mut sizes = sizes(&known, connection).await?;
-    let mut taken = BTreeSet::new();
+    let mut taken = Taken::new();
     let mut verdicts = Vec::with_capacity(items.len());
     for (item, wanted) in items.iter().zip(&wanted) {
         let (Some(task), Some(fewer)) = (&item.task, wanted) else {
             verdicts.push(Verdict::Made);
             continue;
         };
-        if fewer.cooldown.as_ref().is_some_and(|cooldown| known.contains_key(&cooldown.key)) {
-            verdicts.push(Verdict::Cools);
+        if let Some((run, _)) = fewer.cooldown.as_ref().and_then(|cooldown| known.get(&cooldown.key)) {
+            verdicts.push(Verdict::Cools(*run));
             continue;
         }
         let joined = fewer.merge.as_ref().and_then(|merge| {
@@ -76,21 +79,52 @@ pub(super) async fn decide(items: &[&Item], connection: &mut Connection, time: i
             Some(*first)
         });
         if let (Some(merge), None) = (&fewer.merge, joined) {
-            known.insert(merge.key.clone(), (task.id, time.saturating_add(merge.wait)));
-            taken.insert(merge.key.clone());
+            let first = (task.id, time.saturating_add(merge.wait));
+            known.insert(merge.key.clone(), first);
+            taken.insert(merge.key.clone(), first);
             sizes.insert(task.id, 1);
         }
         if let Some(cooldown) = &fewer.cooldown {
-            let run = joined.unwrap_or(task.id);
-            known.insert(cooldown.key.clone(), (run, time.saturating_add(cooldown.pause)));
-            taken.insert(cooldown.key.clone());
+            let last = (joined.unwrap_or(task.id), time.saturating_add(cooldown.pause));
+            known.insert(cooldown.key.clone(), last);
+            taken.insert(cooldown.key.clone(), last);
         }
         verdicts.push(joined.map_or(Verdict::Made, Verdict::Joins));
     }
-    let rows = taken.iter().map(|key| list![key, known[key].0, known[key].1]).collect();
+    Ok((verdicts, taken))
+}
+
+/// Takes the keys of the runs that are made. One that a ceiling refuses takes none, and whom it would have answered or
+/// kept waiting is refused as it is.
+pub(super) async fn settle(
+    items: &[&Item],
+    verdicts: &mut [Verdict],
+    full: &mut [Option<&Ceiling>],
+    mut taken: Taken,
+    connection: &mut Connection,
+) -> Result<()> {
+    if taken.is_empty() {
+        return Ok(());
+    }
+    let refused: HashMap<Uuid, &Ceiling> = items
+        .iter()
+        .zip(full.iter())
+        .filter_map(|(item, full)| {
+            let ceiling = full.filter(|ceiling| ceiling.action != Action::Park)?;
+            Some((item.task.as_ref()?.id, ceiling))
+        })
+        .collect();
+    for (verdict, full) in verdicts.iter_mut().zip(full.iter_mut()) {
+        if let Verdict::Joins(run) | Verdict::Cools(run) = *verdict
+            && let Some(ceiling) = refused.get(&run)
+        {
+            (*verdict, *full) = (Verdict::Made, Some(*ceiling));
+        }
+    }
+    taken.retain(|_, taken| !refused.contains_key(&taken.0));
+    let rows = taken.iter().map(|(key, (run, until))| list![key, *run, *until]).collect();
     let after = " ON CONFLICT (key) DO UPDATE SET subject = excluded.subject, expires_at = excluded.expires_at";
-    connection.run_rows("INSERT INTO dedupe (key, subject, expires_at) VALUES", rows, after).await?;
-    Ok(verdicts)
+    connection.run_rows("INSERT INTO dedupe (key, subject, expires_at) VALUES", rows, after).await
 }
 
 impl Fewer {
@@ -112,13 +146,15 @@ async fn open(keys: &BTreeSet<&str>, connection: &mut Connection, time: i64) -> 
     Ok(found.into_iter().filter(|(.., until)| *until > time).map(|(key, first, until)| (key, (first, until))).collect())
 }
 
-/// How many messages the runs have that have not begun.
+/// How many messages the runs have that can be joined: they have not begun, nobody has told them to stop, and their
+/// session goes on.
 async fn sizes(known: &Known, connection: &mut Connection) -> Result<HashMap<Uuid, i64>> {
     let runs: BTreeSet<Uuid> = known.values().map(|(run, _)| *run).collect();
     let rows: Vec<(Uuid, i64)> = connection
         .all_rows(
             "SELECT t.id, (SELECT COUNT(*) FROM messages m WHERE m.session_id = t.session_id AND m.seq >= t.seq \
-             AND m.task_id = t.id) FROM tasks t WHERE t.status IN ('pending', 'waiting') AND t.attempt = 0 AND t.id IN (VALUES",
+             AND m.task_id = t.id) FROM tasks t WHERE t.status IN ('pending', 'waiting') AND t.attempt = 0 \
+             AND NOT t.cancelled AND (SELECT s.active FROM sessions s WHERE s.id = t.session_id) AND t.id IN (VALUES",
             runs.iter().map(|run| list![*run]).collect(),
             ")",
         )

@@ -239,6 +239,11 @@ impl Engine {
         Ok(self.read(sql, args).await?.into_iter().next())
     }
 
+    /// Whether a read has met damage.
+    pub fn is_damaged(&self) -> bool {
+        matches!(self, Self::Sqlite(readers) if readers.damage.is_there())
+    }
+
     pub async fn close(&self) {
         match self {
             Self::Sqlite(readers) => readers.close().await,

@@ -93,6 +93,7 @@ async fn transact(desk: &mut Desk, groups: &mut [Box<dyn Group>], way: Way) -> R
     let mut tries = 0;
     loop {
         let Err(error) = attempt(&mut desk.connection, groups, way).await else { return Ok(()) };
+        desk.has_met(&error);
         tries += 1;
         if desk.connection.is_alive() {
             forget(groups, way);

@@ -11,7 +11,10 @@ mod waiting;
 pub(crate) use group::{Bell, Write};
 pub use turn::Turn;
 
-use crate::{Error, Result, Wake, engine::Connection};
+use crate::{
+    Error, Result, Wake,
+    engine::{Connection, sqlite::Damage},
+};
 use group::{Asked, Job};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -45,6 +48,7 @@ struct State {
     waiting_since: AtomicI64,
     /// Nothing of the last group could be written, for a reason that may pass.
     refused: AtomicBool,
+    damage: Damage,
     /// Bytes of a database that is elsewhere.
     size: AtomicU64,
     /// The writer ended though nobody asked it to.
@@ -60,6 +64,7 @@ impl Writer {
             started: Instant::now(),
             waiting_since: AtomicI64::new(-1),
             refused: AtomicBool::new(false),
+            damage: Damage::default(),
             size: AtomicU64::new(0),
             broken: watch::Sender::new(false),
             turn: watch::Sender::new(Turn::Ours),
@@ -101,6 +106,11 @@ impl Writer {
     /// Whether the database took nothing of what it was given last.
     pub fn is_refused(&self) -> bool {
         self.state.refused.load(Ordering::Relaxed) || *self.state.broken.borrow()
+    }
+
+    /// Whether a write has met damage.
+    pub fn is_damaged(&self) -> bool {
+        self.state.damage.is_there()
     }
 
     /// Returns when the writer has a fault and writes nothing any more.

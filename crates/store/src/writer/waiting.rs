@@ -92,6 +92,10 @@ impl Desk {
         self.note_waiting(None);
     }
 
+    pub fn has_met(&self, error: &Error) {
+        self.state.damage.look(error);
+    }
+
     /// When the present group has waited for long enough, should the database be lost now.
     pub fn limit(&self) -> Instant {
         (self.oldest + PATIENCE).max(Instant::now() + LAST_PATIENCE)

@@ -3,8 +3,8 @@
 use crate::world::{World, ask, ceiling, delivered};
 use futures::future::join_all;
 use tercel_store::{
-    Accept, Ceiling, Uuid,
-    accept::{Cooldown, Fewer, Merge},
+    Accept, Accepted, Action, Ceiling, End, Placed, Uuid,
+    accept::{Busy, Cooldown, Fewer, Merge},
 };
 
 const LONG: i64 = 3_600_000_000;
@@ -94,10 +94,85 @@ async fn only_runs_that_are_made_count(world: World) {
     world.is_consistent().await;
 }
 
+async fn one_that_was_told_to_stop_is_joined_by_nobody_and_keeps_nobody_waiting(world: World) {
+    let first = world.accept(alike(ask("a"), merged("k", LONG, 9))).await.task_id.unwrap();
+    let mut interrupting = ask("a");
+    interrupting.items[0].busy = Busy::Interrupt;
+    let interrupting = world.accept(interrupting).await;
+    assert_eq!(interrupting.interrupted, [first]);
+    let next = world.accept(alike(ask("a"), merged("k", LONG, 9))).await;
+    assert_ne!(next.task_id, Some(first));
+    let stopped = world.claim().await;
+    assert_eq!((stopped.id, stopped.cancelled), (first, true), "it is in the way: it does not wait for others");
+    world.end(&stopped, End::Cancelled).await;
+    assert_eq!(Some(world.claim().await.id), interrupting.task_id);
+    world.is_consistent().await;
+}
+
+async fn after_a_reset_nobody_joins_a_run_of_the_conversation_before(world: World) {
+    let first = world.accept(alike(ask("a"), merged("k", LONG, 9))).await;
+    world.store.reset_session(first.session_id).await.unwrap();
+    let second = world.accept(alike(ask("a"), merged("k", LONG, 9))).await;
+    assert!(second.session_id != first.session_id && second.task_id != first.task_id);
+    let third = world.accept(alike(ask("a"), merged("k", LONG, 9))).await;
+    assert_eq!(third.task_id, second.task_id);
+    world.is_consistent().await;
+}
+
+/// Two that are alike, in one delivery, with a ceiling of so many runs.
+fn two(fewer: &Fewer, runs: Option<i64>, action: Action) -> Accept {
+    let mut both = delivered(ask("a"), &[]);
+    both.items.extend(ask("a").items);
+    both.items.iter_mut().for_each(|item| item.ceilings = vec![Ceiling { runs, action, ..ceiling("server", 1) }]);
+    alike(both, fewer.clone())
+}
+
+async fn accept_both(world: &World, both: Accept) -> [Placed; 2] {
+    match world.store.accept(both).await.unwrap() {
+        Accepted::New(placed) => placed.try_into().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn whom_a_refused_run_would_have_answered_is_refused_as_it_is(world: World) {
+    let both = [merged("k", LONG, 9), cooled("k", LONG)];
+    for (fewer, action) in both.iter().flat_map(|fewer| [(fewer, Action::Store), (fewer, Action::Digest)]) {
+        let accept = two(fewer, Some(0), action);
+        let delivery = accept.delivery.clone().unwrap().id;
+        let placed = accept_both(&world, accept).await;
+        let is_refused = placed.iter().all(|row| row.task_id.is_none() && row.refused.as_deref() == Some("server"));
+        assert!(is_refused, "{placed:?}");
+        let kept = world.store.delivery(delivery).await.unwrap().unwrap();
+        assert_eq!(kept.outcome.as_deref(), Some("stored"));
+    }
+    let waiting: Vec<i64> = world.store.digests(None, 9).await.unwrap().iter().map(|held| held.messages).collect();
+    assert_eq!(waiting, [4], "a digest has all of them");
+    assert_eq!(world.rows("SELECT COUNT(*) FROM messages WHERE task_id IS NOT NULL").await, ["0"]);
+    for (fewer, are_one) in both.iter().zip([true, false]) {
+        let [first, second] = accept_both(&world, two(fewer, None, Action::Store)).await.map(|row| row.task_id);
+        assert!(first.is_some(), "what was refused is not run a short while ago");
+        assert_eq!(second, first.filter(|_| are_one));
+    }
+    world.is_consistent().await;
+}
+
+async fn one_that_waits_for_a_ceiling_is_joined(world: World) {
+    let both = two(&merged("k", LONG, 9), Some(0), Action::Park);
+    let [first, second] = accept_both(&world, both).await.map(|row| row.task_id);
+    let third = world.accept(alike(ask("a"), merged("k", LONG, 9))).await.task_id;
+    assert!(first.is_some() && [second, third] == [first; 2]);
+    assert_eq!(world.statuses().await, ["waiting"]);
+    world.is_consistent().await;
+}
+
 on_both_engines!(
     those_that_come_while_the_first_waits_are_one_run,
     a_run_sees_all_that_it_answers_and_nothing_of_the_next,
     one_that_has_begun_is_joined_by_nobody,
     after_one_others_are_kept_and_not_run,
     only_runs_that_are_made_count,
+    one_that_was_told_to_stop_is_joined_by_nobody_and_keeps_nobody_waiting,
+    after_a_reset_nobody_joins_a_run_of_the_conversation_before,
+    whom_a_refused_run_would_have_answered_is_refused_as_it_is,
+    one_that_waits_for_a_ceiling_is_joined,
 );

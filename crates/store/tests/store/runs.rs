@@ -43,6 +43,17 @@ async fn a_run_does_not_see_the_questions_that_came_after_its_own(world: World) 
     assert_eq!(seen.iter().map(|m| m.seq).collect::<Vec<_>>(), [1]);
 }
 
+async fn a_run_sees_its_own_question_however_many_answers_came_before_its_turn(world: World) {
+    join_all((0..4).map(|_| world.accept(ask("a")))).await;
+    for _ in 0..3 {
+        let task = world.claim().await;
+        world.end(&task, complete(vec![])).await;
+    }
+    let task = world.claim().await;
+    let seen = world.store.context(&task, 2).await.unwrap();
+    assert_eq!(seen.iter().map(|m| m.seq).collect::<Vec<_>>(), [4, 6, 7], "the newest two, and its own");
+}
+
 async fn a_session_has_one_run_at_a_time_in_order(world: World) {
     let asked = join_all((0..6).map(|i| world.accept(ask(["a", "b"][i % 2])))).await;
     let mut seen = Vec::new();
@@ -164,6 +175,7 @@ on_both_engines!(
     what_waits_for_a_time_far_ahead_is_made_due_when_the_clock_was_put_back,
     a_run_goes_from_its_claim_to_its_answer_and_the_next_one_follows,
     a_run_does_not_see_the_questions_that_came_after_its_own,
+    a_run_sees_its_own_question_however_many_answers_came_before_its_turn,
     a_session_has_one_run_at_a_time_in_order,
     a_waiting_run_gives_the_session_up_and_goes_on_when_it_is_sent_on,
     a_waiting_run_of_an_idle_session_is_ready_at_once_and_all_can_be_sent_on,

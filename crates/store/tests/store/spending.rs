@@ -135,6 +135,24 @@ async fn messages_that_wait_for_each_other_are_answered_by_one_run_of_each_sessi
     world.is_consistent().await;
 }
 
+async fn a_message_that_came_after_the_look_is_not_answered_as_the_one_before_it(world: World) {
+    let digested = async |config: &str| {
+        let mut ask = ask("a");
+        ask.items[0].ceilings = full(Action::Digest);
+        ask.items[0].task.as_mut().unwrap().execution_config = Some(config.into());
+        world.accept(ask).await
+    };
+    digested("1").await;
+    let before = world.store.digests(None, 9).await.unwrap();
+    digested("2").await;
+    assert_eq!(world.store.release(release(&before, None, 2)).await.unwrap(), [] as [Uuid; 0]);
+    let now = world.store.digests(None, 9).await.unwrap();
+    assert_eq!((now[0].messages, now[0].execution_config.as_deref()), (2, Some("2")));
+    assert_eq!(world.store.release(release(&now, None, 2)).await.unwrap().len(), 1);
+    assert_eq!(world.claim().await.execution_config.as_deref(), Some("2"));
+    world.is_consistent().await;
+}
+
 async fn a_scope_has_one_budget_for_each_period(world: World) {
     let budget = |scope: &str| Budget {
         id: Uuid::now_v7(),
@@ -166,6 +184,7 @@ on_both_engines!(
     parked_runs_go_on_as_far_as_the_next_window_lets_them_the_oldest_first,
     a_run_that_has_begun_waits_for_tokens_and_is_not_counted_again,
     messages_that_wait_for_each_other_are_answered_by_one_run_of_each_session,
+    a_message_that_came_after_the_look_is_not_answered_as_the_one_before_it,
     a_scope_has_one_budget_for_each_period,
     old_hours_become_days_and_old_days_end,
 );

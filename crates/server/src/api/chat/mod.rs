@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{collections::HashSet, sync::Arc};
+use tercel_agent::arguments::usable;
 use tercel_sdk::{Kind, chat::ToolSpec};
 use tercel_store::{NewSession, Session, StepRow, Task, Uuid};
 
@@ -292,6 +293,9 @@ fn client_tools(app: &App, tools: Vec<ClientTool>) -> Result<Vec<ToolSpec>> {
             Value::Object(_) => parameters,
             _ => return Err(Error::invalid(format!("client_tools.parameters: that of `{name}` is no JSON Schema"))),
         };
+        usable(&parameters).map_err(|why| {
+            Error::invalid(format!("client_tools.parameters: the schema of `{name}` cannot be used: {why}"))
+        })?;
         Ok(ToolSpec { name, description, parameters })
     });
     checked.collect()

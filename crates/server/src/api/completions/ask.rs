@@ -12,6 +12,7 @@ use crate::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tercel_agent::arguments::usable;
 use tercel_sdk::chat::{Choice, Message, Role, Shape, ToolCall, ToolSpec};
 use tercel_store::Uuid;
 
@@ -226,11 +227,15 @@ fn message(at: usize, said: Said) -> Result<Message> {
 
 fn spec(tool: &Tool) -> Result<ToolSpec> {
     match &tool.function {
-        Some(function) if tool.kind == "function" => Ok(ToolSpec {
-            name: function.name.clone(),
-            description: function.description.clone().unwrap_or_default(),
-            parameters: function.parameters.clone().unwrap_or_else(|| json!({ "type": "object", "properties": {} })),
-        }),
+        Some(function) if tool.kind == "function" => {
+            let none = || json!({ "type": "object", "properties": {} });
+            let parameters = function.parameters.clone().unwrap_or_else(none);
+            usable(&parameters).map_err(|why| {
+                Error::bad_request(format!("tools: the schema of `{}` cannot be used: {why}", function.name))
+            })?;
+            let description = function.description.clone().unwrap_or_default();
+            Ok(ToolSpec { name: function.name.clone(), description, parameters })
+        }
         _ => Err(Error::bad_request(format!("tools: one is of the type `{}`; only `function` is taken", tool.kind))),
     }
 }

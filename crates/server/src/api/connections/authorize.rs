@@ -1,8 +1,9 @@
 //! Asking a person for their consent to what a connection does.
 
-use super::{Draft, Outcome, drafted};
+use super::{Draft, Outcome, drafted, key, secrets_stay};
 use crate::{
     api::{
+        auth::Identity,
         error::{Error, Result},
         integrations::{find, unlocked},
         oauth::{self, Taken},
@@ -18,7 +19,7 @@ use crate::{
         begin, wanted,
     },
 };
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use tercel_sdk::{Kind, grant::Flow};
@@ -89,12 +90,14 @@ pub struct Consent {
 #[utoipa::path(post, path = "/api/v1/admin/integrations/{id}/connections/{name}/authorize", tag = "connections", operation_id = "authorize_connection", params(("id" = String, Path), ("name" = String, Path)), request_body = Draft, responses((status = 200, body = Asking), (status = 422, description = "Values are missing, or nobody has to agree"), (status = 502, description = "The service gives no code")))]
 pub async fn begin(
     State(app): State<Arc<App>>,
+    Extension(identity): Extension<Arc<Identity>>,
     Ids((id, name)): Ids<(String, String)>,
     Body(Draft(given)): Body<Draft>,
 ) -> Result<Json<Asking>> {
     let entry = unlocked(&app, &id)?;
     name::check(&name).map_err(Error::invalid)?;
-    let Drafted { values, changes, generated } = drafted(&entry, &name, &given)?;
+    let Drafted { values, changes, generated } = drafted(&identity, &entry, &name, given)?;
+    secrets_stay(&entry, &name, &changes, key)?;
     for field in entry.integration.fields.iter().filter(|field| field.required) {
         if values.fields.get(&field.key).is_none_or(|value| value.trim().is_empty()) {
             return Err(Error::invalid(format!("{}: it is required", field.key)));

@@ -20,6 +20,22 @@ async fn a_key_is_shown_once_and_worth_nothing_once_revoked() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_asked_for_several_times_at_once_is_made_once() {
+    let server = server().await;
+    let calls = (0..8).map(|_| {
+        let body = json!({"name": "ci", "scopes": ["tasks:read"]});
+        let mut request = request("POST", "/api/v1/keys", Some(BOOTSTRAP), &body);
+        request.headers_mut().insert("idempotency-key", "once".parse().unwrap());
+        send(&server.router, request)
+    });
+    let answers = futures::future::join_all(calls).await;
+    let mut answered: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+    answered.sort_unstable();
+    assert_eq!(answered, [201, 409, 409, 409, 409, 409, 409, 409]);
+    assert_eq!(server.call("GET", "/api/v1/keys", Value::Null).await.json().as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn nobody_gives_scopes_that_they_do_not_have() {
     let server = server().await;
     let key = server.key(&["keys:write", "tasks:write"]).await;

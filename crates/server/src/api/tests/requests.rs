@@ -56,6 +56,61 @@ async fn large_and_compressed_bodies_are_refused_before_they_are_read() {
 }
 
 #[tokio::test]
+async fn a_list_that_is_over_says_so() {
+    let server = server().await;
+    for at in [1, 2, 3, 3] {
+        let call = tercel_store::Egress {
+            at,
+            integration: None,
+            connection: None,
+            task_id: None,
+            method: "GET".into(),
+            host: "api.example.com".into(),
+            path: "/".into(),
+            status: Some(200),
+            error: None,
+            sent_bytes: 0,
+            received_bytes: 0,
+            duration_ms: 0,
+        };
+        assert!(server.app.store.note_egress(call));
+    }
+    // A write that is waited for comes after those that were left before it.
+    server.app.store.put_bot("b", "{}".into()).await.unwrap();
+    for (query, count, goes_on) in
+        [("limit=1", 2, true), ("limit=2", 2, true), ("limit=2&cursor=3", 2, false), ("limit=4", 4, false)]
+    {
+        let answer = server.call("GET", &format!("/api/v1/egress?{query}"), Value::Null).await;
+        assert_eq!(answer.json().as_array().unwrap().len(), count, "{query}");
+        assert_eq!(answer.headers.contains_key("link"), goes_on, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_integration_was_sent_is_found_when_it_is_gone() {
+    let server = server().await;
+    let delivery = tercel_store::NewDelivery {
+        id: uuid::Uuid::now_v7(),
+        integration: "gone".into(),
+        connection: "default".into(),
+        event: "ping".into(),
+        outcome: "ignored",
+        reason: None,
+        verified_by: "hmac".into(),
+        headers: "{}".into(),
+        body: Vec::new(),
+        answer: None,
+        sealed_request: None,
+    };
+    let accept = tercel_store::Accept { delivery: Some(delivery), ..tercel_store::Accept::default() };
+    server.app.store.accept(accept).await.unwrap();
+    let list = async |id: &str| server.call("GET", &format!("/api/v1/deliveries?integration={id}"), Value::Null).await;
+    assert_eq!(list("gone").await.json()[0]["event"], "ping");
+    assert_eq!(list("example").await.json(), json!([]));
+    assert_eq!(list("exampel").await.status, 404);
+}
+
+#[tokio::test]
 async fn a_panic_is_answered_without_its_words() {
     let broken = Router::new()
         .route("/", get(async || -> &'static str { panic!("the secret is hunter2") }))

@@ -12,9 +12,12 @@ async fn secrets_are_masked_and_a_mask_changes_nothing() {
     let address = |value: &str, source: &str| json!({"key": "EXAMPLE_API_URL", "description": "Address", "required": false, "secret": false, "value": value, "source": source, "is_set": true, "default": "https://api.example.com"});
     let set = json!({"settings": [token(json!(MASK), "db", true), address("https://api.example.com", "default")]});
     assert_eq!(put.json(), set);
-    let again = json!({"settings": {"EXAMPLE_TOKEN": MASK, "EXAMPLE_API_URL": "http://127.0.0.1:1"}});
+    let again = json!({"settings": {"EXAMPLE_TOKEN": MASK, "EXAMPLE_API_URL": "https://api.example.com/v2"}});
     let put = server.call("PUT", SETTINGS, again).await;
-    assert_eq!(put.json(), json!({"settings": [token(json!(MASK), "db", true), address("http://127.0.0.1:1", "db")]}));
+    assert_eq!(
+        put.json(),
+        json!({"settings": [token(json!(MASK), "db", true), address("https://api.example.com/v2", "db")]})
+    );
     let stored = server.app.catalog().integrations["example"].connections["default"].fields["token"].clone();
     assert_eq!(stored, "hunter2-hunter2");
     let rows = format!("{:?}", server.app.store.settings().await.unwrap());

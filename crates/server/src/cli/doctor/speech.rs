@@ -42,17 +42,19 @@ mod tests {
             look(&Config::from(environment).unwrap()).await
         };
         assert_eq!(look(None).await.level, Level::Ok);
-        let there = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Taken before it listens: no other may get the port meanwhile.
+        let there = tokio::net::TcpSocket::new_v4().unwrap();
+        there.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let port = there.local_addr().unwrap().port();
         let url = format!("http://me:hush@127.0.0.1:{port}/v1");
+        let missing = look(Some(&url)).await;
+        assert_eq!(missing.level, Level::Warn);
+        assert!(missing.detail.contains("cannot be reached") && !missing.detail.contains("hush"), "{}", missing.detail);
+        let _there = there.listen(1).unwrap();
         let found = look(Some(&url)).await;
         assert_eq!(
             (found.level, found.detail),
             (Level::Ok, format!("whisper at http://127.0.0.1:{port}/v1 can be reached"))
         );
-        drop(there);
-        let missing = look(Some(&url)).await;
-        assert_eq!(missing.level, Level::Warn);
-        assert!(missing.detail.contains("cannot be reached") && !missing.detail.contains("hush"), "{}", missing.detail);
     }
 }

@@ -6,7 +6,7 @@ mod trouble;
 
 pub(crate) use open::{MIGRATIONS, blocking, connect, look, open, schema};
 pub(crate) use readers::Readers;
-pub(crate) use trouble::{code, copy, unusable};
+pub(crate) use trouble::{Damage, code, copy, unusable};
 
 use super::{Arg, Record, Row, Sql};
 use crate::Result;

@@ -1,6 +1,6 @@
 //! Connections for reading, on threads that may wait for the disk.
 
-use super::{Arg, Record, Sql, open::connect_to_read};
+use super::{Arg, Damage, Record, Sql, open::connect_to_read};
 use crate::{Error, Result};
 use rusqlite::Connection;
 use std::{
@@ -21,12 +21,13 @@ pub(crate) struct Readers {
     file: PathBuf,
     turns: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
+    pub damage: Damage,
 }
 
 impl Readers {
     /// Connects when there is something to read.
     pub fn new(file: PathBuf) -> Self {
-        Self { file, turns: Arc::new(Semaphore::new(CONNECTIONS)), idle: Arc::default() }
+        Self { file, turns: Arc::new(Semaphore::new(CONNECTIONS)), idle: Arc::default(), damage: Damage::default() }
     }
 
     pub async fn read<T: Record>(&self, sql: Sql, args: Vec<Arg>) -> Result<Vec<T>> {
@@ -47,7 +48,7 @@ impl Readers {
             drop(turn);
             rows
         });
-        read.await.map_err(|_| Error::Stopping)?
+        read.await.map_err(|_| Error::Stopping)?.inspect_err(|error| self.damage.look(error))
     }
 
     /// Waits for the reads under way.

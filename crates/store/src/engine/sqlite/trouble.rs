@@ -1,7 +1,27 @@
 //! What errors of SQLite mean.
 
 use crate::Error;
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// Whether damage was met while the server runs. It does not pass by itself.
+#[derive(Default)]
+pub(crate) struct Damage(AtomicBool);
+
+impl Damage {
+    /// Remembers it when the error says so.
+    pub fn look(&self, error: &Error) {
+        if error.is_damage() && !self.0.swap(true, Ordering::Relaxed) {
+            tracing::error!("The database is damaged. Stop the server and restore a backup: {error}");
+        }
+    }
+
+    pub fn is_there(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// Primary result codes, <https://sqlite.org/rescode.html>; extended ones carry them in the low byte.
 pub(crate) fn code(error: &Error) -> Option<i32> {
