@@ -18,8 +18,8 @@ pub fn carries(body: &str, marker: &str) -> bool {
     unquoted(body).any(|text| text.contains(&line))
 }
 
-/// Whether the event is that we wrote something, or changed what we wrote. A person who comments with the same token carries no marker, and a
-/// foreign login that copies one is not us.
+/// Whether the event is that we wrote something, or changed what we wrote. A person who comments with the same token carries
+/// no marker, and a foreign login that copies one is not us.
 pub fn is_own(host: &Host, payload: &Payload) -> bool {
     let (author, body) = payload.written();
     let is_ours = match payload.action.as_str() {
